@@ -1,0 +1,69 @@
+//! What can be wrong with a call, said with the argument's name, its value and what is allowed.
+
+use std::fmt;
+
+/// Why a step was refused. Nothing has been written when a function returns one.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// An array is not as long as `w`.
+    Length {
+        /// The array's name, as in the function's signature.
+        argument: &'static str,
+        /// How many elements it has.
+        len: usize,
+        /// How many `w` has.
+        expected: usize,
+    },
+    /// A list of state arrays does not have as many arrays as the rule has states.
+    StateCount {
+        /// How many arrays were passed.
+        count: usize,
+        /// The states that the rule has, in order.
+        expected: &'static [&'static str],
+    },
+    /// `t` is 0. Steps are counted from 1.
+    Step,
+    /// A hyper-parameter is out of its range.
+    Hyperparameter {
+        /// The field's name.
+        argument: &'static str,
+        /// Its value.
+        value: f64,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// An instruction set, named by the caller or in `DOWNHILL_ISA`, is unknown or this CPU lacks it.
+    Isa {
+        /// The name that was given.
+        name: String,
+        /// The names that work here, separated by commas.
+        available: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { argument, len, expected } => write!(
+                f,
+                "`{argument}` has {len} elements and `w` has {expected}; they must be equally long"
+            ),
+            Self::StateCount { count, expected } => write!(
+                f,
+                "{count} state arrays were passed; this rule has {}: {expected:?}",
+                expected.len()
+            ),
+            Self::Step => write!(f, "`t` is 0; steps are counted from 1"),
+            Self::Hyperparameter { argument, value, allowed } => {
+                write!(f, "`{argument}` is {value:?}; it must be {allowed}")
+            }
+            Self::Isa { name, available } => write!(
+                f,
+                "instruction set `{name}` is unknown or missing on this CPU; available: {available}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

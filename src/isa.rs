@@ -1,0 +1,110 @@
+//! Which instruction sets this CPU has, which one steps use, and how to force a lower one.
+
+use std::{env, fmt, str::FromStr, sync::OnceLock};
+
+use pulp::{Arch, WithSimd};
+
+use crate::Error;
+
+/// The environment variable that forces an instruction set for the whole process.
+const VARIABLE: &str = "DOWNHILL_ISA";
+
+/// An instruction set that this CPU has. A value of this type is the proof that it has it.
+///
+/// All of them give the same bits; they differ in speed only.
+///
+/// ```
+/// use downhill::Isa;
+///
+/// let scalar: Isa = "scalar".parse()?;
+/// assert!(Isa::available().contains(&scalar));
+/// println!("steps use {}", Isa::current()?);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Isa(Arch);
+
+impl Isa {
+    /// Every instruction set that this CPU has, the narrowest (`scalar`) first.
+    pub fn available() -> Vec<Self> {
+        let mut all = vec![Self(Arch::Scalar)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(pulp::x86::V3::try_new().map(|token| Self(Arch::V3(token))));
+            all.extend(pulp::x86::V4::try_new().map(|token| Self(Arch::V4(token))));
+        }
+        #[cfg(target_arch = "aarch64")]
+        all.extend(pulp::aarch64::Neon::try_new().map(|token| Self(Arch::Neon(token))));
+        all
+    }
+
+    /// The instruction set that steps use: the widest available one, or the one that `DOWNHILL_ISA`
+    /// in the environment names. The environment is read once, on the first call.
+    ///
+    /// # Errors
+    /// [`Error::Isa`], on every call, if `DOWNHILL_ISA` names none of [`Isa::available`].
+    #[inline]
+    pub fn current() -> Result<Self, Error> {
+        static CURRENT: OnceLock<Result<Isa, Error>> = OnceLock::new();
+        CURRENT.get_or_init(choose).clone()
+    }
+
+    /// `scalar`, `avx2`, `avx512` or `neon`: the name that [`FromStr`] and `DOWNHILL_ISA` take.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Arch::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Arch::Neon(_) => "neon",
+            _ => unreachable!("`available` makes no other"),
+        }
+    }
+
+    /// Runs `op` compiled for this instruction set.
+    #[inline(always)]
+    pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
+        self.0.dispatch(op)
+    }
+}
+
+fn choose() -> Result<Isa, Error> {
+    match env::var_os(VARIABLE) {
+        Some(name) => name.to_string_lossy().parse(),
+        None => Ok(*Isa::available().last().expect("scalar is always available")),
+    }
+}
+
+impl FromStr for Isa {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let all = Self::available();
+        all.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
+            name: name.to_owned(),
+            available: all.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+impl PartialEq for Isa {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Isa {}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,68 @@
+//! One face for all rules, for code that treats them alike.
+
+use std::fmt;
+
+use crate::{Error, Isa};
+
+/// A configured rule, whichever it is: for a trainer, a test or a table that works with any of them.
+///
+/// The functions of each rule ([`adam_step`](crate::adam_step), ...) say what its formula, states
+/// and errors are; the methods here do the same.
+///
+/// ```
+/// use downhill::{Adam, Isa, Optimizer, Sgd};
+///
+/// let rules: [&dyn Optimizer; 2] = [&Sgd::default(), &Adam::default()];
+/// for rule in rules {
+///     let mut w = vec![1.0; 100];
+///     let mut state = vec![vec![0.0; 100]; rule.state_names().len()];
+///     let mut state: Vec<&mut [f32]> = state.iter_mut().map(|array| &mut array[..]).collect();
+///     rule.step_on(Isa::current()?, &mut w, &[0.5; 100], &mut state, 1)?;
+///     println!("{}: {}", rule.name(), w[0]);
+/// }
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub trait Optimizer: fmt::Debug {
+    /// The rule's name: `adam` for [`adam_step`](crate::adam_step).
+    fn name(&self) -> &'static str;
+
+    /// The names of its states, in the order of the step function's arguments.
+    fn state_names(&self) -> &'static [&'static str];
+
+    /// The step on a named instruction set. A rule that does not count steps ignores `t`.
+    ///
+    /// # Errors
+    /// As the rule's function, and [`Error::StateCount`] if `state` is not one array for each of
+    /// [`state_names`](Optimizer::state_names).
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error>;
+
+    /// The same step by the scalar [`reference`](crate::reference).
+    ///
+    /// # Errors
+    /// As [`step_on`](Optimizer::step_on).
+    fn reference_step(
+        &self,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error>;
+}
+
+/// A list of state arrays as the fixed number that a rule with these `names` has.
+pub(crate) fn arrays<'a, const N: usize>(
+    state: &'a mut [&mut [f32]],
+    names: &'static [&'static str; N],
+) -> Result<[&'a mut [f32]; N], Error> {
+    let count = state.len();
+    let state: &mut [&mut [f32]; N] =
+        state.try_into().map_err(|_| Error::StateCount { count, expected: names })?;
+    Ok(state.each_mut().map(|array| &mut **array))
+}

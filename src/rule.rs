@@ -1,0 +1,68 @@
+//! What a rule is: a pure function of one vector of lanes, `(w, g, state) -> (w', state')`.
+
+use pulp::Simd;
+
+use crate::Error;
+
+/// The formula of an update with `N` states per element, its constants already in `f32`.
+///
+/// `update` must be `#[inline(always)]`, like everything that takes a `Simd`: a call left inside the
+/// loop would leave the instruction set behind. It uses `mul`, `add`, `sub`, `div`, `sqrt` and
+/// `select` only, in the order that the public function documents. A fused multiply-add would give
+/// other bits, and cost far more on a CPU without it.
+pub(crate) trait Rule<const N: usize>: Copy {
+    fn update<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        g: S::f32s,
+        state: [S::f32s; N],
+    ) -> (S::f32s, [S::f32s; N]);
+}
+
+/// What is to be done with a rule, whose type is known only once the options have been looked at.
+pub(crate) trait Job<const N: usize> {
+    fn run<R: Rule<N>>(self, rule: R);
+}
+
+/// The hyper-parameters of a family of rules with `N` states per element.
+pub(crate) trait Configuration<const N: usize> {
+    /// The states' names, in the order of the step function's arguments.
+    const STATES: [&'static str; N];
+
+    /// Checks everything, then hands the rule that these options make at step `t` to `job`. This is
+    /// where hyper-parameters become `f32`: derived in `f64`, rounded once.
+    fn apply(&self, t: u64, job: impl Job<N>) -> Result<(), Error>;
+}
+
+/// All the checks of a step and nothing else.
+pub(crate) fn check<const N: usize, C: Configuration<N>>(
+    config: &C,
+    t: u64,
+    w: &[f32],
+    g: &[f32],
+    state: [&[f32]; N],
+) -> Result<(), Error> {
+    struct Nothing;
+    impl<const N: usize> Job<N> for Nothing {
+        fn run<R: Rule<N>>(self, _: R) {}
+    }
+    check_lengths::<N, C>(w, g, state)?;
+    config.apply(t, Nothing)
+}
+
+/// Are `g` and every state as long as `w`?
+#[inline]
+pub(crate) fn check_lengths<const N: usize, C: Configuration<N>>(
+    w: &[f32],
+    g: &[f32],
+    state: [&[f32]; N],
+) -> Result<(), Error> {
+    let expected = w.len();
+    let check = |argument, array: &[f32]| match array.len() {
+        len if len == expected => Ok(()),
+        len => Err(Error::Length { argument, len, expected }),
+    };
+    check("g", g)?;
+    C::STATES.into_iter().zip(state).try_for_each(|(name, array)| check(name, array))
+}

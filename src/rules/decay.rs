@@ -1,0 +1,89 @@
+//! Weight decay: a rule around a rule, chosen once per call.
+
+use pulp::Simd;
+
+use super::range;
+use crate::{
+    Error,
+    rule::{Job, Rule},
+};
+
+/// How `weight_decay` (λ) enters a step. With λ = 0 neither does any arithmetic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decay {
+    /// `g += λ·w` before the rule: the gradient of `λ/2·‖w‖²`, which adaptive rules then rescale.
+    #[default]
+    L2,
+    /// `w *= 1 − η·λ` before the update, the gradient untouched: *Decoupled Weight Decay
+    /// Regularization* (Loshchilov & Hutter, 2019).
+    Decoupled,
+}
+
+impl Decay {
+    /// Runs `job` with `rule`, this kind of decay around it.
+    #[inline(always)]
+    pub(super) fn around<R: Rule<N>, const N: usize>(
+        self,
+        weight_decay: f64,
+        lr: f64,
+        rule: R,
+        job: impl Job<N>,
+    ) -> Result<(), Error> {
+        let rounded = range::non_negative("weight_decay", weight_decay)?;
+        if weight_decay == 0.0 {
+            job.run(rule);
+        } else {
+            match self {
+                Self::L2 => job.run(L2 { rule, weight_decay: rounded }),
+                Self::Decoupled => {
+                    let allowed = "so small that 1 - lr*weight_decay is finite in f32";
+                    let keep =
+                        range::derived(1.0 - lr * weight_decay, "weight_decay", weight_decay, allowed)?;
+                    job.run(Decoupled { rule, keep });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct L2<R> {
+    rule: R,
+    weight_decay: f32,
+}
+
+impl<R: Rule<N>, const N: usize> Rule<N> for L2<R> {
+    #[inline(always)]
+    fn update<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        g: S::f32s,
+        state: [S::f32s; N],
+    ) -> (S::f32s, [S::f32s; N]) {
+        let g = s.add_f32s(g, s.mul_f32s(s.splat_f32s(self.weight_decay), w));
+        self.rule.update(s, w, g, state)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Decoupled<R> {
+    rule: R,
+    /// `1 − η·λ`
+    keep: f32,
+}
+
+impl<R: Rule<N>, const N: usize> Rule<N> for Decoupled<R> {
+    #[inline(always)]
+    fn update<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        g: S::f32s,
+        state: [S::f32s; N],
+    ) -> (S::f32s, [S::f32s; N]) {
+        let w = s.mul_f32s(w, s.splat_f32s(self.keep));
+        self.rule.update(s, w, g, state)
+    }
+}
