@@ -33,8 +33,10 @@ pub enum Error {
         /// What is allowed.
         allowed: &'static str,
     },
-    /// An instruction set, named by the caller or in `DOWNHILL_ISA`, is unknown or this CPU lacks it.
+    /// The name of an instruction set is unknown, or this CPU lacks it.
     Isa {
+        /// `DOWNHILL_ISA` for the environment variable, else `isa`.
+        argument: &'static str,
         /// The name that was given.
         name: String,
         /// The names that work here, separated by commas.
@@ -58,10 +60,9 @@ impl fmt::Display for Error {
             Self::Hyperparameter { argument, value, allowed } => {
                 write!(f, "`{argument}` is {value:?}; it must be {allowed}")
             }
-            Self::Isa { name, available } => write!(
-                f,
-                "instruction set `{name}` is unknown or missing on this CPU; available: {available}"
-            ),
+            Self::Isa { argument, name, available } => {
+                write!(f, "`{argument}` is \"{name}\"; on this CPU it must be one of {available}")
+            }
         }
     }
 }

@@ -72,20 +72,25 @@ impl Isa {
 
 fn choose() -> Result<Isa, Error> {
     match env::var_os(VARIABLE) {
-        Some(name) => name.to_string_lossy().parse(),
+        Some(name) => find(VARIABLE, &name.to_string_lossy()),
         None => Ok(*Isa::available().last().expect("scalar is always available")),
     }
+}
+
+fn find(argument: &'static str, name: &str) -> Result<Isa, Error> {
+    let all = Isa::available();
+    all.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
+        argument,
+        name: name.to_owned(),
+        available: all.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 impl FromStr for Isa {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        let all = Self::available();
-        all.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
-            name: name.to_owned(),
-            available: all.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
-        })
+        find("isa", name)
     }
 }
 

@@ -1,0 +1,107 @@
+//! Pointers and a length from C, checked and made into slices.
+
+use std::slice;
+
+use super::status::{Failure, downhill_status::*};
+use crate::rule::Configuration;
+
+/// The arrays of a step: weights, gradient, states.
+pub(super) type Slices<'a, const N: usize> = (&'a mut [f32], &'a [f32], [&'a mut [f32]; N]);
+
+/// Checks length, NULL, alignment and overlap. With `n` = 0 the pointers may be anything.
+///
+/// # Safety
+/// Each pointer that passes the checks is valid for `n` elements, for writing too unless it is `g`,
+/// for the lifetime that the caller picks, and nobody else accesses them meanwhile.
+#[inline]
+pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
+    n: usize,
+    w: *mut f32,
+    g: *const f32,
+    state: [*mut f32; N],
+) -> Result<Slices<'a, N>, Failure> {
+    if n == 0 {
+        return Ok((&mut [], &[], [(); N].map(|()| Default::default())));
+    }
+    let bytes = n.checked_mul(size_of::<f32>()).filter(|&bytes| isize::try_from(bytes).is_ok());
+    let bytes = bytes.ok_or_else(|| too_long(n))?;
+    let array = |i: usize| match i {
+        0 => ("w", w.cast_const()),
+        1 => ("g", g),
+        _ => (C::STATES[i - 2], state[i - 2].cast_const()),
+    };
+    for i in 0..N + 2 {
+        check_pointer(array(i), bytes)?;
+        for j in 0..i {
+            check_apart(array(j), array(i), bytes)?;
+        }
+    }
+    // SAFETY: not NULL, aligned, not too long and apart from one another, all checked above; valid
+    // for `n` elements by this function's contract.
+    unsafe {
+        Ok((
+            slice::from_raw_parts_mut(w, n),
+            slice::from_raw_parts(g, n),
+            state.map(|array| slice::from_raw_parts_mut(array, n)),
+        ))
+    }
+}
+
+#[inline]
+fn check_pointer((name, array): (&str, *const f32), bytes: usize) -> Result<(), Failure> {
+    if array.is_null() {
+        return Err(null(name));
+    }
+    if !array.is_aligned() {
+        return Err(misaligned(name, array.addr(), align_of::<f32>()));
+    }
+    if array.addr().checked_add(bytes).is_none() {
+        return Err(past_the_end(name, array.addr(), bytes));
+    }
+    Ok(())
+}
+
+/// Both arrays have `bytes` bytes, so they are apart if their starts are at least as far apart.
+#[inline]
+fn check_apart(
+    (name, array): (&str, *const f32),
+    (other_name, other): (&str, *const f32),
+    bytes: usize,
+) -> Result<(), Failure> {
+    if array.addr().abs_diff(other.addr()) < bytes {
+        return Err(overlap(name, array.addr(), other_name, other.addr(), bytes));
+    }
+    Ok(())
+}
+
+#[cold]
+pub(super) fn null(name: &str) -> Failure {
+    Failure::new(DOWNHILL_STATUS_NULL_POINTER, format!("`{name}` is NULL"))
+}
+
+#[cold]
+pub(super) fn misaligned(name: &str, address: usize, alignment: usize) -> Failure {
+    let message = format!("`{name}` is {address:#x}; it must be a multiple of {alignment}");
+    Failure::new(DOWNHILL_STATUS_MISALIGNED, message)
+}
+
+#[cold]
+fn too_long(n: usize) -> Failure {
+    let most = isize::MAX as usize / size_of::<f32>();
+    let message = format!("`n` is {n}; it must be at most {most}");
+    Failure::new(DOWNHILL_STATUS_INVALID_LENGTH, message)
+}
+
+#[cold]
+fn past_the_end(name: &str, address: usize, bytes: usize) -> Failure {
+    let message = format!("`{name}` is {address:#x}; {bytes} bytes from there leave the address space");
+    Failure::new(DOWNHILL_STATUS_INVALID_LENGTH, message)
+}
+
+#[cold]
+fn overlap(name: &str, address: usize, other_name: &str, other: usize, bytes: usize) -> Failure {
+    let message = format!(
+        "`{name}` at {address:#x} and `{other_name}` at {other:#x} share memory; each has {bytes} bytes"
+    );
+    Failure::new(DOWNHILL_STATUS_OVERLAP, message)
+}

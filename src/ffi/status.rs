@@ -1,0 +1,114 @@
+//! Status values, and the text of a thread's last error.
+
+use std::{
+    cell::RefCell,
+    ffi::{CStr, CString, c_char},
+};
+
+use crate::Error;
+
+/// What a function returns. The values never change and are never reused.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum downhill_status {
+    /// The step was made.
+    DOWNHILL_STATUS_OK = 0,
+    /// `config`, or an array while n > 0, is NULL.
+    DOWNHILL_STATUS_NULL_POINTER = 1,
+    /// A pointer is not aligned to its type.
+    DOWNHILL_STATUS_MISALIGNED = 2,
+    /// Two arrays share memory.
+    DOWNHILL_STATUS_OVERLAP = 3,
+    /// n elements do not fit in the address space (n*4 > PTRDIFF_MAX).
+    DOWNHILL_STATUS_INVALID_LENGTH = 4,
+    /// t is 0. Steps are counted from 1.
+    DOWNHILL_STATUS_INVALID_STEP = 5,
+    /// A field of the configuration is out of its range, an enumeration value is unknown, struct_size
+    /// is wrong, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
+    DOWNHILL_STATUS_INVALID_CONFIG = 6,
+    /// Gradients were not finite and the step was skipped, as asked for.
+    DOWNHILL_STATUS_SKIPPED = 7,
+    /// Memory could not be had.
+    DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
+    /// A bug in this library. The arrays may have been written in part.
+    DOWNHILL_STATUS_PANIC = 99,
+}
+
+use downhill_status::*;
+
+/// Why a call failed: what it returns, and the text for `downhill_last_error`.
+pub(super) struct Failure {
+    pub status: downhill_status,
+    pub message: String,
+}
+
+impl Failure {
+    #[cold]
+    pub fn new(status: downhill_status, message: String) -> Self {
+        Self { status, message }
+    }
+}
+
+impl From<Error> for Failure {
+    #[cold]
+    fn from(error: Error) -> Self {
+        let status = match error {
+            Error::Length { .. } | Error::StateCount { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
+            Error::Step => DOWNHILL_STATUS_INVALID_STEP,
+            Error::Hyperparameter { .. } | Error::Isa { .. } => DOWNHILL_STATUS_INVALID_CONFIG,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::default();
+}
+
+/// Keeps the text for `downhill_last_error` and gives the status back.
+#[cold]
+pub(super) fn report(failure: Failure) -> downhill_status {
+    // No message holds a NUL, and a thread that is past its thread-locals has nobody left to ask.
+    let message = CString::new(failure.message).unwrap_or_default();
+    let _ = LAST_ERROR.try_with(|last| last.replace(message));
+    failure.status
+}
+
+/// What a status value means, in one sentence.
+///
+/// @param status  any value; one that no function returns gets "unknown status"
+/// @return a string that lives as long as the program
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn downhill_status_message(status: u32) -> *const c_char {
+    message(status).as_ptr()
+}
+
+fn message(status: u32) -> &'static CStr {
+    const ALL: [(downhill_status, &CStr); 10] = [
+        (DOWNHILL_STATUS_OK, c"ok"),
+        (DOWNHILL_STATUS_NULL_POINTER, c"a pointer is NULL"),
+        (DOWNHILL_STATUS_MISALIGNED, c"a pointer is not aligned to its type"),
+        (DOWNHILL_STATUS_OVERLAP, c"two arrays share memory"),
+        (DOWNHILL_STATUS_INVALID_LENGTH, c"the length does not fit in the address space"),
+        (DOWNHILL_STATUS_INVALID_STEP, c"t is 0; steps are counted from 1"),
+        (DOWNHILL_STATUS_INVALID_CONFIG, c"the configuration is invalid"),
+        (DOWNHILL_STATUS_SKIPPED, c"gradients are not finite; the step was skipped"),
+        (DOWNHILL_STATUS_OUT_OF_MEMORY, c"out of memory"),
+        (DOWNHILL_STATUS_PANIC, c"a bug in downhill"),
+    ];
+    ALL.iter().find(|(known, _)| *known as u32 == status).map_or(c"unknown status", |(_, text)| text)
+}
+
+/// Which argument was wrong in the last call of this thread that failed, its value and what is
+/// allowed. A call that succeeds leaves it as it is.
+///
+/// @return a string that lives until the next failing call in this thread, or the thread's end;
+///         "" if no call has failed
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn downhill_last_error() -> *const c_char {
+    LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+}
