@@ -119,6 +119,64 @@ const char *downhill_isa(void);
 
 /* ======== 2. Status ======== */
 
+/**
+ * What a function returns. The values never change and are never reused.
+ */
+enum downhill_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The step was made.
+   */
+  DOWNHILL_STATUS_OK = 0,
+  /**
+   * `config`, or an array while n > 0, is NULL.
+   */
+  DOWNHILL_STATUS_NULL_POINTER = 1,
+  /**
+   * A pointer is not aligned to its type.
+   */
+  DOWNHILL_STATUS_MISALIGNED = 2,
+  /**
+   * Two arrays share memory.
+   */
+  DOWNHILL_STATUS_OVERLAP = 3,
+  /**
+   * n elements do not fit in the address space (n*4 > PTRDIFF_MAX).
+   */
+  DOWNHILL_STATUS_INVALID_LENGTH = 4,
+  /**
+   * t is 0. Steps are counted from 1.
+   */
+  DOWNHILL_STATUS_INVALID_STEP = 5,
+  /**
+   * A field of the configuration is out of its range, an enumeration value is unknown, struct_size
+   * is wrong, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
+   */
+  DOWNHILL_STATUS_INVALID_CONFIG = 6,
+  /**
+   * Gradients were not finite and the step was skipped, as asked for.
+   */
+  DOWNHILL_STATUS_SKIPPED = 7,
+  /**
+   * Memory could not be had.
+   */
+  DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
+  /**
+   * A bug in this library. The arrays may have been written in part.
+   */
+  DOWNHILL_STATUS_PANIC = 99,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum downhill_status downhill_status;
+#else
+typedef uint32_t downhill_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -324,6 +382,7 @@ typedef struct downhill_adam {
    */
   double weight_decay;
 } downhill_adam;
+
 /** The defaults of downhill_sgd. Since 0.1.0. */
 static inline downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;

@@ -1,1 +1,115 @@
-//! x
+//! Compiles and runs C and C++ programs against `downhill.h` and the library that cargo has just built.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A language standard that the header promises to work in.
+#[derive(Clone, Copy, Debug)]
+pub enum Standard {
+    /// C99
+    C99,
+    /// C++11
+    Cxx11,
+    /// C++17
+    Cxx17,
+}
+
+/// How a program is linked with the library.
+#[derive(Clone, Copy, Debug)]
+pub enum Linking {
+    /// `libdownhill.a`
+    Static,
+    /// `libdownhill.so`
+    Shared,
+}
+
+/// Every warning is an error, and each operation is rounded on its own, as the library does.
+const FLAGS: [&str; 6] = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-ffp-contract=off", "-O2"];
+
+/// What `rustc --print native-static-libs` says a program needs beside `libdownhill.a`.
+const NATIVE_LIBRARIES: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
+
+/// Compiles `source` and gives the program's path.
+///
+/// # Panics
+/// If there is no compiler, or it does not accept the source; with what it said.
+pub fn compile(source: &Path, standard: Standard, linking: Linking) -> PathBuf {
+    let name = source.file_stem().expect("a file").to_string_lossy();
+    let program = directory("programs").join(format!("{name}-{standard:?}-{linking:?}"));
+    let (variable, compiler, language, version) = match standard {
+        Standard::C99 => ("CC", "cc", "c", "-std=c99"),
+        Standard::Cxx11 => ("CXX", "c++", "c++", "-std=c++11"),
+        Standard::Cxx17 => ("CXX", "c++", "c++", "-std=c++17"),
+    };
+    let compiler = env::var(variable).unwrap_or_else(|_| compiler.to_owned());
+    let mut command = Command::new(&compiler);
+    command.args(["-x", language, version]).args(FLAGS).arg("-o").arg(&program);
+    command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("ffi-tests/c"));
+    command.arg(source).args(["-x", "none"]);
+    match linking {
+        Linking::Static => command.arg(library("libdownhill.a")).args(NATIVE_LIBRARIES),
+        Linking::Shared => {
+            let shared = library("libdownhill.so");
+            let directory = shared.parent().expect("a file").display().to_string();
+            command.arg(&shared).arg(format!("-Wl,-rpath,{directory}")).arg("-lm")
+        }
+    };
+    let output = command.output().unwrap_or_else(|error| {
+        panic!(
+            "cannot run `{compiler}` ({error}): the tests need a C and a C++ compiler; set {variable}"
+        )
+    });
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    program
+}
+
+/// Runs a program with these environment variables and gives what it printed.
+///
+/// # Panics
+/// If it fails; with what it said.
+pub fn run(program: &Path, variables: &[(&str, &str)]) -> String {
+    let output = start(program, variables);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{program:?} {variables:?}: {}\n{stdout}{stderr}", output.status);
+    stdout
+}
+
+/// Runs a program with these environment variables, whether or not it succeeds.
+pub fn start(program: &Path, variables: &[(&str, &str)]) -> Output {
+    Command::new(program)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the program was just compiled")
+}
+
+/// What a program printed.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The project's top directory.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// A directory for what the tests make.
+pub fn directory(name: &str) -> PathBuf {
+    let directory = library_directory().join("ffi-tests").join(name);
+    fs::create_dir_all(&directory).expect("the target directory can be written to");
+    directory
+}
+
+/// The C library as built for these tests: cargo puts it beside the test's own program.
+fn library(name: &str) -> PathBuf {
+    let path = library_directory().join(name);
+    assert!(path.exists(), "{path:?} is not there: cargo no longer builds it for a dependent");
+    path
+}
+
+fn library_directory() -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own path");
+    test.parent().expect("a file").to_owned()
+}
