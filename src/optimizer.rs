@@ -22,7 +22,7 @@ use crate::{Error, Isa};
 /// }
 /// # Ok::<(), downhill::Error>(())
 /// ```
-pub trait Optimizer: fmt::Debug {
+pub trait Optimizer: fmt::Debug + Send + Sync {
     /// The rule's name: `adam` for [`adam_step`](crate::adam_step).
     fn name(&self) -> &'static str;
 

@@ -1,0 +1,185 @@
+//! What the tests share: every rule with every option, arrays of any values, and bitwise comparison.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use downhill::{Adam, BiasCorrection, Decay, Error, Form, Isa, Momentum, Optimizer, Sgd};
+use proptest::prelude::*;
+
+pub type Rule = Box<dyn Optimizer>;
+
+/// No decay, and both kinds of it.
+const DECAYS: [(Decay, f64); 3] = [(Decay::L2, 0.0), (Decay::L2, 0.1), (Decay::Decoupled, 0.1)];
+
+/// Every rule with every combination of its options.
+pub fn every_option() -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Vec::new();
+    for (decay, weight_decay) in DECAYS {
+        rules.push(Box::new(Sgd { lr: 0.05, weight_decay, decay }));
+        for (form, dampening) in [(Form::Classic, 0.0), (Form::Torch, 0.0), (Form::Torch, 0.3)] {
+            rules.push(Box::new(Momentum {
+                lr: 0.05,
+                momentum: 0.8,
+                dampening,
+                form,
+                weight_decay,
+                decay,
+            }));
+        }
+        for bias_correction in [BiasCorrection::Step, BiasCorrection::Constant, BiasCorrection::None] {
+            rules.push(Box::new(Adam {
+                lr: 0.05,
+                beta1: 0.8,
+                beta2: 0.99,
+                eps: 1e-6,
+                bias_correction,
+                weight_decay,
+                decay,
+            }));
+        }
+    }
+    rules
+}
+
+/// Any rule with any hyper-parameters in their ranges, the ends included.
+pub fn any_rule() -> impl Strategy<Value = Rule> {
+    let magnitude = prop_oneof![Just(0.0), Just(1e-45), Just(1.0), 1e-10..1e3];
+    let fraction = prop_oneof![Just(0.0), Just(1.0 - f64::EPSILON / 2.0), 0.0..1.0];
+    let decay = (prop_oneof![Just(0.0), 0.0..2.0], prop_oneof![Just(Decay::L2), Just(Decay::Decoupled)]);
+    let form = prop_oneof![
+        Just((Form::Classic, 0.0)),
+        prop_oneof![Just(1.0), 0.0..1.0].prop_map(|dampening| (Form::Torch, dampening))
+    ];
+    let bias_correction = prop_oneof![
+        Just(BiasCorrection::Step),
+        Just(BiasCorrection::Constant),
+        Just(BiasCorrection::None)
+    ];
+    (0..3, magnitude.clone(), magnitude, fraction.clone(), fraction, decay, form, bias_correction)
+        .prop_map(
+            |(
+                rule,
+                lr,
+                eps,
+                beta1,
+                beta2,
+                (weight_decay, decay),
+                (form, dampening),
+                bias_correction,
+            )| {
+                match rule {
+                    0 => Box::new(Sgd { lr, weight_decay, decay }) as Rule,
+                    1 => {
+                        Box::new(Momentum { lr, momentum: beta1, dampening, form, weight_decay, decay })
+                    }
+                    _ => Box::new(Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay }),
+                }
+            },
+        )
+}
+
+/// Ordinary numbers, every special kind, and any bits at all.
+pub fn any_value() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        8 => -2.0_f32..2.0,
+        2 => prop::sample::select(vec![
+            0.0, -0.0, 1e-45, -1e-45, 1e-40, -1e-39, f32::MIN_POSITIVE, f32::MAX, f32::MIN,
+            f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-20, 1e20,
+        ]),
+        1 => any::<u32>().prop_map(f32::from_bits),
+    ]
+}
+
+/// Lengths around every multiple of a vector's, most of them small.
+pub fn any_length() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => 0_usize..=33, 1 => 34_usize..=130, 1 => 1000_usize..=1040]
+}
+
+/// The arrays of a rule: `w`, a gradient, and the states.
+#[derive(Clone, Debug)]
+pub struct Arrays {
+    pub w: Vec<f32>,
+    pub g: Vec<f32>,
+    pub state: Vec<Vec<f32>>,
+}
+
+impl Arrays {
+    /// `n` elements from each of the endless sequences that `value` makes for array 0, 1, ...
+    pub fn new(rule: &dyn Optimizer, n: usize, mut value: impl FnMut() -> f32) -> Self {
+        let mut array = || (0..n).map(|_| value()).collect::<Vec<_>>();
+        Self { w: array(), g: array(), state: rule.state_names().iter().map(|_| array()).collect() }
+    }
+
+    /// Cuts `values` up into the arrays of `rule`.
+    pub fn from_values(rule: &dyn Optimizer, n: usize, values: &[f32]) -> Self {
+        let mut values = values.iter().copied();
+        Self::new(rule, n, || values.next().expect("enough values"))
+    }
+
+    pub fn len(&self) -> usize {
+        self.w.len()
+    }
+
+    /// A step over the elements from `from` to `to`, with the kernel of `isa`.
+    pub fn step(&mut self, rule: &dyn Optimizer, isa: Isa, t: u64, from: usize, to: usize) {
+        self.try_step(rule, Some(isa), t, from, to).unwrap();
+    }
+
+    /// The reference's step over all elements.
+    pub fn reference_step(&mut self, rule: &dyn Optimizer, t: u64) {
+        self.try_step(rule, None, t, 0, self.len()).unwrap();
+    }
+
+    /// A step over a range with the kernel of an ISA, or with the reference.
+    pub fn try_step(
+        &mut self,
+        rule: &dyn Optimizer,
+        isa: Option<Isa>,
+        t: u64,
+        from: usize,
+        to: usize,
+    ) -> Result<(), Error> {
+        let (w, g) = (&mut self.w[from..to], &self.g[from..to]);
+        let mut state: Vec<&mut [f32]> = self.state.iter_mut().map(|x| &mut x[from..to]).collect();
+        match isa {
+            Some(isa) => rule.step_on(isa, w, g, &mut state, t),
+            None => rule.reference_step(w, g, &mut state, t),
+        }
+    }
+
+    /// Where the first element stands whose bits differ, if any do. A NaN is like any other.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let arrays = |x: &Self| [vec![x.w.clone(), x.g.clone()], x.state.clone()].concat();
+        for (k, (ours, theirs)) in arrays(self).iter().zip(&arrays(other)).enumerate() {
+            assert_eq!(ours.len(), theirs.len());
+            for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
+                if !same(*a, *b) {
+                    return Some(format!("array {k}, element {i} of {}: {a:e}, not {b:e}", ours.len()));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The same bits; a NaN's payload is not part of the contract.
+pub fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
+/// Numbers in (-1, 1) from a fixed sequence, for tests that need many values and no shrinking.
+pub fn uniform() -> impl FnMut() -> f32 {
+    let mut state = 1_u64;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// As [`uniform`], with one in eight a zero, a subnormal, tiny, huge, infinite or NaN.
+pub fn mixed() -> impl FnMut() -> f32 {
+    let special = [0.0, -0.0, 1e-40, -3e-45, 1e-20, 3e38, f32::INFINITY, f32::NAN];
+    let mut next = uniform();
+    move || {
+        let choice = ((next() + 1.0) * 32.0) as usize;
+        special.get(choice).copied().unwrap_or_else(&mut next)
+    }
+}
