@@ -32,7 +32,7 @@ unsafe fn step<C: CConfig<Config: Configuration<N>>, const N: usize>(
 /// One step of gradient descent (Robbins & Monro, "A Stochastic Approximation Method", 1951). For each
 /// element:
 ///
-///     w -= lr*g
+/// - w -= lr*g
 ///
 /// @param n       number of elements
 /// @param w       weights, updated
@@ -55,8 +55,8 @@ pub unsafe extern "C" fn downhill_sgd_step(
 /// One step of gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations
 /// by back-propagating errors", 1986). For each element, in the classic form and in the torch form:
 ///
-///     u = momentum*u + lr*g;               w -= u
-///     u = momentum*u + (1-dampening)*g;    w -= lr*u
+/// - u = momentum*u + lr*g; w -= u
+/// - u = momentum*u + (1-dampening)*g; w -= lr*u
 ///
 /// @param n       number of elements
 /// @param w       weights, updated
@@ -81,9 +81,9 @@ pub unsafe extern "C" fn downhill_momentum_step(
 /// One step of Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). For each
 /// element, with c1 and c2 as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
 ///
-///     m = beta1*m + (1-beta1)*g
-///     v = beta2*v + ((1-beta2)*g)*g
-///     w -= (a*m)/(sqrt(v)*k + eps)
+/// - m = beta1*m + (1-beta1)*g
+/// - v = beta2*v + ((1-beta2)*g)*g
+/// - w -= (a*m)/(sqrt(v)*k + eps)
 ///
 /// @param n       number of elements
 /// @param w       weights, updated
