@@ -12,5 +12,5 @@ mod sweep;
 
 pub use error::Error;
 pub use isa::Isa;
-pub use optimizer::Optimizer;
+pub use optimizer::{Optimizer, optimizer};
 pub use rules::*;

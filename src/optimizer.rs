@@ -2,26 +2,13 @@
 
 use std::fmt;
 
-use crate::{Error, Isa};
+use crate::{Error, Isa, rule::Configuration, sweep};
 
 /// A configured rule, whichever it is: for a trainer, a test or a table that works with any of them.
+/// [`optimizer`] makes one.
 ///
 /// The functions of each rule ([`adam_step`](crate::adam_step), ...) say what its formula, states
 /// and errors are; the methods here do the same.
-///
-/// ```
-/// use downhill::{Adam, Isa, Optimizer, Sgd};
-///
-/// let rules: [&dyn Optimizer; 2] = [&Sgd::default(), &Adam::default()];
-/// for rule in rules {
-///     let mut w = vec![1.0; 100];
-///     let mut state = vec![vec![0.0; 100]; rule.state_names().len()];
-///     let mut state: Vec<&mut [f32]> = state.iter_mut().map(|array| &mut array[..]).collect();
-///     rule.step_on(Isa::current()?, &mut w, &[0.5; 100], &mut state, 1)?;
-///     println!("{}: {}", rule.name(), w[0]);
-/// }
-/// # Ok::<(), downhill::Error>(())
-/// ```
 pub trait Optimizer: fmt::Debug + Send + Sync {
     /// The rule's name: `adam` for [`adam_step`](crate::adam_step).
     fn name(&self) -> &'static str;
@@ -43,7 +30,7 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
         t: u64,
     ) -> Result<(), Error>;
 
-    /// The same step by the scalar [`reference`](crate::reference).
+    /// The same step by the scalar [`reference`](mod@crate::reference).
     ///
     /// # Errors
     /// As [`step_on`](Optimizer::step_on).
@@ -56,13 +43,70 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
     ) -> Result<(), Error>;
 }
 
-/// A list of state arrays as the fixed number that a rule with these `names` has.
-pub(crate) fn arrays<'a, const N: usize>(
+/// The rule that a configuration makes, as an object beside other rules.
+///
+/// ```
+/// use downhill::{Adam, Isa, Sgd, optimizer};
+///
+/// for rule in [optimizer(Sgd::default()), optimizer(Adam::default())] {
+///     let mut w = vec![1.0; 100];
+///     let mut state = vec![vec![0.0; 100]; rule.state_names().len()];
+///     let mut state: Vec<&mut [f32]> = state.iter_mut().map(|array| &mut array[..]).collect();
+///     rule.step_on(Isa::current()?, &mut w, &[0.5; 100], &mut state, 1)?;
+///     println!("{}: {}", rule.name(), w[0]);
+/// }
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub fn optimizer<const N: usize>(config: impl Configuration<N>) -> Box<dyn Optimizer> {
+    Box::new(Configured(config))
+}
+
+/// Carries `N` in its type, which a trait object cannot.
+struct Configured<C, const N: usize>(C);
+
+impl<C: Configuration<N>, const N: usize> Optimizer for Configured<C, N> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+
+    fn state_names(&self) -> &'static [&'static str] {
+        &C::STATES
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, &self.0, t, w, g, arrays::<C, N>(state)?)
+    }
+
+    fn reference_step(
+        &self,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error> {
+        self.0.reference(w, g, arrays::<C, N>(state)?, t)
+    }
+}
+
+impl<C: fmt::Debug, const N: usize> fmt::Debug for Configured<C, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A list of state arrays as the fixed number that the rule has.
+fn arrays<'a, C: Configuration<N>, const N: usize>(
     state: &'a mut [&mut [f32]],
-    names: &'static [&'static str; N],
 ) -> Result<[&'a mut [f32]; N], Error> {
     let count = state.len();
     let state: &mut [&mut [f32]; N] =
-        state.try_into().map_err(|_| Error::StateCount { count, expected: names })?;
+        state.try_into().map_err(|_| Error::StateCount { count, expected: &C::STATES })?;
     Ok(state.each_mut().map(|array| &mut **array))
 }

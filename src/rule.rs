@@ -1,4 +1,9 @@
 //! What a rule is: a pure function of one vector of lanes, `(w, g, state) -> (w', state')`.
+//!
+//! The traits are public because [`optimizer`](crate::optimizer()) takes any configuration, and their
+//! module is not: the rules are this crate's.
+
+use std::fmt;
 
 use pulp::Simd;
 
@@ -10,7 +15,7 @@ use crate::Error;
 /// loop would leave the instruction set behind. It uses `mul`, `add`, `sub`, `div`, `sqrt` and
 /// `select` only, in the order that the public function documents. A fused multiply-add would give
 /// other bits, and cost far more on a CPU without it.
-pub(crate) trait Rule<const N: usize>: Copy {
+pub trait Rule<const N: usize>: Copy {
     fn update<S: Simd>(
         self,
         s: S,
@@ -21,18 +26,24 @@ pub(crate) trait Rule<const N: usize>: Copy {
 }
 
 /// What is to be done with a rule, whose type is known only once the options have been looked at.
-pub(crate) trait Job<const N: usize> {
+pub trait Job<const N: usize> {
     fn run<R: Rule<N>>(self, rule: R);
 }
 
 /// The hyper-parameters of a family of rules with `N` states per element.
-pub(crate) trait Configuration<const N: usize> {
+pub trait Configuration<const N: usize>: fmt::Debug + Send + Sync + 'static {
+    /// The step function's name without `_step`.
+    const NAME: &'static str;
+
     /// The states' names, in the order of the step function's arguments.
     const STATES: [&'static str; N];
 
     /// Checks everything, then hands the rule that these options make at step `t` to `job`. This is
     /// where hyper-parameters become `f32`: derived in `f64`, rounded once.
     fn apply(&self, t: u64, job: impl Job<N>) -> Result<(), Error>;
+
+    /// The scalar reference's step.
+    fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], t: u64) -> Result<(), Error>;
 }
 
 /// All the checks of a step and nothing else.

@@ -1,7 +1,7 @@
 //! PyTorch's answers, as `golden/README.md` says how to compare: our `f32` result is as close to
 //! PyTorch in `f64` as PyTorch's own `f32` is, element by element, at every recorded step.
 
-use downhill::{Adam, Decay, Form, Isa, Momentum, Optimizer, Sgd};
+use downhill::{Adam, Decay, Form, Isa, Momentum, Optimizer, Sgd, optimizer};
 use serde_json::Value;
 
 /// A case of `golden/torch.json`.
@@ -40,11 +40,11 @@ impl Case<'_> {
 type Configure = fn(&Case, u64) -> Box<dyn Optimizer>;
 
 fn sgd(case: &Case, t: u64) -> Box<dyn Optimizer> {
-    Box::new(Sgd { lr: case.lr(t), weight_decay: case.number("weight_decay"), decay: case.decay() })
+    optimizer(Sgd { lr: case.lr(t), weight_decay: case.number("weight_decay"), decay: case.decay() })
 }
 
 fn momentum(case: &Case, t: u64, form: Form) -> Box<dyn Optimizer> {
-    Box::new(Momentum {
+    optimizer(Momentum {
         lr: case.lr(t),
         momentum: case.number("momentum"),
         dampening: case.dampening(t),
@@ -64,7 +64,7 @@ fn momentum_classic(case: &Case, t: u64) -> Box<dyn Optimizer> {
 
 fn adam(case: &Case, t: u64) -> Box<dyn Optimizer> {
     let betas = &case.value["options"]["betas"];
-    Box::new(Adam {
+    optimizer(Adam {
         lr: case.lr(t),
         beta1: betas[0].as_f64().unwrap(),
         beta2: betas[1].as_f64().unwrap(),

@@ -3,10 +3,11 @@
 mod common;
 
 use common::{Arrays, every_option, uniform};
-use downhill::{Adam, Decay, Error, Form, Isa, Momentum, Optimizer, Sgd};
+use downhill::{Adam, Decay, Error, Form, Isa, Momentum, Optimizer, Sgd, optimizer};
 
 /// The step of every ISA and of the reference must refuse this configuration, saying `text`.
-fn refuse(rule: &dyn Optimizer, t: u64, text: &str) {
+fn refuse(rule: Box<dyn Optimizer>, t: u64, text: &str) {
+    let rule = &*rule;
     let start = Arrays::new(rule, 37, uniform());
     for isa in Isa::available().into_iter().map(Some).chain([None]) {
         for n in [0, 37] {
@@ -25,21 +26,29 @@ const NOT_BELOW_ONE: [f64; 5] = [-0.1, 1.0, 1.5, f64::NAN, f64::INFINITY];
 #[test]
 fn hyperparameters_out_of_range() {
     for x in NOT_NON_NEGATIVE {
-        refuse(&Sgd { lr: x, ..Sgd::default() }, 1, &format!("`lr` is {x:?}; it must be at least 0"));
-        refuse(&Sgd { weight_decay: x, ..Sgd::default() }, 1, "`weight_decay`");
-        refuse(&Momentum { lr: x, ..Momentum::default() }, 1, "`lr`");
-        refuse(&Momentum { weight_decay: x, ..Momentum::default() }, 1, "`weight_decay`");
-        refuse(&Adam { lr: x, ..Adam::default() }, 1, "`lr`");
-        refuse(&Adam { eps: x, ..Adam::default() }, 1, "`eps`");
-        refuse(&Adam { weight_decay: x, ..Adam::default() }, 1, "`weight_decay`");
+        refuse(
+            optimizer(Sgd { lr: x, ..Sgd::default() }),
+            1,
+            &format!("`lr` is {x:?}; it must be at least 0"),
+        );
+        refuse(optimizer(Sgd { weight_decay: x, ..Sgd::default() }), 1, "`weight_decay`");
+        refuse(optimizer(Momentum { lr: x, ..Momentum::default() }), 1, "`lr`");
+        refuse(optimizer(Momentum { weight_decay: x, ..Momentum::default() }), 1, "`weight_decay`");
+        refuse(optimizer(Adam { lr: x, ..Adam::default() }), 1, "`lr`");
+        refuse(optimizer(Adam { eps: x, ..Adam::default() }), 1, "`eps`");
+        refuse(optimizer(Adam { weight_decay: x, ..Adam::default() }), 1, "`weight_decay`");
     }
     for x in NOT_BELOW_ONE {
-        refuse(&Momentum { momentum: x, ..Momentum::default() }, 1, "`momentum`");
-        refuse(&Adam { beta1: x, ..Adam::default() }, 1, "`beta1`");
-        refuse(&Adam { beta2: x, ..Adam::default() }, 1, "`beta2`");
+        refuse(optimizer(Momentum { momentum: x, ..Momentum::default() }), 1, "`momentum`");
+        refuse(optimizer(Adam { beta1: x, ..Adam::default() }), 1, "`beta1`");
+        refuse(optimizer(Adam { beta2: x, ..Adam::default() }), 1, "`beta2`");
     }
     for x in [-0.1, 1.1, f64::NAN] {
-        refuse(&Momentum { dampening: x, form: Form::Torch, ..Momentum::default() }, 1, "`dampening`");
+        refuse(
+            optimizer(Momentum { dampening: x, form: Form::Torch, ..Momentum::default() }),
+            1,
+            "`dampening`",
+        );
     }
 }
 
@@ -47,20 +56,25 @@ fn hyperparameters_out_of_range() {
 fn what_is_derived_must_be_finite_too() {
     // 1e38 fits, 1e38/(1 - 0.9) does not; from t = 30 on it does.
     let adam = Adam { lr: 1e38, ..Adam::default() };
-    refuse(&adam, 1, "`lr`");
-    Arrays::new(&adam, 3, uniform()).step(&adam, Isa::current().unwrap(), 1000, 0, 3);
+    refuse(optimizer(adam), 1, "`lr`");
+    let adam = &*optimizer(adam);
+    Arrays::new(adam, 3, uniform()).step(adam, Isa::current().unwrap(), 1000, 0, 3);
     let decay = Decay::Decoupled;
-    refuse(&Sgd { lr: 1e30, weight_decay: 1e30, decay }, 1, "`weight_decay`");
+    refuse(optimizer(Sgd { lr: 1e30, weight_decay: 1e30, decay }), 1, "`weight_decay`");
 }
 
 #[test]
 fn dampening_in_the_classic_form() {
-    refuse(&Momentum { dampening: 0.1, ..Momentum::default() }, 1, "`dampening` is 0.1; it must be 0");
+    refuse(
+        optimizer(Momentum { dampening: 0.1, ..Momentum::default() }),
+        1,
+        "`dampening` is 0.1; it must be 0",
+    );
 }
 
 #[test]
 fn step_zero() {
-    refuse(&Adam::default(), 0, "`t` is 0");
+    refuse(optimizer(Adam::default()), 0, "`t` is 0");
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! Every step as a scalar loop, in the order of operations that the kernels keep. Hyper-parameters
 //! are `f64`; what a loop uses is derived from them in `f64` and rounded to `f32` once, before it.
 
-use crate::{Adam, BiasCorrection, Decay, Error, Form, Momentum, Sgd, power::powers, rule::check};
+use crate::{
+    Adadelta, Adagrad, Adam, Adamax, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum, Nadam,
+    Nesterov, Rmsprop, Sgd,
+    power::{momentum_product, powers},
+    rule::check,
+    rules::{Centered, Plain},
+};
 
 /// `w −= η·g`
 ///
@@ -43,10 +49,115 @@ pub fn momentum_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Momentum)
     Ok(())
 }
 
+/// Classic: `u = γ·u + η·g; w −= γ·u + η·g`. Torch: `u = γ·u + g; w −= η·(g + γ·u)`.
+///
+/// Nesterov, *A method for solving the convex programming problem with convergence rate O(1/k²)*, 1983.
+/// Arguments and errors as [`crate::nesterov_step`].
+pub fn nesterov_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Nesterov) -> Result<(), Error> {
+    check(config, 1, w, g, [u])?;
+    let lr = config.lr as f32;
+    let momentum = config.momentum as f32;
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
+        let u_i = state(u[i]);
+        match config.form {
+            Form::Classic => {
+                u[i] = momentum * u_i + lr * g_i;
+                w[i] = w_i - (momentum * u[i] + lr * g_i);
+            }
+            Form::Torch => {
+                u[i] = momentum * u_i + g_i;
+                w[i] = w_i - lr * (g_i + momentum * u[i]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `s += g·g; w −= (η·g)/(√s + ε)`
+///
+/// Duchi, Hazan & Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic
+/// Optimization*, 2011. Arguments and errors as [`crate::adagrad_step`].
+pub fn adagrad_step(w: &mut [f32], g: &[f32], s: &mut [f32], config: &Adagrad) -> Result<(), Error> {
+    check(config, 1, w, g, [s])?;
+    let (lr, eps) = (config.lr as f32, config.eps as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
+        s[i] = state(s[i]) + g_i * g_i;
+        w[i] = w_i - (lr * g_i) / (s[i].sqrt() + eps);
+    }
+    Ok(())
+}
+
+/// `v = ρ·v + ((1−ρ)·g)·g; d = (√(u+ε)/√(v+ε))·g; u = ρ·u + ((1−ρ)·d)·d; w −= η·d`
+///
+/// Zeiler, *ADADELTA: An Adaptive Learning Rate Method*, 2012. Arguments and errors as
+/// [`crate::adadelta_step`].
+pub fn adadelta_step(
+    w: &mut [f32],
+    g: &[f32],
+    v: &mut [f32],
+    u: &mut [f32],
+    config: &Adadelta,
+) -> Result<(), Error> {
+    check(config, 1, w, g, [v, u])?;
+    let (lr, eps) = (config.lr as f32, config.eps as f32);
+    let (rho, fresh) = (config.rho as f32, (1.0 - config.rho) as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
+        let u_i = state(u[i]);
+        v[i] = rho * state(v[i]) + fresh * g_i * g_i;
+        let d = (u_i + eps).sqrt() / (v[i] + eps).sqrt() * g_i;
+        u[i] = rho * u_i + fresh * d * d;
+        w[i] = w_i - lr * d;
+    }
+    Ok(())
+}
+
+/// `v = α·v + ((1−α)·g)·g`. Centered: `ḡ = α·ḡ + (1−α)·g; r = √max(v − ḡ·ḡ, 0) + ε`, else `r = √v + ε`.
+/// With momentum: `u = γ·u + g/r; w −= η·u`, else `w −= (η·g)/r`.
+///
+/// Tieleman & Hinton, *Lecture 6.5: rmsprop*, 2012; centered: Graves, *Generating Sequences With
+/// Recurrent Neural Networks*, 2013. Arguments and errors as [`crate::rmsprop_step`].
+pub fn rmsprop_step(
+    w: &mut [f32],
+    g: &[f32],
+    v: &mut [f32],
+    mut g_avg: Option<&mut [f32]>,
+    mut u: Option<&mut [f32]>,
+    config: &Rmsprop,
+) -> Result<(), Error> {
+    match (&g_avg, &u) {
+        (None, None) => check(&Plain(*config), 1, w, g, [v]),
+        (None, Some(u)) => check(&Plain(*config), 1, w, g, [v, u]),
+        (Some(g_avg), None) => check(&Centered(*config), 1, w, g, [v, g_avg]),
+        (Some(g_avg), Some(u)) => check(&Centered(*config), 1, w, g, [v, g_avg, u]),
+    }?;
+    let (lr, eps, momentum) = (config.lr as f32, config.eps as f32, config.momentum as f32);
+    let (alpha, fresh) = (config.alpha as f32, (1.0 - config.alpha) as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
+        v[i] = alpha * state(v[i]) + fresh * g_i * g_i;
+        let mut variance = v[i];
+        if let Some(g_avg) = &mut g_avg {
+            g_avg[i] = alpha * state(g_avg[i]) + fresh * g_i;
+            variance = max(variance - g_avg[i] * g_avg[i], 0.0);
+        }
+        let r = variance.sqrt() + eps;
+        if let Some(u) = &mut u {
+            u[i] = momentum * state(u[i]) + g_i / r;
+            w[i] = w_i - lr * u[i];
+        } else {
+            w[i] = w_i - (lr * g_i) / r;
+        }
+    }
+    Ok(())
+}
+
 /// `m = β1·m + (1−β1)·g; v = β2·v + ((1−β2)·g)·g; w −= (a·m)/(√v·k + ε)`, `a = η/c1`, `k = 1/√c2`
 ///
-/// Kingma & Ba, *Adam: A Method for Stochastic Optimization*, 2014. Arguments and errors as
-/// [`crate::adam_step`].
+/// Kingma & Ba, *Adam: A Method for Stochastic Optimization*, 2014. AdamW is the same with decoupled
+/// weight decay. Arguments and errors as [`crate::adam_step`].
 pub fn adam_step(
     w: &mut [f32],
     g: &[f32],
@@ -57,13 +168,7 @@ pub fn adam_step(
 ) -> Result<(), Error> {
     check(config, t, w, g, [m, v])?;
     let Adam { lr, beta1, beta2, eps, .. } = *config;
-    let (c1, c2) = match config.bias_correction {
-        BiasCorrection::Step => (1.0 - powers(beta1, beta1, t).0, 1.0 - powers(beta2, beta2, t).0),
-        BiasCorrection::Constant => (1.0 - beta1, 1.0 - beta2),
-        BiasCorrection::None => (1.0, 1.0),
-    };
-    let a = (lr / c1) as f32;
-    let k = (1.0 / c2.sqrt()) as f32;
+    let (a, k) = bias_corrected(config, t);
     let (fresh1, fresh2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
     let (beta1, beta2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
     for i in 0..w.len() {
@@ -71,6 +176,119 @@ pub fn adam_step(
         m[i] = beta1 * state(m[i]) + fresh1 * g_i;
         v[i] = beta2 * state(v[i]) + fresh2 * g_i * g_i;
         w[i] = w_i - (a * m[i]) / (v[i].sqrt() * k + eps);
+    }
+    Ok(())
+}
+
+/// `m`, `v` as Adam; `v_max = max(v_max, v); w −= (a·m)/(√v_max·k + ε)`
+///
+/// Reddi, Kale & Kumar, *On the Convergence of Adam and Beyond*, 2018. Arguments and errors as
+/// [`crate::amsgrad_step`].
+pub fn amsgrad_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    v_max: &mut [f32],
+    t: u64,
+    config: &Adam,
+) -> Result<(), Error> {
+    check(&Amsgrad(*config), t, w, g, [m, v, v_max])?;
+    let Adam { lr, beta1, beta2, eps, .. } = *config;
+    let (a, k) = bias_corrected(config, t);
+    let (fresh1, fresh2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+    let (beta1, beta2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, lr);
+        m[i] = beta1 * state(m[i]) + fresh1 * g_i;
+        v[i] = beta2 * state(v[i]) + fresh2 * g_i * g_i;
+        v_max[i] = max(state(v_max[i]), v[i]);
+        w[i] = w_i - (a * m[i]) / (v_max[i].sqrt() * k + eps);
+    }
+    Ok(())
+}
+
+/// Adam's `(a, k)` at step `t`: `a = η/c1`, `k = 1/√c2`.
+fn bias_corrected(config: &Adam, t: u64) -> (f32, f32) {
+    let (c1, c2) = match config.bias_correction {
+        BiasCorrection::Step => (1.0 - powers([config.beta1], t)[0], 1.0 - powers([config.beta2], t)[0]),
+        BiasCorrection::Constant => (1.0 - config.beta1, 1.0 - config.beta2),
+        BiasCorrection::None => (1.0, 1.0),
+    };
+    ((config.lr / c1) as f32, (1.0 / c2.sqrt()) as f32)
+}
+
+/// `m = β1·m + (1−β1)·g; u = max(β2·u, |g| + ε); w −= (a·m)/u`, `a = η/(1−β1^t)`
+///
+/// Kingma & Ba, *Adam: A Method for Stochastic Optimization*, 2014, section 7.1. Arguments and errors as
+/// [`crate::adamax_step`].
+pub fn adamax_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    u: &mut [f32],
+    t: u64,
+    config: &Adamax,
+) -> Result<(), Error> {
+    check(config, t, w, g, [m, u])?;
+    let a = (config.lr / (1.0 - powers([config.beta1], t)[0])) as f32;
+    let (beta1, fresh1) = (config.beta1 as f32, (1.0 - config.beta1) as f32);
+    let (beta2, eps) = (config.beta2 as f32, config.eps as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
+        m[i] = beta1 * state(m[i]) + fresh1 * g_i;
+        u[i] = max(beta2 * state(u[i]), g_i.abs() + eps);
+        w[i] = w_i - (a * m[i]) / u[i];
+    }
+    Ok(())
+}
+
+/// `m`, `v` as Adam; `r = √(v·(1/c2)) + ε; w −= (a·g)/r; w −= (b·m)/r` with `c2 = 1−β2^t`,
+/// `μ_t = β1·(1 − ½·0.96^(t·ψ))`, `Π = μ_1·…·μ_t`, `a = η·(1−μ_t)/(1−Π)`, `b = η·μ_(t+1)/(1−Π·μ_(t+1))`
+///
+/// Dozat, *Incorporating Nesterov Momentum into Adam*, 2016. Arguments and errors as
+/// [`crate::nadam_step`].
+pub fn nadam_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    t: u64,
+    config: &Nadam,
+) -> Result<(), Error> {
+    check(config, t, w, g, [m, v])?;
+    let Nadam { lr, beta1, beta2, eps, .. } = *config;
+    let [mu, next_mu, product] = momentum_product(beta1, config.momentum_decay, t);
+    let a = (lr * (1.0 - mu) / (1.0 - product)) as f32;
+    let b = (lr * next_mu / (1.0 - product * next_mu)) as f32;
+    let inverse_c2 = (1.0 / (1.0 - powers([beta2], t)[0])) as f32;
+    let (fresh1, fresh2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+    let (beta1, beta2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, lr);
+        m[i] = beta1 * state(m[i]) + fresh1 * g_i;
+        v[i] = beta2 * state(v[i]) + fresh2 * g_i * g_i;
+        let r = (v[i] * inverse_c2).sqrt() + eps;
+        w[i] = w_i - (a * g_i) / r;
+        w[i] -= (b * m[i]) / r;
+    }
+    Ok(())
+}
+
+/// `w −= η·sign(β1·m + (1−β1)·g)` with `sign(0) = 0`; `m = β2·m + (1−β2)·g`
+///
+/// Chen et al., *Symbolic Discovery of Optimization Algorithms*, 2023. Arguments and errors as
+/// [`crate::lion_step`].
+pub fn lion_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Lion) -> Result<(), Error> {
+    check(config, 1, w, g, [m])?;
+    let lr = config.lr as f32;
+    let (beta1, fresh1) = (config.beta1 as f32, (1.0 - config.beta1) as f32);
+    let (beta2, fresh2) = (config.beta2 as f32, (1.0 - config.beta2) as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
+        let m_i = state(m[i]);
+        w[i] = w_i - lr * sign(beta1 * m_i + fresh1 * g_i);
+        m[i] = beta2 * m_i + fresh2 * g_i;
     }
     Ok(())
 }
@@ -90,4 +308,26 @@ fn decayed(w: f32, g: f32, decay: Decay, weight_decay: f64, lr: f64) -> (f32, f3
 /// A state as a step reads it: a subnormal is `+0`.
 fn state(x: f32) -> f32 {
     if x.is_subnormal() || x == 0.0 { 0.0 } else { x }
+}
+
+/// The larger one; NaN if either is, which `f32::max` would hide.
+fn max(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a > b {
+        a
+    } else if b.is_nan() || a < b {
+        b
+    } else {
+        a
+    }
+}
+
+/// 1, −1 or `+0`; a NaN stays one. (`f32::signum` has no zero.)
+fn sign(x: f32) -> f32 {
+    if x > 0.0 {
+        1.0
+    } else if x < 0.0 {
+        -1.0
+    } else {
+        x.abs()
+    }
 }

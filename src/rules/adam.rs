@@ -1,10 +1,10 @@
-//! Adam.
+//! Adam, with AdamW and AMSGrad: the same configuration, two more steps.
 
 use pulp::Simd;
 
-use super::{Decay, range};
+use super::{Decay, lanes, range};
 use crate::{
-    Error, Isa, Optimizer, optimizer,
+    Error, Isa,
     power::powers,
     reference,
     rule::{Configuration, Job, Rule},
@@ -23,7 +23,7 @@ pub enum BiasCorrection {
     None,
 }
 
-/// The hyper-parameters of [`adam_step`].
+/// The hyper-parameters of [`adam_step`], [`adamw_step`] and [`amsgrad_step`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// Learning rate η, finite and at least 0. Default 1e-3.
@@ -95,13 +95,98 @@ pub fn adam_step(
     sweep::step(Isa::current()?, config, t, w, g, [m, v])
 }
 
+/// One step of AdamW: [`adam_step`] under its other name, for configurations that start from
+/// [`Adam::adamw`], with decoupled weight decay.
+///
+/// *Decoupled Weight Decay Regularization* (Loshchilov & Hutter, 2019).
+///
+/// # Errors
+/// As [`adam_step`].
+///
+/// # Example
+/// ```
+/// use downhill::{Adam, adamw_step};
+///
+/// let (mut w, mut m, mut v) = ([1.0], [0.0], [0.0]);
+/// let config = Adam { lr: 0.5, weight_decay: 0.5, ..Adam::adamw() };
+/// adamw_step(&mut w, &[0.0], &mut m, &mut v, 1, &config)?;
+/// assert_eq!(w, [0.75]); // no gradient: w *= 1 - lr*weight_decay
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub fn adamw_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    t: u64,
+    config: &Adam,
+) -> Result<(), Error> {
+    adam_step(w, g, m, v, t, config)
+}
+
+/// One step of AMSGrad: Adam with the largest second moment so far in the denominator.
+///
+/// `m`, `v` as [`adam_step`]; `v_max = max(v_max, v); w −= (a·m)/(√v_max·k + ε)`. The maximum of a NaN
+/// and a number is NaN.
+///
+/// *On the Convergence of Adam and Beyond* (Reddi, Kale & Kumar, 2018), with the bias correction of Adam
+/// as PyTorch has it.
+///
+/// `w` (weights), `m`, `v`, `v_max` (state, start as zeros) and `g` (gradient) have the same length, of
+/// any size. All but `g` are updated. `t` is the number of this step and counts from 1.
+///
+/// # Errors
+/// As [`adam_step`], and [`Error::Length`] if `v_max` is not as long as `w`.
+///
+/// # Example
+/// ```
+/// use downhill::{Adam, amsgrad_step};
+///
+/// let (mut w, mut m, mut v, mut v_max) = ([1.0], [0.0], [0.0], [0.0]);
+/// for (t, g) in [(1, 10.0), (2, 0.0)] {
+///     amsgrad_step(&mut w, &[g], &mut m, &mut v, &mut v_max, t, &Adam::default())?;
+/// }
+/// assert!(v < v_max); // v decays, its maximum does not
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub fn amsgrad_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    v_max: &mut [f32],
+    t: u64,
+    config: &Adam,
+) -> Result<(), Error> {
+    sweep::step(Isa::current()?, &Amsgrad(*config), t, w, g, [m, v, v_max])
+}
+
+/// [`adamw_step`] for [`optimizer`](crate::optimizer()).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adamw(pub Adam);
+
+impl Default for Adamw {
+    fn default() -> Self {
+        Self(Adam::adamw())
+    }
+}
+
+/// [`amsgrad_step`] for [`optimizer`](crate::optimizer()).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Amsgrad(pub Adam);
+
 impl Adam {
+    /// The defaults of AdamW: Adam's, with a decoupled weight decay of 1e-2.
+    pub fn adamw() -> Self {
+        Self { weight_decay: 1e-2, decay: Decay::Decoupled, ..Self::default() }
+    }
+
     /// `(c1, c2)`
     #[inline]
     fn corrections(&self, t: u64) -> (f64, f64) {
         match self.bias_correction {
             BiasCorrection::Step => {
-                let (beta1_t, beta2_t) = powers(self.beta1, self.beta2, t);
+                let [beta1_t, beta2_t] = powers([self.beta1, self.beta2], t);
                 (1.0 - beta1_t, 1.0 - beta2_t)
             }
             BiasCorrection::Constant => (1.0 - self.beta1, 1.0 - self.beta2),
@@ -111,60 +196,51 @@ impl Adam {
 }
 
 impl Configuration<2> for Adam {
+    const NAME: &'static str = "adam";
     const STATES: [&'static str; 2] = ["m", "v"];
 
     #[inline(always)]
     fn apply(&self, t: u64, job: impl Job<2>) -> Result<(), Error> {
-        if t == 0 {
-            return Err(Error::Step);
-        }
-        range::non_negative("lr", self.lr)?;
-        let beta1 = range::below_one("beta1", self.beta1)?;
-        let beta2 = range::below_one("beta2", self.beta2)?;
-        let eps = range::non_negative("eps", self.eps)?;
-        let (c1, c2) = self.corrections(t);
-        let rule = Formula {
-            beta1,
-            fresh1: (1.0 - self.beta1) as f32,
-            beta2,
-            fresh2: (1.0 - self.beta2) as f32,
-            a: range::derived(self.lr / c1, "lr", self.lr, "so small that lr/c1 is finite in f32")?,
-            k: (1.0 / c2.sqrt()) as f32,
-            eps,
-        };
-        self.decay.around(self.weight_decay, self.lr, rule, job)
+        self.decay.around(self.weight_decay, self.lr, Formula::new(self, t)?, job)
+    }
+
+    fn reference(&self, w: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
+        reference::adam_step(w, g, m, v, t, self)
     }
 }
 
-impl Optimizer for Adam {
-    fn name(&self) -> &'static str {
-        "adam"
+impl Configuration<2> for Adamw {
+    const NAME: &'static str = "adamw";
+    const STATES: [&'static str; 2] = Adam::STATES;
+
+    #[inline(always)]
+    fn apply(&self, t: u64, job: impl Job<2>) -> Result<(), Error> {
+        self.0.apply(t, job)
     }
 
-    fn state_names(&self) -> &'static [&'static str] {
-        &Self::STATES
+    fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
+        self.0.reference(w, g, state, t)
+    }
+}
+
+impl Configuration<3> for Amsgrad {
+    const NAME: &'static str = "amsgrad";
+    const STATES: [&'static str; 3] = ["m", "v", "v_max"];
+
+    #[inline(always)]
+    fn apply(&self, t: u64, job: impl Job<3>) -> Result<(), Error> {
+        let Self(config) = self;
+        config.decay.around(config.weight_decay, config.lr, Formula::new(config, t)?, job)
     }
 
-    fn step_on(
+    fn reference(
         &self,
-        isa: Isa,
         w: &mut [f32],
         g: &[f32],
-        state: &mut [&mut [f32]],
+        [m, v, v_max]: [&mut [f32]; 3],
         t: u64,
     ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, optimizer::arrays(state, &Self::STATES)?)
-    }
-
-    fn reference_step(
-        &self,
-        w: &mut [f32],
-        g: &[f32],
-        state: &mut [&mut [f32]],
-        t: u64,
-    ) -> Result<(), Error> {
-        let [m, v] = optimizer::arrays(state, &Self::STATES)?;
-        reference::adam_step(w, g, m, v, t, self)
+        reference::amsgrad_step(w, g, m, v, v_max, t, &self.0)
     }
 }
 
@@ -181,6 +257,50 @@ struct Formula {
     eps: f32,
 }
 
+impl Formula {
+    /// Checks everything but weight decay.
+    #[inline(always)]
+    fn new(config: &Adam, t: u64) -> Result<Self, Error> {
+        let Adam { lr, beta1, beta2, eps, .. } = *config;
+        range::step(t)?;
+        range::non_negative("lr", lr)?;
+        range::below_one("beta1", beta1)?;
+        range::below_one("beta2", beta2)?;
+        let (c1, c2) = config.corrections(t);
+        Ok(Self {
+            beta1: beta1 as f32,
+            fresh1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            fresh2: (1.0 - beta2) as f32,
+            a: range::rate(lr / c1, lr)?,
+            k: (1.0 / c2.sqrt()) as f32,
+            eps: range::non_negative("eps", eps)?,
+        })
+    }
+
+    /// The new `(m, v)`.
+    #[inline(always)]
+    fn moments<S: Simd>(self, s: S, g: S::f32s, m: S::f32s, v: S::f32s) -> (S::f32s, S::f32s) {
+        let beta1 = s.splat_f32s(self.beta1);
+        let fresh1 = s.splat_f32s(self.fresh1);
+        let beta2 = s.splat_f32s(self.beta2);
+        let fresh2 = s.splat_f32s(self.fresh2);
+        let m = s.add_f32s(s.mul_f32s(beta1, m), s.mul_f32s(fresh1, g));
+        let v = s.add_f32s(s.mul_f32s(beta2, v), s.mul_f32s(s.mul_f32s(fresh2, g), g));
+        (m, v)
+    }
+
+    /// `w − (a·m)/(√v·k + ε)`
+    #[inline(always)]
+    fn moved<S: Simd>(self, s: S, w: S::f32s, m: S::f32s, v: S::f32s) -> S::f32s {
+        let a = s.splat_f32s(self.a);
+        let k = s.splat_f32s(self.k);
+        let eps = s.splat_f32s(self.eps);
+        let denominator = s.add_f32s(s.mul_f32s(s.sqrt_f32s(v), k), eps);
+        s.sub_f32s(w, s.div_f32s(s.mul_f32s(a, m), denominator))
+    }
+}
+
 impl Rule<2> for Formula {
     #[inline(always)]
     fn update<S: Simd>(
@@ -190,17 +310,23 @@ impl Rule<2> for Formula {
         g: S::f32s,
         [m, v]: [S::f32s; 2],
     ) -> (S::f32s, [S::f32s; 2]) {
-        let beta1 = s.splat_f32s(self.beta1);
-        let fresh1 = s.splat_f32s(self.fresh1);
-        let beta2 = s.splat_f32s(self.beta2);
-        let fresh2 = s.splat_f32s(self.fresh2);
-        let a = s.splat_f32s(self.a);
-        let k = s.splat_f32s(self.k);
-        let eps = s.splat_f32s(self.eps);
-        let m = s.add_f32s(s.mul_f32s(beta1, m), s.mul_f32s(fresh1, g));
-        let v = s.add_f32s(s.mul_f32s(beta2, v), s.mul_f32s(s.mul_f32s(fresh2, g), g));
-        let denominator = s.add_f32s(s.mul_f32s(s.sqrt_f32s(v), k), eps);
-        let w = s.sub_f32s(w, s.div_f32s(s.mul_f32s(a, m), denominator));
-        (w, [m, v])
+        let (m, v) = self.moments(s, g, m, v);
+        (self.moved(s, w, m, v), [m, v])
+    }
+}
+
+impl Rule<3> for Formula {
+    /// AMSGrad: the largest `v` so far takes `v`'s place in the denominator.
+    #[inline(always)]
+    fn update<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        g: S::f32s,
+        [m, v, v_max]: [S::f32s; 3],
+    ) -> (S::f32s, [S::f32s; 3]) {
+        let (m, v) = self.moments(s, g, m, v);
+        let v_max = lanes::max(s, v_max, v);
+        (self.moved(s, w, m, v_max), [m, v, v_max])
     }
 }

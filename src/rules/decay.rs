@@ -35,12 +35,7 @@ impl Decay {
         } else {
             match self {
                 Self::L2 => job.run(L2 { rule, weight_decay: rounded }),
-                Self::Decoupled => {
-                    let allowed = "so small that 1 - lr*weight_decay is finite in f32";
-                    let keep =
-                        range::derived(1.0 - lr * weight_decay, "weight_decay", weight_decay, allowed)?;
-                    job.run(Decoupled { rule, keep });
-                }
+                Self::Decoupled => job.run(Decoupled { rule, keep: range::keep(lr, weight_decay)? }),
             }
         }
         Ok(())

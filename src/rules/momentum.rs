@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{Decay, range};
 use crate::{
-    Error, Isa, Optimizer, optimizer, reference,
+    Error, Isa, reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };
@@ -83,6 +83,7 @@ pub fn momentum_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Momentum)
 }
 
 impl Configuration<1> for Momentum {
+    const NAME: &'static str = "momentum";
     const STATES: [&'static str; 1] = ["u"];
 
     #[inline(always)]
@@ -105,36 +106,8 @@ impl Configuration<1> for Momentum {
             }
         }
     }
-}
 
-impl Optimizer for Momentum {
-    fn name(&self) -> &'static str {
-        "momentum"
-    }
-
-    fn state_names(&self) -> &'static [&'static str] {
-        &Self::STATES
-    }
-
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: &mut [&mut [f32]],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, optimizer::arrays(state, &Self::STATES)?)
-    }
-
-    fn reference_step(
-        &self,
-        w: &mut [f32],
-        g: &[f32],
-        state: &mut [&mut [f32]],
-        _t: u64,
-    ) -> Result<(), Error> {
-        let [u] = optimizer::arrays(state, &Self::STATES)?;
+    fn reference(&self, w: &mut [f32], g: &[f32], [u]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {
         reference::momentum_step(w, g, u, self)
     }
 }

@@ -26,9 +26,21 @@ pub(super) fn at_most_one(argument: &'static str, value: f64) -> Result<f32, Err
     within(argument, value, (0.0..=1.0).contains(&value), "from 0 to 1")
 }
 
-/// A constant derived from `argument`, rounded once.
+/// A rate derived from `lr`, rounded once.
 #[inline]
-pub(super) fn derived(
+pub(super) fn rate(rate: f64, lr: f64) -> Result<f32, Error> {
+    derived(rate, "lr", lr, "so small that what is derived from it (lr/c1) is finite in f32")
+}
+
+/// `1 − η·λ`, rounded once.
+#[inline]
+pub(super) fn keep(lr: f64, weight_decay: f64) -> Result<f32, Error> {
+    let allowed = "so small that 1 - lr*weight_decay is finite in f32";
+    derived(1.0 - lr * weight_decay, "weight_decay", weight_decay, allowed)
+}
+
+#[inline]
+fn derived(
     constant: f64,
     argument: &'static str,
     value: f64,
@@ -40,4 +52,10 @@ pub(super) fn derived(
     } else {
         Err(Error::Hyperparameter { argument, value, allowed })
     }
+}
+
+/// Steps are counted from 1.
+#[inline]
+pub(super) fn step(t: u64) -> Result<(), Error> {
+    if t == 0 { Err(Error::Step) } else { Ok(()) }
 }

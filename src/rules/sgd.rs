@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{Decay, range};
 use crate::{
-    Error, Isa, Optimizer, optimizer, reference,
+    Error, Isa, reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };
@@ -50,6 +50,7 @@ pub fn sgd_step(w: &mut [f32], g: &[f32], config: &Sgd) -> Result<(), Error> {
 }
 
 impl Configuration<0> for Sgd {
+    const NAME: &'static str = "sgd";
     const STATES: [&'static str; 0] = [];
 
     #[inline(always)]
@@ -57,36 +58,8 @@ impl Configuration<0> for Sgd {
         let lr = range::non_negative("lr", self.lr)?;
         self.decay.around(self.weight_decay, self.lr, Formula { lr }, job)
     }
-}
 
-impl Optimizer for Sgd {
-    fn name(&self) -> &'static str {
-        "sgd"
-    }
-
-    fn state_names(&self) -> &'static [&'static str] {
-        &Self::STATES
-    }
-
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: &mut [&mut [f32]],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, optimizer::arrays(state, &Self::STATES)?)
-    }
-
-    fn reference_step(
-        &self,
-        w: &mut [f32],
-        g: &[f32],
-        state: &mut [&mut [f32]],
-        _t: u64,
-    ) -> Result<(), Error> {
-        let [] = optimizer::arrays(state, &Self::STATES)?;
+    fn reference(&self, w: &mut [f32], g: &[f32], []: [&mut [f32]; 0], _t: u64) -> Result<(), Error> {
         reference::sgd_step(w, g, self)
     }
 }

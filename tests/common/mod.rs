@@ -1,7 +1,7 @@
 //! What the tests share: every rule with every option, arrays of any values, and bitwise comparison.
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use downhill::{Adam, BiasCorrection, Decay, Error, Form, Isa, Momentum, Optimizer, Sgd};
+use downhill::{Adam, BiasCorrection, Decay, Error, Form, Isa, Momentum, Optimizer, Sgd, optimizer};
 use proptest::prelude::*;
 
 pub type Rule = Box<dyn Optimizer>;
@@ -13,9 +13,9 @@ const DECAYS: [(Decay, f64); 3] = [(Decay::L2, 0.0), (Decay::L2, 0.1), (Decay::D
 pub fn every_option() -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for (decay, weight_decay) in DECAYS {
-        rules.push(Box::new(Sgd { lr: 0.05, weight_decay, decay }));
+        rules.push(optimizer(Sgd { lr: 0.05, weight_decay, decay }));
         for (form, dampening) in [(Form::Classic, 0.0), (Form::Torch, 0.0), (Form::Torch, 0.3)] {
-            rules.push(Box::new(Momentum {
+            rules.push(optimizer(Momentum {
                 lr: 0.05,
                 momentum: 0.8,
                 dampening,
@@ -25,7 +25,7 @@ pub fn every_option() -> Vec<Rule> {
             }));
         }
         for bias_correction in [BiasCorrection::Step, BiasCorrection::Constant, BiasCorrection::None] {
-            rules.push(Box::new(Adam {
+            rules.push(optimizer(Adam {
                 lr: 0.05,
                 beta1: 0.8,
                 beta2: 0.99,
@@ -66,11 +66,11 @@ pub fn any_rule() -> impl Strategy<Value = Rule> {
                 bias_correction,
             )| {
                 match rule {
-                    0 => Box::new(Sgd { lr, weight_decay, decay }) as Rule,
+                    0 => optimizer(Sgd { lr, weight_decay, decay }),
                     1 => {
-                        Box::new(Momentum { lr, momentum: beta1, dampening, form, weight_decay, decay })
+                        optimizer(Momentum { lr, momentum: beta1, dampening, form, weight_decay, decay })
                     }
-                    _ => Box::new(Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay }),
+                    _ => optimizer(Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay }),
                 }
             },
         )

@@ -1,0 +1,191 @@
+//! RMSprop, plain, centered and with momentum.
+
+use pulp::Simd;
+
+use super::{Decay, lanes, range};
+use crate::{
+    Error, Isa, Optimizer, optimizer, reference,
+    rule::{Configuration, Job, Rule},
+    sweep,
+};
+
+/// The hyper-parameters of [`rmsprop_step`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rmsprop {
+    /// Learning rate η, finite and at least 0. Default 1e-2.
+    pub lr: f64,
+    /// Decay rate of the averages, α, in [0, 1]. Default 0.99.
+    pub alpha: f64,
+    /// Added to the denominator, outside the root; finite and at least 0. Default 1e-8. With 0, an
+    /// element whose average is zero is divided by zero, as IEEE says.
+    pub eps: f64,
+    /// How much of the last step is kept, γ, in [0, 1). Default 0; anything else needs the array `u`.
+    pub momentum: f64,
+    /// Weight decay λ, finite and at least 0. Default 0.
+    pub weight_decay: f64,
+    /// How `weight_decay` enters. Default [`Decay::L2`].
+    pub decay: Decay,
+}
+
+impl Default for Rmsprop {
+    fn default() -> Self {
+        Self { lr: 1e-2, alpha: 0.99, eps: 1e-8, momentum: 0.0, weight_decay: 0.0, decay: Decay::L2 }
+    }
+}
+
+/// One step of RMSprop. Which of the two optional arrays are passed decides the form.
+///
+/// `v = α·v + ((1−α)·g)·g`, then
+/// - centered, with `g_avg` (ḡ): `ḡ = α·ḡ + (1−α)·g; r = √max(v − ḡ·ḡ, 0) + ε`, else `r = √v + ε`;
+/// - with momentum, with `u`: `u = γ·u + g/r; w −= η·u`, else `w −= (η·g)/r`.
+///
+/// *Lecture 6.5: rmsprop* (Tieleman & Hinton, 2012); centered: *Generating Sequences With Recurrent
+/// Neural Networks* (Graves, 2013).
+///
+/// `w` (weights), `v`, `g_avg`, `u` (state, start as zeros) and `g` (gradient) have the same length, of
+/// any size. All but `g` are updated.
+///
+/// # Errors
+/// [`Error::Length`] if `g` or a state is not as long as `w`, [`Error::Hyperparameter`] if a field of
+/// `config` is out of its range, or `momentum` is not 0 without `u`, [`Error::Isa`] if `DOWNHILL_ISA` is
+/// wrong. Nothing is written then.
+///
+/// # Example
+/// ```
+/// use downhill::{Rmsprop, rmsprop_step};
+///
+/// let (mut w, mut v, mut u) = ([1.0], [0.0], [0.0]);
+/// let plain = Rmsprop { alpha: 0.75, ..Rmsprop::default() };
+/// rmsprop_step(&mut w, &[4.0], &mut v, None, None, &plain)?;
+/// assert_eq!(v, [4.0]);
+/// let momentum = Rmsprop { momentum: 0.9, ..plain };
+/// rmsprop_step(&mut w, &[4.0], &mut v, None, Some(&mut u), &momentum)?;
+/// assert!(rmsprop_step(&mut w, &[4.0], &mut v, None, None, &momentum).is_err());
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub fn rmsprop_step(
+    w: &mut [f32],
+    g: &[f32],
+    v: &mut [f32],
+    g_avg: Option<&mut [f32]>,
+    u: Option<&mut [f32]>,
+    config: &Rmsprop,
+) -> Result<(), Error> {
+    let isa = Isa::current()?;
+    match (g_avg, u) {
+        (None, None) => sweep::step(isa, &Plain(*config), 1, w, g, [v]),
+        (None, Some(u)) => sweep::step(isa, &Plain(*config), 1, w, g, [v, u]),
+        (Some(g_avg), None) => sweep::step(isa, &Centered(*config), 1, w, g, [v, g_avg]),
+        (Some(g_avg), Some(u)) => sweep::step(isa, &Centered(*config), 1, w, g, [v, g_avg, u]),
+    }
+}
+
+impl Rmsprop {
+    /// This configuration as an object beside other rules, as [`optimizer`](crate::optimizer()) makes
+    /// one of other configurations: centered or not, with the state `u` if `momentum` is not 0.
+    pub fn optimizer(self, centered: bool) -> Box<dyn Optimizer> {
+        match (centered, self.momentum == 0.0) {
+            (false, true) => optimizer::<1>(Plain(self)),
+            (false, false) => optimizer::<2>(Plain(self)),
+            (true, true) => optimizer::<2>(Centered(self)),
+            (true, false) => optimizer::<3>(Centered(self)),
+        }
+    }
+}
+
+/// RMSprop with the states `v, [g_avg], [u]`: how many there are says whether `u` is among them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variant<const CENTERED: bool>(pub Rmsprop);
+
+pub(crate) type Plain = Variant<false>;
+pub(crate) type Centered = Variant<true>;
+
+/// Is `u` among `n` states?
+const fn has_momentum(n: usize, centered: bool) -> bool {
+    n > 1 + centered as usize
+}
+
+impl<const N: usize, const CENTERED: bool> Configuration<N> for Variant<CENTERED> {
+    const NAME: &'static str = "rmsprop";
+    const STATES: [&'static str; N] = {
+        let mut names = ["v"; N];
+        if CENTERED {
+            names[1] = "g_avg";
+        }
+        if has_momentum(N, CENTERED) {
+            names[N - 1] = "u";
+        }
+        names
+    };
+
+    #[inline(always)]
+    fn apply(&self, _t: u64, job: impl Job<N>) -> Result<(), Error> {
+        let Self(config) = self;
+        let rule = Formula::<CENTERED> {
+            lr: range::non_negative("lr", config.lr)?,
+            alpha: range::at_most_one("alpha", config.alpha)?,
+            fresh: (1.0 - config.alpha) as f32,
+            eps: range::non_negative("eps", config.eps)?,
+            momentum: range::below_one("momentum", config.momentum)?,
+        };
+        if config.momentum != 0.0 && !has_momentum(N, CENTERED) {
+            return Err(Error::Hyperparameter {
+                argument: "momentum",
+                value: config.momentum,
+                allowed: "0 without the array `u`",
+            });
+        }
+        config.decay.around(config.weight_decay, config.lr, rule, job)
+    }
+
+    fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], _t: u64) -> Result<(), Error> {
+        let mut state = state.into_iter();
+        let v = state.next().expect("there is always `v`");
+        let g_avg = if CENTERED { state.next() } else { None };
+        reference::rmsprop_step(w, g, v, g_avg, state.next(), &self.0)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Formula<const CENTERED: bool> {
+    lr: f32,
+    alpha: f32,
+    /// `1 − α`
+    fresh: f32,
+    eps: f32,
+    momentum: f32,
+}
+
+impl<const N: usize, const CENTERED: bool> Rule<N> for Formula<CENTERED> {
+    #[inline(always)]
+    fn update<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        g: S::f32s,
+        mut state: [S::f32s; N],
+    ) -> (S::f32s, [S::f32s; N]) {
+        let lr = s.splat_f32s(self.lr);
+        let alpha = s.splat_f32s(self.alpha);
+        let fresh = s.splat_f32s(self.fresh);
+        let eps = s.splat_f32s(self.eps);
+        let momentum = s.splat_f32s(self.momentum);
+
+        state[0] = s.add_f32s(s.mul_f32s(alpha, state[0]), s.mul_f32s(s.mul_f32s(fresh, g), g));
+        let mut variance = state[0];
+        if CENTERED {
+            let g_avg = s.add_f32s(s.mul_f32s(alpha, state[1]), s.mul_f32s(fresh, g));
+            // Rounding can leave a little less than zero, whose root would be NaN.
+            variance = lanes::max(s, s.sub_f32s(variance, s.mul_f32s(g_avg, g_avg)), s.splat_f32s(0.0));
+            state[1] = g_avg;
+        }
+        let r = s.add_f32s(s.sqrt_f32s(variance), eps);
+        if has_momentum(N, CENTERED) {
+            let u = s.add_f32s(s.mul_f32s(momentum, state[N - 1]), s.div_f32s(g, r));
+            state[N - 1] = u;
+            (s.sub_f32s(w, s.mul_f32s(lr, u)), state)
+        } else {
+            (s.sub_f32s(w, s.div_f32s(s.mul_f32s(lr, g), r)), state)
+        }
+    }
+}
