@@ -6,10 +6,10 @@
 pub(crate) fn powers(mut a: f64, mut b: f64, mut t: u64) -> (f64, f64) {
     let (mut a_t, mut b_t) = (1.0, 1.0);
     while t > 0 {
-        if t & 1 == 1 {
-            a_t *= a;
-            b_t *= b;
-        }
+        // Multiplying by 1 is exact, and keeps the choice out of the chain of multiplications.
+        let odd = t & 1 == 1;
+        a_t *= if odd { a } else { 1.0 };
+        b_t *= if odd { b } else { 1.0 };
         a *= a;
         b *= b;
         t >>= 1;
