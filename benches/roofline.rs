@@ -1,1 +1,290 @@
-fn main() {}
+//! How far the steps are from the machine: every rule against the best plain C loop and against a loop
+//! that only moves the same bytes, and a step on subnormal states against a step on normal ones.
+//!
+//! `cargo bench --bench roofline -- --quick` takes seconds. All contestants of a row take turns on the
+//! same arrays in the same rounds; what is printed are medians, the ratios medians of each round's own
+//! ratio. So a ratio stands on a noisy machine where a time does not. Without a C compiler the columns
+//! about C are missing, and it says so.
+
+mod c;
+mod common;
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use c::{CLoop, Loops};
+use clap::Parser;
+use common::{Arrays, T, assert_reference_bits, bytes_per_element, rules};
+use downhill::{Error, Isa, Optimizer};
+
+const SIZES: [usize; 8] = [16, 256, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 24];
+
+/// Small enough for every cache that matters: an assist costs the same everywhere, a miss hides it.
+const SUBNORMAL_SIZE: usize = 1 << 14;
+
+#[derive(Parser)]
+struct Options {
+    /// Few and short rounds.
+    #[arg(long)]
+    quick: bool,
+    /// Only this rule.
+    #[arg(long)]
+    rule: Option<String>,
+    /// Only this number of elements, which may be any.
+    #[arg(long)]
+    size: Option<usize>,
+    /// Cargo passes it to benchmarks. Without it, as under `cargo test`, results are only checked.
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[arg(long, hide = true)]
+    test: bool,
+}
+
+/// How long to measure.
+struct Effort {
+    rounds: usize,
+    /// Rounds on the same arrays. Then new ones, elsewhere in memory and in their pages.
+    rounds_per_placement: usize,
+    /// What each contestant runs for in each round, at least.
+    block: Duration,
+    /// Pairs of calls for a row about subnormal states.
+    pairs: usize,
+}
+
+const FULL: Effort =
+    Effort { rounds: 60, rounds_per_placement: 6, block: Duration::from_millis(1), pairs: 2000 };
+const QUICK: Effort =
+    Effort { rounds: 9, rounds_per_placement: 3, block: Duration::from_micros(300), pairs: 200 };
+
+/// One of the loops that take turns.
+enum Contestant<'a> {
+    /// As a user calls it: every check and every constant is part of the call.
+    Step {
+        rule: &'a dyn Optimizer,
+        isa: Option<Isa>,
+    },
+    C(CLoop),
+}
+
+impl Contestant<'_> {
+    fn call(&self, w: &mut [f32], g: &[f32], state: &mut [&mut [f32]]) -> Result<(), Error> {
+        match self {
+            Self::Step { rule, isa: None } => rule.step_on(Isa::current()?, w, g, state, T),
+            Self::Step { rule, isa: Some(isa) } => rule.step_on(*isa, w, g, state, T),
+            Self::C(function) => {
+                function.call(w, g, state);
+                Ok(())
+            }
+        }
+    }
+
+    fn time(&self, arrays: &mut Arrays, calls: u32) -> Duration {
+        let (w, g, mut state) = arrays.parts();
+        let start = Instant::now();
+        for _ in 0..calls {
+            self.call(w, g, &mut state).expect("valid arguments");
+        }
+        start.elapsed()
+    }
+}
+
+/// All the contestants for one rule.
+struct Contest<'a> {
+    rule: &'a dyn Optimizer,
+    contestants: Vec<Contestant<'a>>,
+    /// Where in `contestants` the plain loops begin, and where the streaming ones; `step` is the first.
+    plain: usize,
+    stream: usize,
+}
+
+impl<'a> Contest<'a> {
+    fn new(rule: &'a dyn Optimizer, loops: Option<&Loops>) -> Self {
+        let states = rule.state_names().len();
+        let mut contestants = vec![Contestant::Step { rule, isa: None }];
+        let plain = contestants.len();
+        contestants.extend(loops.iter().flat_map(|c| c.plain(rule.name(), states)).map(Contestant::C));
+        let stream = contestants.len();
+        contestants.extend(loops.iter().flat_map(|c| c.stream(states)).map(Contestant::C));
+        let contest = Self { rule, contestants, plain, stream };
+        contest.check();
+        contest
+    }
+
+    /// Panics unless the steps and the plain loops give the bits of the reference.
+    fn check(&self) {
+        for (i, contestant) in self.contestants[..self.stream].iter().enumerate() {
+            let name = format!("{} contestant {i}", self.rule.name());
+            assert_reference_bits(self.rule, &name, |arrays| {
+                contestant.time(arrays, 1);
+            });
+        }
+    }
+
+    /// Nanoseconds a call, by contestant and round.
+    fn samples(&self, n: usize, effort: &Effort) -> Vec<Vec<f64>> {
+        let mut samples = vec![Vec::new(); self.contestants.len()];
+        let mut arrays = Arrays::new(self.rule, n, 0);
+        let calls = self.calls(&mut arrays, effort);
+        for round in 0..effort.rounds {
+            if round % effort.rounds_per_placement == 0 {
+                arrays = Arrays::new(self.rule, n, round as u64);
+            }
+            for turn in 0..self.contestants.len() {
+                let i = (round + turn) % self.contestants.len();
+                let time = self.contestants[i].time(&mut arrays, calls[i]);
+                samples[i].push(time.as_nanos() as f64 / f64::from(calls[i]));
+            }
+        }
+        samples
+    }
+
+    /// How many calls make a block, for each contestant.
+    fn calls(&self, arrays: &mut Arrays, effort: &Effort) -> Vec<u32> {
+        let enough = |contestant: &Contestant| {
+            let mut calls = 1;
+            while contestant.time(arrays, calls) < effort.block {
+                calls *= 2;
+            }
+            calls
+        };
+        self.contestants.iter().map(enough).collect()
+    }
+
+    fn print_row(&self, n: usize, effort: &Effort) {
+        let samples = self.samples(n, effort);
+        let plain = fastest(&samples[self.plain..self.stream]);
+        let stream = fastest(&samples[self.stream..]);
+        let ns = median(&samples[0]);
+        let cell = |value: Option<f64>| value.map_or("-".to_owned(), |x| format!("{x:.2}"));
+        println!(
+            "| {:<10} | {n:>8} | {ns:>12.1} | {:>10.4} | {:>6.1} | {:>12} | {:>8} | {:>9} |",
+            self.rule.name(),
+            ns / n as f64,
+            (n * bytes_per_element(self.rule)) as f64 / ns,
+            plain.map_or("-".to_owned(), |c| format!("{:.1}", median(c))),
+            cell(plain.map(|c| ratio(c, &samples[0]))),
+            cell(stream.map(|c| ratio(c, &samples[0]))),
+        );
+    }
+}
+
+/// The samples of the contestant with the lowest median.
+fn fastest(samples: &[Vec<f64>]) -> Option<&[f64]> {
+    samples.iter().map(Vec::as_slice).min_by(|a, b| median(a).total_cmp(&median(b)))
+}
+
+/// The median of each round's own ratio.
+fn ratio(a: &[f64], b: &[f64]) -> f64 {
+    let ratios: Vec<_> = a.iter().zip(b).map(|(a, b)| a / b).collect();
+    median(&ratios)
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn print_roofline(contests: &[Contest], sizes: &[usize], effort: &Effort) {
+    println!(
+        "| {:<10} | {:>8} | {:>12} | {:>10} | {:>6} | {:>12} | {:>8} | {:>9} |",
+        "rule", "n", "ns/call", "ns/element", "GB/s", "C, ns/call", "vs plain", "vs stream"
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
+    for contest in contests {
+        for &n in sizes {
+            contest.print_row(n, effort);
+        }
+    }
+}
+
+/// Every call is on freshly written arrays and timed alone, because the first step on subnormal states
+/// leaves none behind. Normal and subnormal calls alternate, prepared in the same way.
+fn print_subnormal_row(rule: &dyn Optimizer, name: &str, contestant: &Contestant, effort: &Effort) {
+    let mut arrays = Arrays::new(rule, SUBNORMAL_SIZE, 0);
+    let mut normal = Vec::new();
+    let mut subnormal = Vec::new();
+    for _ in 0..effort.pairs {
+        fill_normal(&mut arrays);
+        normal.push(contestant.time(&mut arrays, 1).as_nanos() as f64);
+        fill_subnormal(&mut arrays);
+        subnormal.push(contestant.time(&mut arrays, 1).as_nanos() as f64);
+    }
+    println!(
+        "| {:<10} | {name:<8} | {:>12.0} | {:>12.0} | {:>8.2} |",
+        rule.name(),
+        median(&normal),
+        median(&subnormal),
+        ratio(&subnormal, &normal)
+    );
+}
+
+fn fill_normal(arrays: &mut Arrays) {
+    let (_, g, mut state) = arrays.parts();
+    g.fill(0.5);
+    state.iter_mut().for_each(|array| array.fill(0.5));
+}
+
+/// A gradient that has stopped, and what is left of the moments: from 1 ulp to the largest subnormal.
+fn fill_subnormal(arrays: &mut Arrays) {
+    let (_, g, mut state) = arrays.parts();
+    g.fill(0.0);
+    for array in &mut state {
+        for (i, x) in array.iter_mut().enumerate() {
+            *x = f32::from_bits(1 + (i as u32 * 513) % 0x007f_ffff);
+        }
+    }
+}
+
+fn print_subnormal(contests: &[Contest], effort: &Effort) {
+    println!(
+        "| {:<10} | {:<8} | {:>12} | {:>12} | {:>8} |",
+        "rule", "loop", "normal, ns", "subnormal", "ratio"
+    );
+    println!("|---|---|--:|--:|--:|");
+    for contest in contests.iter().filter(|contest| !contest.rule.state_names().is_empty()) {
+        let rule = contest.rule;
+        for isa in Isa::available() {
+            let step = Contestant::Step { rule, isa: Some(isa) };
+            print_subnormal_row(rule, isa.name(), &step, effort);
+        }
+        if let [plain, ..] = &contest.contestants[contest.plain..contest.stream] {
+            print_subnormal_row(rule, "plain C", plain, effort);
+        }
+    }
+}
+
+fn build_loops() -> Option<Loops> {
+    Loops::build()
+        .inspect_err(|error| eprintln!("NO C COMPILER, so nothing to compare with: {error}"))
+        .ok()
+}
+
+fn cpu() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find(|line| line.starts_with("model name"));
+    name.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_owned()
+}
+
+fn main() -> Result<(), Error> {
+    let options = Options::parse();
+    let isa = Isa::current()?;
+    let mut rules = rules();
+    rules.retain(|rule| options.rule.as_deref().is_none_or(|name| name == rule.name()));
+    let loops = build_loops();
+    let contests: Vec<_> = rules.iter().map(|rule| Contest::new(&**rule, loops.as_ref())).collect();
+    println!("{} rules give the bits of the reference", contests.len());
+    if options.test || !options.bench {
+        return Ok(());
+    }
+    let effort = if options.quick { QUICK } else { FULL };
+    let sizes = options.size.map_or(SIZES.to_vec(), |n| vec![n]);
+    println!("CPU: {}\nISA: {isa}", cpu());
+    println!("C:   {}\n", loops.as_ref().map_or("none", |loops| &loops.compiler));
+    print_roofline(&contests, &sizes, &effort);
+    println!("\nEvery state subnormal and every gradient zero, n = {SUBNORMAL_SIZE}\n");
+    print_subnormal(&contests, &effort);
+    Ok(())
+}

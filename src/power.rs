@@ -6,13 +6,11 @@
 pub(crate) fn powers<const K: usize>(mut bases: [f64; K], mut t: u64) -> [f64; K] {
     let mut powers = [1.0; K];
     while t > 0 {
-        if t & 1 == 1 {
-            for k in 0..K {
-                powers[k] *= bases[k];
-            }
-        }
-        for base in &mut bases {
-            *base *= *base;
+        // Multiplying by 1 is exact, and keeps the choice out of the chain of multiplications.
+        let odd = t & 1 == 1;
+        for k in 0..K {
+            powers[k] *= if odd { bases[k] } else { 1.0 };
+            bases[k] *= bases[k];
         }
         t >>= 1;
     }

@@ -6,7 +6,7 @@ mod common;
 use std::thread;
 
 use common::{Arrays, any_length, any_rule, any_value, every_option, mixed, same, uniform};
-use downhill::{Isa, Optimizer, Sgd};
+use downhill::{Adam, Isa, Optimizer, Sgd, optimizer};
 use proptest::prelude::*;
 
 const MOST_ARRAYS: usize = 4;
@@ -73,10 +73,27 @@ fn every_option_length_and_offset() {
     }
 }
 
+/// So long that no cache holds the arrays, which the kernels treat in a way of their own.
+#[test]
+fn arrays_of_64_mebibytes() {
+    let mut value = uniform();
+    for rule in [optimizer(Sgd::default()), optimizer(Adam::default())] {
+        let n = (64 << 20) / (4 * (2 + rule.state_names().len())) + 21;
+        let start = Arrays::new(&*rule, n, || value().abs());
+        let mut expected = start.clone();
+        expected.reference_step(&*rule, 3);
+        for isa in Isa::available() {
+            let mut arrays = start.clone();
+            arrays.step(&*rule, isa, 3, 0, n);
+            assert_eq!(arrays.difference(&expected), None, "{isa} {rule:?}");
+        }
+    }
+}
+
 /// Each array at an offset of its own, so that no two are aligned alike, through the typed functions.
 #[test]
 fn every_array_at_its_own_offset() {
-    use downhill::{Adam, adam_step, reference};
+    use downhill::{adam_step, reference};
     let mut value = mixed();
     let config = Adam::default();
     for n in [0, 1, 15, 16, 17, 33, 100] {

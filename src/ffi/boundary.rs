@@ -18,13 +18,14 @@ use super::{
 /// error into its own, a panic into `DOWNHILL_STATUS_PANIC`.
 #[inline]
 pub(super) fn call(body: impl FnOnce() -> Result<(), Failure>) -> downhill_status {
-    // A broken invariant behind `AssertUnwindSafe` could only be in the caller's arrays, and the
-    // status says so.
-    let outcome = in_default_environment(|| catch_unwind(AssertUnwindSafe(body)));
-    match outcome.unwrap_or_else(|panic| Err(bug(&*panic))) {
+    let checked = || match body() {
         Ok(()) => DOWNHILL_STATUS_OK,
         Err(failure) => report(failure),
-    }
+    };
+    // A broken invariant behind `AssertUnwindSafe` could only be in the caller's arrays, and the
+    // status says so.
+    let outcome = in_default_environment(|| catch_unwind(AssertUnwindSafe(checked)));
+    outcome.unwrap_or_else(|panic| report(bug(&*panic)))
 }
 
 #[cold]
@@ -40,8 +41,12 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_a_status() {
-        let index = std::hint::black_box(3);
-        assert_eq!(call(|| Ok(drop(vec![0][index]))), DOWNHILL_STATUS_PANIC);
+        let missing: Option<u8> = std::hint::black_box(None);
+        let formatted = || {
+            assert_eq!(missing, Some(1));
+            Ok(())
+        };
+        assert_eq!(call(formatted), DOWNHILL_STATUS_PANIC);
         assert_eq!(call(|| panic!("static")), DOWNHILL_STATUS_PANIC);
         assert_eq!(call(|| Ok(())), DOWNHILL_STATUS_OK);
     }

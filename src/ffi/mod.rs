@@ -12,5 +12,8 @@ mod boundary;
 mod config;
 mod environment;
 mod library;
+mod prefetch;
 mod status;
 mod steps;
+
+pub(crate) use prefetch::prefetch;

@@ -36,16 +36,20 @@ pub enum downhill_status {
 
 use downhill_status::*;
 
-/// Why a call failed: what it returns, and the text for `downhill_last_error`.
-pub(super) struct Failure {
-    pub status: downhill_status,
-    pub message: String,
+/// Why a call failed. A thin pointer, so that a `Result` of it stays in registers on the way up: in
+/// memory, results cost a call on a short array more than its arithmetic.
+pub(super) struct Failure(Box<Reason>);
+
+struct Reason {
+    status: downhill_status,
+    /// For `downhill_last_error`.
+    message: String,
 }
 
 impl Failure {
     #[cold]
     pub fn new(status: downhill_status, message: String) -> Self {
-        Self { status, message }
+        Self(Box::new(Reason { status, message }))
     }
 }
 
@@ -68,10 +72,11 @@ thread_local! {
 /// Keeps the text for `downhill_last_error` and gives the status back.
 #[cold]
 pub(super) fn report(failure: Failure) -> downhill_status {
+    let Reason { status, message } = *failure.0;
     // No message holds a NUL, and a thread that is past its thread-locals has nobody left to ask.
-    let message = CString::new(failure.message).unwrap_or_default();
+    let message = CString::new(message).unwrap_or_default();
     let _ = LAST_ERROR.try_with(|last| last.replace(message));
-    failure.status
+    status
 }
 
 /// What a status value means, in one sentence.

@@ -41,7 +41,7 @@ impl Affine {
     /// From `d = ∂L/∂z`: `∂L/∂x_i = Σ W_ik·d_k`, for every input.
     pub fn inputs_gradient<'a>(self, w: &'a [f32], d: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
         let rows = w[..self.inputs * self.outputs].chunks_exact(self.outputs);
-        rows.map(|row| row.iter().zip(d).fold(0.0, |sum, (w_k, d_k)| sum + w_k * d_k))
+        rows.map(move |row| row.iter().zip(d).fold(0.0, |sum, (w_k, d_k)| sum + w_k * d_k))
     }
 
     /// `W` uniform in ±√(6/(inputs + outputs)), `b` zero.

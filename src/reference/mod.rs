@@ -7,4 +7,4 @@ pub mod models;
 mod steps;
 pub mod trainer;
 
-pub use steps::{adam_step, momentum_step, sgd_step};
+pub use steps::*;

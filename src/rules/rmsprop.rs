@@ -73,10 +73,10 @@ pub fn rmsprop_step(
 ) -> Result<(), Error> {
     let isa = Isa::current()?;
     match (g_avg, u) {
-        (None, None) => sweep::step(isa, &Plain(*config), 1, w, g, [v]),
-        (None, Some(u)) => sweep::step(isa, &Plain(*config), 1, w, g, [v, u]),
-        (Some(g_avg), None) => sweep::step(isa, &Centered(*config), 1, w, g, [v, g_avg]),
-        (Some(g_avg), Some(u)) => sweep::step(isa, &Centered(*config), 1, w, g, [v, g_avg, u]),
+        (None, None) => sweep::step(isa, &Variant::<false>(*config), 1, w, g, [v]),
+        (None, Some(u)) => sweep::step(isa, &Variant::<false>(*config), 1, w, g, [v, u]),
+        (Some(g_avg), None) => sweep::step(isa, &Variant::<true>(*config), 1, w, g, [v, g_avg]),
+        (Some(g_avg), Some(u)) => sweep::step(isa, &Variant::<true>(*config), 1, w, g, [v, g_avg, u]),
     }
 }
 
@@ -85,10 +85,10 @@ impl Rmsprop {
     /// one of other configurations: centered or not, with the state `u` if `momentum` is not 0.
     pub fn optimizer(self, centered: bool) -> Box<dyn Optimizer> {
         match (centered, self.momentum == 0.0) {
-            (false, true) => optimizer::<1>(Plain(self)),
-            (false, false) => optimizer::<2>(Plain(self)),
-            (true, true) => optimizer::<2>(Centered(self)),
-            (true, false) => optimizer::<3>(Centered(self)),
+            (false, true) => optimizer::<1>(Variant::<false>(self)),
+            (false, false) => optimizer::<2>(Variant::<false>(self)),
+            (true, true) => optimizer::<2>(Variant::<true>(self)),
+            (true, false) => optimizer::<3>(Variant::<true>(self)),
         }
     }
 }
@@ -96,9 +96,6 @@ impl Rmsprop {
 /// RMSprop with the states `v, [g_avg], [u]`: how many there are says whether `u` is among them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Variant<const CENTERED: bool>(pub Rmsprop);
-
-pub(crate) type Plain = Variant<false>;
-pub(crate) type Centered = Variant<true>;
 
 /// Is `u` among `n` states?
 const fn has_momentum(n: usize, centered: bool) -> bool {

@@ -1,0 +1,73 @@
+//! A trainer written in C and the one in Rust end with the same bits.
+
+use std::process::Command;
+
+use downhill::{
+    Adam, Isa, Momentum, Optimizer, Sgd, optimizer,
+    reference::{
+        data::Data,
+        models::SoftmaxRegression,
+        trainer::{Mode, Options, Order, Trainer},
+    },
+};
+use ffi_tests::{Linking, Standard, compile, root};
+
+const SAMPLES: usize = 1437;
+const EPOCHS: usize = 5;
+const BATCH_SIZE: usize = 32;
+
+#[test]
+fn softmax_regression_in_c_and_in_rust() {
+    let program = compile(&root().join("ffi-tests/c/trainer.c"), Standard::C99, Linking::Shared);
+    let digits = root().join("data/digits.csv");
+    let rules = [
+        optimizer(Sgd { lr: 0.01, ..Sgd::default() }),
+        optimizer(Momentum { lr: 0.002, ..Momentum::default() }),
+        optimizer(Adam { lr: 0.005, ..Adam::default() }),
+    ];
+    for rule in rules {
+        let (expected, accuracy) = train(&*rule);
+        assert!(accuracy > 0.9, "{rule:?} learns nothing: {accuracy}");
+        for isa in Isa::available() {
+            let output = Command::new(&program)
+                .env("DOWNHILL_ISA", isa.name())
+                .arg(&digits)
+                .args([rule.name(), &EPOCHS.to_string(), &BATCH_SIZE.to_string()])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let printed = String::from_utf8(output.stdout).unwrap();
+            let bits: Vec<_> =
+                printed.lines().map(|line| u32::from_str_radix(line, 16).unwrap()).collect();
+            assert!(bits == expected, "{} ends with other bits in C on {isa}", rule.name());
+        }
+    }
+}
+
+/// The bits of the weights and of two states (zeros where the rule has none), and the accuracy on the
+/// training set.
+fn train(rule: &dyn Optimizer) -> (Vec<u32>, f64) {
+    let file = std::fs::read_to_string(root().join("data/digits.csv")).unwrap();
+    let (mut inputs, mut labels) = (Vec::new(), Vec::new());
+    for line in file.lines().take(SAMPLES) {
+        let (pixels, label) = line.rsplit_once(',').unwrap();
+        inputs.extend(pixels.split(',').map(|pixel| pixel.parse::<f32>().unwrap() / 16.0));
+        labels.push(label.parse::<usize>().unwrap());
+    }
+    let data = Data { inputs: &inputs, targets: &labels };
+    let model = SoftmaxRegression::new(64, 10).unwrap();
+    let options = Options {
+        mode: Mode::MiniBatch { batch_size: BATCH_SIZE },
+        order: Order::InOrder,
+        ..Options::default()
+    };
+    let states = rule.state_names().len();
+    let mut trainer = Trainer::new(model, data, vec![0.0; 650], states, options).unwrap();
+    for _ in 0..EPOCHS {
+        trainer.epoch(|w, g, state, t| rule.step_on(Isa::current()?, w, g, state, t)).unwrap();
+    }
+    let mut end = vec![trainer.weights().to_vec()];
+    end.extend(trainer.states().iter().cloned());
+    end.resize(3, vec![0.0; 650]);
+    (end.concat().iter().map(|x| x.to_bits()).collect(), trainer.accuracy(data).unwrap())
+}

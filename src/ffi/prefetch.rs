@@ -1,0 +1,16 @@
+//! The hint with which the kernels ask for memory early. Rust has it as an unsafe function only, and
+//! `unsafe` lives here.
+
+/// Starts to fetch `slice[index]` into the cache. `index` may be past the end.
+#[inline(always)]
+pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
+    let address = slice.as_ptr().wrapping_add(index).cast::<i8>();
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint reads nothing and faults at no address, and every x86-64 has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
