@@ -462,9 +462,9 @@ fn a_network_learns_digits() {
     for (split, least) in [(Split::Last, 0.9), (Split::EveryFifth, 0.95)] {
         let digits = Digits::load(split);
         let model = Mlp::new(PIXELS, 32, CLASSES, Activation::Tanh).unwrap();
-        for rule in rules {
+        for rule in &rules {
             let options = Options { mode: Mode::MiniBatch { batch_size: 16 }, ..Options::default() };
-            let mut trainer = run(&model, digits.training(), &*rule, options, 15);
+            let mut trainer = run(&model, digits.training(), &**rule, options, 15);
             let accuracy = trainer.accuracy(digits.test()).unwrap();
             assert!(accuracy >= least, "{rule:?}, {split:?}: {accuracy}");
             let loss = trainer.loss(digits.training()).unwrap() / digits::TRAINING as f64;
