@@ -2,11 +2,14 @@
 
 mod common;
 
-use common::{Arrays, every_option, uniform};
-use downhill::{Adam, Decay, Error, Form, Isa, Momentum, Optimizer, Sgd, optimizer};
+use common::{Arrays, Rule, every_option, uniform};
+use downhill::{
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Error, Form, Isa, Lion, Momentum, Nadam,
+    Nesterov, Rmsprop, Sgd, optimizer, rmsprop_step,
+};
 
 /// The step of every ISA and of the reference must refuse this configuration, saying `text`.
-fn refuse(rule: Box<dyn Optimizer>, t: u64, text: &str) {
+fn refuse(rule: Rule, t: u64, text: &str) {
     let rule = &*rule;
     let start = Arrays::new(rule, 37, uniform());
     for isa in Isa::available().into_iter().map(Some).chain([None]) {
@@ -23,33 +26,128 @@ fn refuse(rule: Box<dyn Optimizer>, t: u64, text: &str) {
 const NOT_NON_NEGATIVE: [f64; 6] = [-1e-300, -1.0, 1e39, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
 const NOT_BELOW_ONE: [f64; 5] = [-0.1, 1.0, 1.5, f64::NAN, f64::INFINITY];
 
+const NOT_AT_MOST_ONE: [f64; 4] = [-0.1, 1.1, f64::NAN, f64::INFINITY];
+
+/// Every rule with `x` as one of its hyper-parameters.
+fn with_lr(lr: f64) -> [Rule; 12] {
+    [
+        optimizer(Sgd { lr, ..Sgd::default() }),
+        optimizer(Momentum { lr, ..Momentum::default() }),
+        optimizer(Nesterov { lr, ..Nesterov::default() }),
+        optimizer(Adagrad { lr, ..Adagrad::default() }),
+        optimizer(Adadelta { lr, ..Adadelta::default() }),
+        Rmsprop { lr, ..Rmsprop::default() }.optimizer(true),
+        optimizer(Adam { lr, ..Adam::default() }),
+        optimizer(Adamw(Adam { lr, ..Adam::adamw() })),
+        optimizer(Amsgrad(Adam { lr, ..Adam::default() })),
+        optimizer(Adamax { lr, ..Adamax::default() }),
+        optimizer(Nadam { lr, ..Nadam::default() }),
+        optimizer(Lion { lr, ..Lion::default() }),
+    ]
+}
+
+fn with_weight_decay(weight_decay: f64) -> [Rule; 12] {
+    [
+        optimizer(Sgd { weight_decay, ..Sgd::default() }),
+        optimizer(Momentum { weight_decay, ..Momentum::default() }),
+        optimizer(Nesterov { weight_decay, ..Nesterov::default() }),
+        optimizer(Adagrad { weight_decay, ..Adagrad::default() }),
+        optimizer(Adadelta { weight_decay, ..Adadelta::default() }),
+        Rmsprop { weight_decay, ..Rmsprop::default() }.optimizer(true),
+        optimizer(Adam { weight_decay, ..Adam::default() }),
+        optimizer(Adamw(Adam { weight_decay, ..Adam::adamw() })),
+        optimizer(Amsgrad(Adam { weight_decay, ..Adam::default() })),
+        optimizer(Adamax { weight_decay, ..Adamax::default() }),
+        optimizer(Nadam { weight_decay, ..Nadam::default() }),
+        optimizer(Lion { weight_decay, ..Lion::default() }),
+    ]
+}
+
+fn with_eps(eps: f64) -> [Rule; 7] {
+    [
+        optimizer(Adagrad { eps, ..Adagrad::default() }),
+        optimizer(Adadelta { eps, ..Adadelta::default() }),
+        Rmsprop { eps, ..Rmsprop::default() }.optimizer(false),
+        optimizer(Adam { eps, ..Adam::default() }),
+        optimizer(Amsgrad(Adam { eps, ..Adam::default() })),
+        optimizer(Adamax { eps, ..Adamax::default() }),
+        optimizer(Nadam { eps, ..Nadam::default() }),
+    ]
+}
+
+fn with_betas(beta1: f64, beta2: f64) -> [Rule; 5] {
+    [
+        optimizer(Adam { beta1, beta2, ..Adam::default() }),
+        optimizer(Amsgrad(Adam { beta1, beta2, ..Adam::default() })),
+        optimizer(Adamax { beta1, beta2, ..Adamax::default() }),
+        optimizer(Nadam { beta1, beta2, ..Nadam::default() }),
+        optimizer(Lion { beta1, beta2, ..Lion::default() }),
+    ]
+}
+
 #[test]
 fn hyperparameters_out_of_range() {
     for x in NOT_NON_NEGATIVE {
-        refuse(
-            optimizer(Sgd { lr: x, ..Sgd::default() }),
-            1,
-            &format!("`lr` is {x:?}; it must be at least 0"),
-        );
-        refuse(optimizer(Sgd { weight_decay: x, ..Sgd::default() }), 1, "`weight_decay`");
-        refuse(optimizer(Momentum { lr: x, ..Momentum::default() }), 1, "`lr`");
-        refuse(optimizer(Momentum { weight_decay: x, ..Momentum::default() }), 1, "`weight_decay`");
-        refuse(optimizer(Adam { lr: x, ..Adam::default() }), 1, "`lr`");
-        refuse(optimizer(Adam { eps: x, ..Adam::default() }), 1, "`eps`");
-        refuse(optimizer(Adam { weight_decay: x, ..Adam::default() }), 1, "`weight_decay`");
+        let range = format!("is {x:?}; it must be at least 0 and finite in f32");
+        with_lr(x).into_iter().for_each(|rule| refuse(rule, 1, &format!("`lr` {range}")));
+        with_weight_decay(x)
+            .into_iter()
+            .for_each(|rule| refuse(rule, 1, &format!("`weight_decay` {range}")));
+        with_eps(x).into_iter().for_each(|rule| refuse(rule, 1, &format!("`eps` {range}")));
+        let nadam = Nadam { momentum_decay: x, ..Nadam::default() };
+        refuse(optimizer(nadam), 1, &format!("`momentum_decay` {range}"));
     }
     for x in NOT_BELOW_ONE {
-        refuse(optimizer(Momentum { momentum: x, ..Momentum::default() }), 1, "`momentum`");
-        refuse(optimizer(Adam { beta1: x, ..Adam::default() }), 1, "`beta1`");
-        refuse(optimizer(Adam { beta2: x, ..Adam::default() }), 1, "`beta2`");
+        let range = format!("is {x:?}; it must be at least 0 and below 1");
+        with_betas(x, 0.9).into_iter().for_each(|rule| refuse(rule, 1, &format!("`beta1` {range}")));
+        with_betas(0.9, x).into_iter().for_each(|rule| refuse(rule, 1, &format!("`beta2` {range}")));
+        let text = format!("`momentum` {range}");
+        refuse(optimizer(Momentum { momentum: x, ..Momentum::default() }), 1, &text);
+        refuse(optimizer(Nesterov { momentum: x, ..Nesterov::default() }), 1, &text);
+        refuse(Rmsprop { momentum: x, ..Rmsprop::default() }.optimizer(true), 1, &text);
     }
-    for x in [-0.1, 1.1, f64::NAN] {
+    for x in NOT_AT_MOST_ONE {
+        let range = format!("is {x:?}; it must be from 0 to 1");
+        let torch = Momentum { dampening: x, form: Form::Torch, ..Momentum::default() };
+        refuse(optimizer(torch), 1, &format!("`dampening` {range}"));
+        refuse(optimizer(Adadelta { rho: x, ..Adadelta::default() }), 1, &format!("`rho` {range}"));
         refuse(
-            optimizer(Momentum { dampening: x, form: Form::Torch, ..Momentum::default() }),
+            Rmsprop { alpha: x, ..Rmsprop::default() }.optimizer(false),
             1,
-            "`dampening`",
+            &format!("`alpha` {range}"),
         );
     }
+}
+
+/// The ends of the ranges are in them.
+#[test]
+fn hyperparameters_at_the_ends_of_their_ranges() {
+    let accept =
+        |rule: Rule| Arrays::new(&*rule, 3, uniform()).step(&*rule, Isa::current().unwrap(), 1, 0, 3);
+    let most = 1.0 - f64::EPSILON / 2.0;
+    with_lr(0.0).into_iter().for_each(accept);
+    with_weight_decay(0.0).into_iter().for_each(accept);
+    with_eps(0.0).into_iter().for_each(accept);
+    with_eps(f64::from(f32::MAX)).into_iter().for_each(accept);
+    with_betas(0.0, 0.0).into_iter().for_each(accept);
+    with_betas(most, most).into_iter().for_each(accept);
+    for x in [0.0, 1.0] {
+        accept(optimizer(Momentum { dampening: x, form: Form::Torch, ..Momentum::default() }));
+        accept(optimizer(Adadelta { rho: x, ..Adadelta::default() }));
+        accept(Rmsprop { alpha: x, ..Rmsprop::default() }.optimizer(true));
+    }
+}
+
+/// Which arrays are passed decides the form of RMSprop; momentum has nowhere to go without `u`.
+#[test]
+fn rmsprop_with_momentum_and_without_its_array() {
+    let config = Rmsprop { momentum: 0.9, ..Rmsprop::default() };
+    let (mut w, mut v, mut g_avg) = ([1.0; 3], [0.5; 3], [0.25; 3]);
+    for g_avg in [None, Some(&mut g_avg[..])] {
+        let error = rmsprop_step(&mut w, &[1.0; 3], &mut v, g_avg, None, &config).unwrap_err();
+        assert_eq!(error.to_string(), "`momentum` is 0.9; it must be 0 without the array `u`");
+    }
+    assert_eq!((w, v, g_avg), ([1.0; 3], [0.5; 3], [0.25; 3]));
 }
 
 #[test]
@@ -75,6 +173,10 @@ fn dampening_in_the_classic_form() {
 #[test]
 fn step_zero() {
     refuse(optimizer(Adam::default()), 0, "`t` is 0");
+    refuse(optimizer(Adamw::default()), 0, "`t` is 0");
+    refuse(optimizer(Amsgrad::default()), 0, "`t` is 0");
+    refuse(optimizer(Adamax::default()), 0, "`t` is 0");
+    refuse(optimizer(Nadam::default()), 0, "`t` is 0");
 }
 
 #[test]

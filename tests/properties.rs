@@ -9,7 +9,7 @@ use common::{Arrays, any_length, any_rule, any_value, every_option, mixed, same,
 use downhill::{Adam, Isa, Optimizer, Sgd, optimizer};
 use proptest::prelude::*;
 
-const MOST_ARRAYS: usize = 4;
+const MOST_ARRAYS: usize = 5;
 
 #[test]
 fn the_instruction_sets_of_this_machine() {
@@ -182,18 +182,22 @@ fn a_subnormal_state_is_read_as_zero() {
     }
 }
 
-/// A moment whose gradient has stopped does not stay subnormal for ever.
+/// A moment whose gradient has stopped does not stay subnormal for ever: it ends at zero, unless it does
+/// not decay at all.
 #[test]
-fn decayed_moments_end_at_zero() {
+fn decayed_moments_do_not_stay_subnormal() {
     for rule in every_option().iter().filter(|rule| !rule.state_names().is_empty()) {
         let mut arrays = Arrays::new(&**rule, 19, || 1.0);
-        arrays.w.fill(0.0);
-        arrays.g.fill(0.0);
         for t in 1..=20_000 {
-            arrays.step(&**rule, Isa::current().unwrap(), t, 0, 19);
             arrays.w.fill(0.0);
+            arrays.g.fill(0.0);
+            arrays.step(&**rule, Isa::current().unwrap(), t, 0, 19);
         }
-        assert!(arrays.state.iter().flatten().all(|x| x.to_bits() == 0), "{rule:?}");
+        for (name, array) in rule.state_names().iter().zip(&arrays.state) {
+            let keeps = ["s", "v_max"].contains(name) || rule.name() == "adamax" && *name == "u";
+            let ended = |x: &f32| if keeps { x.is_normal() } else { x.to_bits() == 0 };
+            assert!(array.iter().all(ended), "{rule:?} {name}: {:e}", array[0]);
+        }
     }
 }
 
@@ -209,13 +213,6 @@ fn decay_moves_a_weight_without_gradient() {
             assert!(arrays.w.iter().all(|&w| (w < 1.0) == decays), "{isa} {rule:?}: {:?}", arrays.w);
         }
     }
-}
-
-#[test]
-fn without_decay_an_infinite_weight_does_not_become_nan() {
-    let mut w = [f32::INFINITY; 37];
-    downhill::sgd_step(&mut w, &[1.0; 37], &Sgd::default()).unwrap();
-    assert_eq!(w, [f32::INFINITY; 37]);
 }
 
 proptest! {

@@ -1,7 +1,10 @@
 //! What the tests share: every rule with every option, arrays of any values, and bitwise comparison.
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use downhill::{Adam, BiasCorrection, Decay, Error, Form, Isa, Momentum, Optimizer, Sgd, optimizer};
+use downhill::{
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Isa, Lion,
+    Momentum, Nadam, Nesterov, Optimizer, Rmsprop, Sgd, optimizer,
+};
 use proptest::prelude::*;
 
 pub type Rule = Box<dyn Optimizer>;
@@ -11,38 +14,60 @@ const DECAYS: [(Decay, f64); 3] = [(Decay::L2, 0.0), (Decay::L2, 0.1), (Decay::D
 
 /// Every rule with every combination of its options.
 pub fn every_option() -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::new();
-    for (decay, weight_decay) in DECAYS {
-        rules.push(optimizer(Sgd { lr: 0.05, weight_decay, decay }));
-        for (form, dampening) in [(Form::Classic, 0.0), (Form::Torch, 0.0), (Form::Torch, 0.3)] {
-            rules.push(optimizer(Momentum {
-                lr: 0.05,
-                momentum: 0.8,
-                dampening,
-                form,
-                weight_decay,
-                decay,
-            }));
-        }
-        for bias_correction in [BiasCorrection::Step, BiasCorrection::Constant, BiasCorrection::None] {
-            rules.push(optimizer(Adam {
-                lr: 0.05,
-                beta1: 0.8,
-                beta2: 0.99,
-                eps: 1e-6,
-                bias_correction,
-                weight_decay,
-                decay,
-            }));
-        }
+    DECAYS.into_iter().flat_map(|(decay, weight_decay)| with_decay(decay, weight_decay)).collect()
+}
+
+fn with_decay(decay: Decay, weight_decay: f64) -> Vec<Rule> {
+    let (lr, momentum, eps, beta1, beta2) = (0.05, 0.8, 1e-6, 0.8, 0.99);
+    let mut rules = vec![
+        optimizer(Sgd { lr, weight_decay, decay }),
+        optimizer(Adagrad { lr, eps, weight_decay, decay }),
+        optimizer(Adadelta { lr, rho: 0.8, eps, weight_decay, decay }),
+        optimizer(Adamax { lr, beta1, beta2, eps, weight_decay, decay }),
+        optimizer(Nadam { lr, beta1, beta2, eps, momentum_decay: 0.01, weight_decay, decay }),
+        optimizer(Lion { lr, beta1, beta2, weight_decay, decay }),
+    ];
+    for (form, dampening) in [(Form::Classic, 0.0), (Form::Torch, 0.0), (Form::Torch, 0.3)] {
+        rules.push(optimizer(Momentum { lr, momentum, dampening, form, weight_decay, decay }));
+    }
+    for form in [Form::Classic, Form::Torch] {
+        rules.push(optimizer(Nesterov { lr, momentum, form, weight_decay, decay }));
+    }
+    for (centered, momentum) in [(false, 0.0), (false, 0.8), (true, 0.0), (true, 0.8)] {
+        let config = Rmsprop { lr, alpha: 0.9, eps, momentum, weight_decay, decay };
+        rules.push(config.optimizer(centered));
+    }
+    for bias_correction in [BiasCorrection::Step, BiasCorrection::Constant, BiasCorrection::None] {
+        let config = Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay };
+        rules.extend([optimizer(config), optimizer(Adamw(config)), optimizer(Amsgrad(config))]);
     }
     rules
 }
 
 /// Any rule with any hyper-parameters in their ranges, the ends included.
 pub fn any_rule() -> impl Strategy<Value = Rule> {
-    let magnitude = prop_oneof![Just(0.0), Just(1e-45), Just(1.0), 1e-10..1e3];
-    let fraction = prop_oneof![Just(0.0), Just(1.0 - f64::EPSILON / 2.0), 0.0..1.0];
+    (0..RULES.len(), any_hyperparameters()).prop_map(|(rule, x)| RULES[rule](x))
+}
+
+/// A value for every hyper-parameter that a rule may have.
+#[derive(Clone, Copy, Debug)]
+struct Hyperparameters {
+    lr: f64,
+    eps: f64,
+    momentum_decay: f64,
+    beta1: f64,
+    beta2: f64,
+    weight_decay: f64,
+    decay: Decay,
+    form: Form,
+    dampening: f64,
+    bias_correction: BiasCorrection,
+    centered: bool,
+}
+
+fn any_hyperparameters() -> impl Strategy<Value = Hyperparameters> {
+    let magnitude = || prop_oneof![Just(0.0), Just(1e-45), Just(1.0), 1e-10..1e3];
+    let fraction = || prop_oneof![Just(0.0), Just(1.0 - f64::EPSILON / 2.0), 0.0..1.0];
     let decay = (prop_oneof![Just(0.0), 0.0..2.0], prop_oneof![Just(Decay::L2), Just(Decay::Decoupled)]);
     let form = prop_oneof![
         Just((Form::Classic, 0.0)),
@@ -53,28 +78,66 @@ pub fn any_rule() -> impl Strategy<Value = Rule> {
         Just(BiasCorrection::Constant),
         Just(BiasCorrection::None)
     ];
-    (0..3, magnitude.clone(), magnitude, fraction.clone(), fraction, decay, form, bias_correction)
-        .prop_map(
-            |(
-                rule,
+    let magnitudes = (magnitude(), magnitude(), magnitude());
+    (magnitudes, (fraction(), fraction()), decay, form, bias_correction, any::<bool>()).prop_map(
+        |((lr, eps, momentum_decay), (beta1, beta2), decay, form, bias_correction, centered)| {
+            let (weight_decay, decay) = decay;
+            let (form, dampening) = form;
+            Hyperparameters {
                 lr,
                 eps,
+                momentum_decay,
                 beta1,
                 beta2,
-                (weight_decay, decay),
-                (form, dampening),
+                weight_decay,
+                decay,
+                form,
+                dampening,
                 bias_correction,
-            )| {
-                match rule {
-                    0 => optimizer(Sgd { lr, weight_decay, decay }),
-                    1 => {
-                        optimizer(Momentum { lr, momentum: beta1, dampening, form, weight_decay, decay })
-                    }
-                    _ => optimizer(Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay }),
-                }
-            },
-        )
+                centered,
+            }
+        },
+    )
 }
+
+impl Hyperparameters {
+    fn adam(self) -> Adam {
+        let Self { lr, eps, beta1, beta2, weight_decay, decay, bias_correction, .. } = self;
+        Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay }
+    }
+}
+
+/// Each rule with these hyper-parameters, as far as it has them.
+const RULES: [fn(Hyperparameters) -> Rule; 12] = [
+    |Hyperparameters { lr, weight_decay, decay, .. }| optimizer(Sgd { lr, weight_decay, decay }),
+    |Hyperparameters { lr, beta1: momentum, dampening, form, weight_decay, decay, .. }| {
+        optimizer(Momentum { lr, momentum, dampening, form, weight_decay, decay })
+    },
+    |Hyperparameters { lr, beta1: momentum, form, weight_decay, decay, .. }| {
+        optimizer(Nesterov { lr, momentum, form, weight_decay, decay })
+    },
+    |Hyperparameters { lr, eps, weight_decay, decay, .. }| {
+        optimizer(Adagrad { lr, eps, weight_decay, decay })
+    },
+    |Hyperparameters { lr, beta1: rho, eps, weight_decay, decay, .. }| {
+        optimizer(Adadelta { lr, rho, eps, weight_decay, decay })
+    },
+    |Hyperparameters {
+         lr, beta2: alpha, eps, beta1: momentum, weight_decay, decay, centered, ..
+     }| { Rmsprop { lr, alpha, eps, momentum, weight_decay, decay }.optimizer(centered) },
+    |x| optimizer(x.adam()),
+    |x| optimizer(Adamw(x.adam())),
+    |x| optimizer(Amsgrad(x.adam())),
+    |Hyperparameters { lr, beta1, beta2, eps, weight_decay, decay, .. }| {
+        optimizer(Adamax { lr, beta1, beta2, eps, weight_decay, decay })
+    },
+    |Hyperparameters { lr, beta1, beta2, eps, momentum_decay, weight_decay, decay, .. }| {
+        optimizer(Nadam { lr, beta1, beta2, eps, momentum_decay, weight_decay, decay })
+    },
+    |Hyperparameters { lr, beta1, beta2, weight_decay, decay, .. }| {
+        optimizer(Lion { lr, beta1, beta2, weight_decay, decay })
+    },
+];
 
 /// Ordinary numbers, every special kind, and any bits at all.
 pub fn any_value() -> impl Strategy<Value = f32> {

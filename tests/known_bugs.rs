@@ -1,0 +1,127 @@
+//! Bugs that optimizers elsewhere had, each as the test that would have caught it.
+
+use downhill::{
+    Adagrad, Adam, Adamw, Amsgrad, Decay, Isa, Lion, Optimizer, Rmsprop, Sgd, optimizer, rmsprop_step,
+};
+
+/// Longer than two of the longest vectors, with a tail.
+const N: usize = 37;
+
+/// One step of `N` equal elements on every instruction set; all must end alike. Gives `(w, states)`.
+fn step(rule: &dyn Optimizer, t: u64, w: f32, g: f32, states: &[f32]) -> (f32, Vec<f32>) {
+    let mut ends = Vec::new();
+    for isa in Isa::available() {
+        let mut arrays: Vec<Vec<f32>> = [&[w], states].concat().iter().map(|&x| vec![x; N]).collect();
+        let (w, states) = arrays.split_first_mut().unwrap();
+        let mut states: Vec<&mut [f32]> = states.iter_mut().map(|x| &mut x[..]).collect();
+        rule.step_on(isa, w, &[g; N], &mut states, t).unwrap();
+        ends.extend((0..N).map(|i| arrays.iter().map(|array| array[i]).collect::<Vec<_>>()));
+    }
+    let bits = |end: &Vec<f32>| {
+        end.iter().map(|x| if x.is_nan() { 0x7fc0_0000 } else { x.to_bits() }).collect()
+    };
+    let first: Vec<u32> = bits(&ends[0]);
+    assert!(ends.iter().all(|end| bits(end) == first), "{rule:?}: body and tail, or two ISAs, differ");
+    (ends[0][0], ends[0][1..].to_vec())
+}
+
+fn close(ours: f32, exact: f64) -> bool {
+    (f64::from(ours) - exact).abs() <= 1e-6 * exact.abs()
+}
+
+/// A vector path that moved by almost nothing, and a sign of zero that was not zero.
+#[test]
+fn lion_moves_every_element_by_lr() {
+    let rule = optimizer(Lion { lr: 0.001, ..Lion::default() });
+    for (g, end) in [(0.5, 0.999), (-2.0, 1.001), (1e-30, 0.999), (0.0, 1.0), (-0.0, 1.0)] {
+        assert_eq!(step(&*rule, 1, 1.0, g, &[0.0]).0, end, "gradient {g}");
+    }
+    assert!(step(&*rule, 1, 1.0, f32::NAN, &[0.0]).0.is_nan());
+    // The sign of a zero is +0: what it moves by does not change the sign of a weight that is zero.
+    let rule = optimizer(Lion { beta1: 0.0, ..Lion::default() });
+    assert!(step(&*rule, 1, -0.0, -0.0, &[-1.0]).0.is_sign_negative());
+}
+
+/// Weight decay that reached the accumulator and not the update.
+#[test]
+fn l2_reaches_the_update_too() {
+    let (lr, eps, weight_decay, decay) = (0.01, 0.0, 0.5, Decay::L2);
+    let rule = optimizer(Adagrad { lr, eps, weight_decay, decay });
+    let (w, states) = step(&*rule, 1, 2.0, 3.0, &[9.0]);
+    assert_eq!(states, [25.0]); // 9 + (3 + 0.5·2)²
+    assert!(close(w, 2.0 - 0.01 * 4.0 / 5.0), "{w}");
+}
+
+/// An Adam that was an AdamW, unnoticed because it was tested without weight decay.
+#[test]
+fn adam_decays_by_l2_and_adamw_decoupled() {
+    let config = Adam { lr: 0.1, weight_decay: 0.5, ..Adam::default() };
+    // A first step is lr in the direction of the gradient's sign, which L2 turns around here.
+    let (w, states) = step(&*optimizer(config), 1, 4.0, -1.0, &[0.0, 0.0]);
+    assert!(close(w, 4.0 - 0.1) && close(states[0], 0.1 * (-1.0 + 0.5 * 4.0)), "{w} {states:?}");
+    let decoupled = Adam { decay: Decay::Decoupled, ..config };
+    let (w, states) = step(&*optimizer(Adamw(decoupled)), 1, 4.0, -1.0, &[0.0, 0.0]);
+    assert!(close(w, 4.0 * (1.0 - 0.1 * 0.5) + 0.1) && close(states[0], -0.1), "{w} {states:?}");
+    assert_eq!((Adam::adamw().weight_decay, Adam::adamw().decay), (0.01, Decay::Decoupled));
+    assert_eq!(Adam::default().weight_decay, 0.0);
+}
+
+/// `1 − β` and `β^t` in `f32`, or as a running product.
+#[test]
+fn bias_corrections_are_right_to_f64() {
+    let beta2 = 0.9999;
+    for t in [1, 10, 1000, 10_000, 1_000_000] {
+        let rule = optimizer(Adam { lr: 1.0, beta1: 0.0, beta2, eps: 0.0, ..Adam::default() });
+        let (w, states) = step(&*rule, t, 0.0, 0.0625, &[0.0, 0.0]);
+        let v = f64::from((1.0 - beta2) as f32) * 0.0625 * 0.0625;
+        assert!(close(states[1], v), "{t}");
+        let correction = 1.0 - libm::pow(beta2, t as f64);
+        assert!(close(w, -0.0625 / (v / correction).sqrt()), "{t}: {w}");
+    }
+}
+
+/// A maximum that hid a NaN, by which operand it was and on which instruction set.
+#[test]
+fn a_nan_is_the_largest() {
+    let rule = optimizer(Amsgrad(Adam::default()));
+    let (w, states) = step(&*rule, 1, 1.0, f32::NAN, &[0.0, 0.0, 1.0]);
+    assert!(w.is_nan() && states[2].is_nan());
+    let (w, states) = step(&*rule, 1, 1.0, 0.5, &[0.0, 0.0, f32::NAN]);
+    assert!(w.is_nan() && states[2].is_nan() && states[1] > 0.0);
+
+    let rule = optimizer(downhill::Adamax::default());
+    assert!(step(&*rule, 1, 1.0, f32::NAN, &[0.0, 1.0]).1[1].is_nan());
+    assert!(step(&*rule, 1, 1.0, 0.5, &[0.0, f32::NAN]).1[1].is_nan());
+
+    let rule = Rmsprop::default().optimizer(true);
+    assert!(step(&*rule, 1, 1.0, f32::NAN, &[0.0, 0.0]).0.is_nan());
+}
+
+/// `v − ḡ²` that rounded below zero, and a NaN for its root.
+#[test]
+fn a_variance_rounded_below_zero_is_zero() {
+    let config = Rmsprop { lr: 1e-3, alpha: 0.9, eps: 0.5, ..Rmsprop::default() };
+    let mut below = 0;
+    for k in 0..10_000 {
+        // A gradient that has always been the same has no variance.
+        let g = 0.1 + 1e-4 * k as f32;
+        let mut arrays = [[1.0; N], [g * g; N], [g; N]];
+        let [w, v, g_avg] = &mut arrays;
+        rmsprop_step(w, &[g; N], v, Some(g_avg), None, &config).unwrap();
+        assert!(w[0].is_finite(), "{g}: {}", w[0]);
+        if v[0] < g_avg[0] * g_avg[0] {
+            below += 1;
+            assert_eq!(w, [1.0 - (1e-3 * g) / 0.5; N], "{g}");
+        }
+    }
+    assert!(below > 1000, "the test never met the case: {below}");
+}
+
+/// `0·∞` from a weight decay of zero.
+#[test]
+fn a_weight_decay_of_zero_does_nothing() {
+    for decay in [Decay::L2, Decay::Decoupled] {
+        let rule = optimizer(Sgd { weight_decay: 0.0, decay, ..Sgd::default() });
+        assert_eq!(step(&*rule, 1, f32::INFINITY, 1.0, &[]).0, f32::INFINITY);
+    }
+}
