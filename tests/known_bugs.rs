@@ -111,7 +111,7 @@ fn a_variance_rounded_below_zero_is_zero() {
         assert!(w[0].is_finite(), "{g}: {}", w[0]);
         if v[0] < g_avg[0] * g_avg[0] {
             below += 1;
-            assert_eq!(w, [1.0 - (1e-3 * g) / 0.5; N], "{g}");
+            assert_eq!(*w, [1.0 - (1e-3 * g) / 0.5; N], "{g}");
         }
     }
     assert!(below > 1000, "the test never met the case: {below}");
