@@ -92,6 +92,7 @@ impl Contestant<'_> {
 
 /// All the contestants for one rule.
 struct Contest<'a> {
+    name: &'a str,
     rule: &'a dyn Optimizer,
     contestants: Vec<Contestant<'a>>,
     /// Where in `contestants` the plain loops begin, and where the streaming ones; `step` is the first.
@@ -100,14 +101,14 @@ struct Contest<'a> {
 }
 
 impl<'a> Contest<'a> {
-    fn new(rule: &'a dyn Optimizer, loops: Option<&Loops>) -> Self {
+    fn new(name: &'a str, rule: &'a dyn Optimizer, loops: Option<&Loops>) -> Self {
         let states = rule.state_names().len();
         let mut contestants = vec![Contestant::Step { rule, isa: None }];
         let plain = contestants.len();
-        contestants.extend(loops.iter().flat_map(|c| c.plain(rule.name(), states)).map(Contestant::C));
+        contestants.extend(loops.iter().flat_map(|c| c.plain(name, states)).map(Contestant::C));
         let stream = contestants.len();
         contestants.extend(loops.iter().flat_map(|c| c.stream(states)).map(Contestant::C));
-        let contest = Self { rule, contestants, plain, stream };
+        let contest = Self { name, rule, contestants, plain, stream };
         contest.check();
         contest
     }
@@ -115,7 +116,7 @@ impl<'a> Contest<'a> {
     /// Panics unless the steps and the plain loops give the bits of the reference.
     fn check(&self) {
         for (i, contestant) in self.contestants[..self.stream].iter().enumerate() {
-            let name = format!("{} contestant {i}", self.rule.name());
+            let name = format!("{} contestant {i}", self.name);
             assert_reference_bits(self.rule, &name, |arrays| {
                 contestant.time(arrays, 1);
             });
@@ -159,8 +160,8 @@ impl<'a> Contest<'a> {
         let ns = median(&samples[0]);
         let cell = |value: Option<f64>| value.map_or("-".to_owned(), |x| format!("{x:.2}"));
         println!(
-            "| {:<10} | {n:>8} | {ns:>12.1} | {:>10.4} | {:>6.1} | {:>12} | {:>8} | {:>9} |",
-            self.rule.name(),
+            "| {:<25} | {n:>8} | {ns:>12.1} | {:>10.4} | {:>6.1} | {:>12} | {:>8} | {:>9} |",
+            self.name,
             ns / n as f64,
             (n * bytes_per_element(self.rule)) as f64 / ns,
             plain.map_or("-".to_owned(), |c| format!("{:.1}", median(c))),
@@ -189,7 +190,7 @@ fn median(samples: &[f64]) -> f64 {
 
 fn print_roofline(contests: &[Contest], sizes: &[usize], effort: &Effort) {
     println!(
-        "| {:<10} | {:>8} | {:>12} | {:>10} | {:>6} | {:>12} | {:>8} | {:>9} |",
+        "| {:<25} | {:>8} | {:>12} | {:>10} | {:>6} | {:>12} | {:>8} | {:>9} |",
         "rule", "n", "ns/call", "ns/element", "GB/s", "C, ns/call", "vs plain", "vs stream"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|");
@@ -202,8 +203,8 @@ fn print_roofline(contests: &[Contest], sizes: &[usize], effort: &Effort) {
 
 /// Every call is on freshly written arrays and timed alone, because the first step on subnormal states
 /// leaves none behind. Normal and subnormal calls alternate, prepared in the same way.
-fn print_subnormal_row(rule: &dyn Optimizer, name: &str, contestant: &Contestant, effort: &Effort) {
-    let mut arrays = Arrays::new(rule, SUBNORMAL_SIZE, 0);
+fn print_subnormal_row(contest: &Contest, name: &str, contestant: &Contestant, effort: &Effort) {
+    let mut arrays = Arrays::new(contest.rule, SUBNORMAL_SIZE, 0);
     let mut normal = Vec::new();
     let mut subnormal = Vec::new();
     for _ in 0..effort.pairs {
@@ -213,8 +214,8 @@ fn print_subnormal_row(rule: &dyn Optimizer, name: &str, contestant: &Contestant
         subnormal.push(contestant.time(&mut arrays, 1).as_nanos() as f64);
     }
     println!(
-        "| {:<10} | {name:<8} | {:>12.0} | {:>12.0} | {:>8.2} |",
-        rule.name(),
+        "| {:<25} | {name:<8} | {:>12.0} | {:>12.0} | {:>8.2} |",
+        contest.name,
         median(&normal),
         median(&subnormal),
         ratio(&subnormal, &normal)
@@ -240,18 +241,17 @@ fn fill_subnormal(arrays: &mut Arrays) {
 
 fn print_subnormal(contests: &[Contest], effort: &Effort) {
     println!(
-        "| {:<10} | {:<8} | {:>12} | {:>12} | {:>8} |",
+        "| {:<25} | {:<8} | {:>12} | {:>12} | {:>8} |",
         "rule", "loop", "normal, ns", "subnormal", "ratio"
     );
     println!("|---|---|--:|--:|--:|");
     for contest in contests.iter().filter(|contest| !contest.rule.state_names().is_empty()) {
-        let rule = contest.rule;
         for isa in Isa::available() {
-            let step = Contestant::Step { rule, isa: Some(isa) };
-            print_subnormal_row(rule, isa.name(), &step, effort);
+            let step = Contestant::Step { rule: contest.rule, isa: Some(isa) };
+            print_subnormal_row(contest, isa.name(), &step, effort);
         }
         if let [plain, ..] = &contest.contestants[contest.plain..contest.stream] {
-            print_subnormal_row(rule, "plain C", plain, effort);
+            print_subnormal_row(contest, "plain C", plain, effort);
         }
     }
 }
@@ -272,9 +272,10 @@ fn main() -> Result<(), Error> {
     let options = Options::parse();
     let isa = Isa::current()?;
     let mut rules = rules();
-    rules.retain(|rule| options.rule.as_deref().is_none_or(|name| name == rule.name()));
+    rules.retain(|(rule, _)| options.rule.as_deref().is_none_or(|name| name == *rule));
     let loops = build_loops();
-    let contests: Vec<_> = rules.iter().map(|rule| Contest::new(&**rule, loops.as_ref())).collect();
+    let contests: Vec<_> =
+        rules.iter().map(|(name, rule)| Contest::new(name, &**rule, loops.as_ref())).collect();
     println!("{} rules give the bits of the reference", contests.len());
     if options.test || !options.bench {
         return Ok(());

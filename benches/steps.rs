@@ -12,19 +12,19 @@ use downhill::{Error, Isa, Optimizer};
 const SIZES: [usize; 5] = [16, 1 << 10, 1 << 14, 1 << 18, 1 << 22];
 
 fn steps(criterion: &mut Criterion) {
-    for rule in rules() {
+    for (name, rule) in rules() {
         for isa in Isa::available() {
             assert_reference_bits(&*rule, isa.name(), |arrays| {
                 let (w, g, mut state) = arrays.parts();
                 step(&*rule, Some(isa), w, g, &mut state).expect("valid arguments");
             });
         }
-        sizes(criterion, &*rule);
+        sizes(criterion, name, &*rule);
     }
 }
 
-fn sizes(criterion: &mut Criterion, rule: &dyn Optimizer) {
-    let mut group = criterion.benchmark_group(rule.name());
+fn sizes(criterion: &mut Criterion, name: &str, rule: &dyn Optimizer) {
+    let mut group = criterion.benchmark_group(name);
     for n in SIZES {
         let mut arrays = Arrays::new(rule, n, n as u64);
         group.throughput(Throughput::Bytes((n * bytes_per_element(rule)) as u64));

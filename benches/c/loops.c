@@ -29,6 +29,57 @@ LOOP(plain_momentum, u, s1, s2)
     }
 }
 
+LOOP(plain_nesterov, u, s1, s2)
+{
+    const float lr = constants[0], momentum = constants[1];
+    for (size_t i = 0; i < n; i++) {
+        u[i] = momentum * u[i] + lr * g[i];
+        w[i] -= momentum * u[i] + lr * g[i];
+    }
+}
+
+LOOP(plain_adagrad, s, s1, s2)
+{
+    const float lr = constants[0], eps = constants[1];
+    for (size_t i = 0; i < n; i++) {
+        s[i] += g[i] * g[i];
+        w[i] -= lr * g[i] / (sqrtf(s[i]) + eps);
+    }
+}
+
+LOOP(plain_adadelta, v, u, s2)
+{
+    const float lr = constants[0], rho = constants[1], fresh = constants[2], eps = constants[3];
+    for (size_t i = 0; i < n; i++) {
+        v[i] = rho * v[i] + fresh * g[i] * g[i];
+        const float d = sqrtf(u[i] + eps) / sqrtf(v[i] + eps) * g[i];
+        u[i] = rho * u[i] + fresh * d * d;
+        w[i] -= lr * d;
+    }
+}
+
+LOOP(plain_rmsprop, v, s1, s2)
+{
+    const float lr = constants[0], alpha = constants[1], fresh = constants[2], eps = constants[3];
+    for (size_t i = 0; i < n; i++) {
+        v[i] = alpha * v[i] + fresh * g[i] * g[i];
+        w[i] -= lr * g[i] / (sqrtf(v[i]) + eps);
+    }
+}
+
+LOOP(plain_rmsprop_centered_momentum, v, g_avg, u)
+{
+    const float lr = constants[0], alpha = constants[1], fresh = constants[2], eps = constants[3];
+    const float momentum = constants[4];
+    for (size_t i = 0; i < n; i++) {
+        v[i] = alpha * v[i] + fresh * g[i] * g[i];
+        g_avg[i] = alpha * g_avg[i] + fresh * g[i];
+        const float variance = v[i] - g_avg[i] * g_avg[i];
+        u[i] = momentum * u[i] + g[i] / (sqrtf(variance < 0 ? 0 : variance) + eps);
+        w[i] -= lr * u[i];
+    }
+}
+
 LOOP(plain_adam, m, v, s2)
 {
     const float beta1 = constants[0], fresh1 = constants[1];
@@ -38,6 +89,67 @@ LOOP(plain_adam, m, v, s2)
         m[i] = beta1 * m[i] + fresh1 * g[i];
         v[i] = beta2 * v[i] + fresh2 * g[i] * g[i];
         w[i] -= a * m[i] / (sqrtf(v[i]) * k + eps);
+    }
+}
+
+LOOP(plain_adamw, m, v, s2)
+{
+    const float beta1 = constants[0], fresh1 = constants[1];
+    const float beta2 = constants[2], fresh2 = constants[3];
+    const float a = constants[4], k = constants[5], eps = constants[6], keep = constants[7];
+    for (size_t i = 0; i < n; i++) {
+        m[i] = beta1 * m[i] + fresh1 * g[i];
+        v[i] = beta2 * v[i] + fresh2 * g[i] * g[i];
+        w[i] = w[i] * keep - a * m[i] / (sqrtf(v[i]) * k + eps);
+    }
+}
+
+LOOP(plain_amsgrad, m, v, v_max)
+{
+    const float beta1 = constants[0], fresh1 = constants[1];
+    const float beta2 = constants[2], fresh2 = constants[3];
+    const float a = constants[4], k = constants[5], eps = constants[6];
+    for (size_t i = 0; i < n; i++) {
+        m[i] = beta1 * m[i] + fresh1 * g[i];
+        v[i] = beta2 * v[i] + fresh2 * g[i] * g[i];
+        v_max[i] = v_max[i] < v[i] ? v[i] : v_max[i];
+        w[i] -= a * m[i] / (sqrtf(v_max[i]) * k + eps);
+    }
+}
+
+LOOP(plain_adamax, m, u, s2)
+{
+    const float beta1 = constants[0], fresh1 = constants[1], beta2 = constants[2];
+    const float a = constants[3], eps = constants[4];
+    for (size_t i = 0; i < n; i++) {
+        m[i] = beta1 * m[i] + fresh1 * g[i];
+        const float old = beta2 * u[i], new = fabsf(g[i]) + eps;
+        u[i] = old < new ? new : old;
+        w[i] -= a * m[i] / u[i];
+    }
+}
+
+LOOP(plain_nadam, m, v, s2)
+{
+    const float beta1 = constants[0], fresh1 = constants[1];
+    const float beta2 = constants[2], fresh2 = constants[3];
+    const float a = constants[4], b = constants[5], inverse_c2 = constants[6], eps = constants[7];
+    for (size_t i = 0; i < n; i++) {
+        m[i] = beta1 * m[i] + fresh1 * g[i];
+        v[i] = beta2 * v[i] + fresh2 * g[i] * g[i];
+        const float r = sqrtf(v[i] * inverse_c2) + eps;
+        w[i] = w[i] - a * g[i] / r - b * m[i] / r;
+    }
+}
+
+LOOP(plain_lion, m, s1, s2)
+{
+    const float lr = constants[0], beta1 = constants[1], fresh1 = constants[2];
+    const float beta2 = constants[3], fresh2 = constants[4];
+    for (size_t i = 0; i < n; i++) {
+        const float c = beta1 * m[i] + fresh1 * g[i];
+        w[i] -= lr * (c > 0 ? 1.0f : c < 0 ? -1.0f : 0.0f);
+        m[i] = beta2 * m[i] + fresh2 * g[i];
     }
 }
 

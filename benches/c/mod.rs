@@ -4,10 +4,10 @@
 
 use std::{env, fs, path::PathBuf, process::Command};
 
-use downhill::{Adam, Momentum, Sgd};
+use downhill::{Adadelta, Adagrad, Adam, Adamax, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd};
 use libloading::Library;
 
-use crate::common::T;
+use crate::common::{RMSPROP_MOMENTUM, T};
 
 /// `-fno-math-errno` lets `sqrtf` become a vector instruction. `-ffp-contract=off` gives the bits of the
 /// reference. What contraction, GCC's default, would give (measured on an AVX-512 Xeon): SGD and momentum
@@ -115,20 +115,53 @@ impl Drop for Loops {
     }
 }
 
-/// What a plain loop reads from its last argument, for the default configuration at step [`T`].
+/// What a plain loop reads from its last argument, for the configuration of `rules()` at step [`T`].
 fn constants(rule: &str) -> Option<Vec<f32>> {
     let constants = match rule {
         "sgd" => vec![Sgd::default().lr],
         "momentum" => vec![Momentum::default().lr, Momentum::default().momentum],
-        "adam" => {
-            let Adam { lr, beta1, beta2, eps, .. } = Adam::default();
-            let c1 = 1.0 - beta1.powi(T as i32);
-            let c2 = 1.0 - beta2.powi(T as i32);
-            vec![beta1, 1.0 - beta1, beta2, 1.0 - beta2, lr / c1, 1.0 / c2.sqrt(), eps]
+        "nesterov" => vec![Nesterov::default().lr, Nesterov::default().momentum],
+        "adagrad" => vec![Adagrad::default().lr, Adagrad::default().eps],
+        "adadelta" => {
+            let Adadelta { lr, rho, eps, .. } = Adadelta::default();
+            vec![lr, rho, 1.0 - rho, eps]
+        }
+        "rmsprop" | "rmsprop_centered_momentum" => {
+            let Rmsprop { lr, alpha, eps, .. } = Rmsprop::default();
+            vec![lr, alpha, 1.0 - alpha, eps, RMSPROP_MOMENTUM]
+        }
+        "adam" | "amsgrad" => adam(Adam::default()),
+        "adamw" => {
+            let config = Adam::adamw();
+            [adam(config), vec![1.0 - config.lr * config.weight_decay]].concat()
+        }
+        "adamax" => {
+            let Adamax { lr, beta1, beta2, eps, .. } = Adamax::default();
+            vec![beta1, 1.0 - beta1, beta2, lr / (1.0 - beta1.powi(T as i32)), eps]
+        }
+        "nadam" => nadam(Nadam::default()),
+        "lion" => {
+            let Lion { lr, beta1, beta2, .. } = Lion::default();
+            vec![lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2]
         }
         _ => return None,
     };
     Some(constants.into_iter().map(|x| x as f32).collect())
+}
+
+fn adam(Adam { lr, beta1, beta2, eps, .. }: Adam) -> Vec<f64> {
+    let c1 = 1.0 - beta1.powi(T as i32);
+    let c2 = 1.0 - beta2.powi(T as i32);
+    vec![beta1, 1.0 - beta1, beta2, 1.0 - beta2, lr / c1, 1.0 / c2.sqrt(), eps]
+}
+
+fn nadam(Nadam { lr, beta1, beta2, eps, momentum_decay, .. }: Nadam) -> Vec<f64> {
+    let mu = |t: u64| beta1 * (1.0 - 0.5 * 0.96_f64.powf(t as f64 * momentum_decay));
+    let product: f64 = (1..=T).map(mu).product();
+    let a = lr * (1.0 - mu(T)) / (1.0 - product);
+    let b = lr * mu(T + 1) / (1.0 - product * mu(T + 1));
+    let c2 = 1.0 - beta2.powi(T as i32);
+    vec![beta1, 1.0 - beta1, beta2, 1.0 - beta2, a, b, 1.0 / c2, eps]
 }
 
 /// What a command prints, or what it complained about.

@@ -9,25 +9,29 @@ use downhill::{
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// Every rule that is timed. A new one is one line here (and, if it is to be compared with C, a loop in
-/// `c/loops.c` and its constants in `c/mod.rs`).
-pub fn rules() -> Vec<Box<dyn Optimizer>> {
+/// Every rule that is timed, and its name in the tables. A new one is one line here (and, to be compared
+/// with C, a loop in `c/loops.c` and its constants in `c/mod.rs`).
+pub fn rules() -> Vec<(&'static str, Box<dyn Optimizer>)> {
+    let centered_momentum = Rmsprop { momentum: RMSPROP_MOMENTUM, ..Rmsprop::default() };
     vec![
-        optimizer(Sgd::default()),
-        optimizer(Momentum::default()),
-        optimizer(Nesterov::default()),
-        optimizer(Adagrad::default()),
-        optimizer(Adadelta::default()),
-        Rmsprop::default().optimizer(false),
-        Rmsprop { momentum: 0.9, ..Rmsprop::default() }.optimizer(true),
-        optimizer(Adam::default()),
-        optimizer(Adamw::default()),
-        optimizer(Amsgrad::default()),
-        optimizer(Adamax::default()),
-        optimizer(Nadam::default()),
-        optimizer(Lion::default()),
+        ("sgd", optimizer(Sgd::default())),
+        ("momentum", optimizer(Momentum::default())),
+        ("nesterov", optimizer(Nesterov::default())),
+        ("adagrad", optimizer(Adagrad::default())),
+        ("adadelta", optimizer(Adadelta::default())),
+        ("rmsprop", Rmsprop::default().optimizer(false)),
+        ("rmsprop_centered_momentum", centered_momentum.optimizer(true)),
+        ("adam", optimizer(Adam::default())),
+        ("adamw", optimizer(Adamw::default())),
+        ("amsgrad", optimizer(Amsgrad::default())),
+        ("adamax", optimizer(Adamax::default())),
+        ("nadam", optimizer(Nadam::default())),
+        ("lion", optimizer(Lion::default())),
     ]
 }
+
+/// The momentum of the RMSprop that has one.
+pub const RMSPROP_MOMENTUM: f64 = 0.9;
 
 /// The number of the step that every call takes. Not small: what a rule derives from `t` costs more for
 /// a larger one.
