@@ -10,9 +10,11 @@
 mod arrays;
 mod boundary;
 mod config;
+mod decode;
 mod environment;
 mod library;
 mod prefetch;
+mod read;
 mod status;
 mod steps;
 

@@ -56,9 +56,8 @@ impl Default for Nadam {
 /// `w` (weights), `m`, `v` (state, start as zeros) and `g` (gradient) have the same length, of any
 /// size. `w`, `m` and `v` are updated. `t` is the number of this step and counts from 1.
 ///
-/// Π is computed from `t` on every call, so there is no state beside the arrays: a multiplication for
-/// each step up to `t`, but none past the one where Π no longer changes `1 − Π` (about 400 with the
-/// default β1).
+/// Π is computed from `t` on every call, so there is no state beside the arrays. Its factors end where it
+/// no longer changes `1 − Π`: about 50 with the default β1 and ψ, a thousand at most.
 ///
 /// # Errors
 /// [`Error::Length`] if `g`, `m` or `v` is not as long as `w`, [`Error::Step`] if `t` is 0,

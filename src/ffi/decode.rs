@@ -1,0 +1,150 @@
+//! What the configurations of C stand for.
+
+use super::{config::*, read::invalid, status::Failure};
+use crate::{
+    Adadelta, Adagrad, Adam, Adamax, BiasCorrection, Decay, Form, Lion, Momentum, Nadam, Nesterov,
+    Rmsprop, Sgd,
+};
+
+/// A C configuration that starts with `struct_size`.
+pub(super) trait CConfig: Copy {
+    type Config;
+
+    /// Enumerations decoded; the hyper-parameters' ranges are checked by the rule itself.
+    fn decode(&self) -> Result<Self::Config, Failure>;
+}
+
+/// What an enumeration's value stands for.
+#[inline]
+fn choice<T: Copy, const K: usize>(name: &str, value: u32, all: [(u32, T); K]) -> Result<T, Failure> {
+    all.iter().find(|(known, _)| *known == value).map(|(_, choice)| *choice).ok_or_else(|| {
+        let allowed = all.map(|(known, _)| known.to_string()).join(", ");
+        invalid(format!("`{name}` is {value}; it must be one of {allowed}"))
+    })
+}
+
+#[inline]
+fn decay(value: u32) -> Result<Decay, Failure> {
+    use downhill_decay::*;
+    let l2 = (DOWNHILL_DECAY_L2 as u32, Decay::L2);
+    choice("decay", value, [l2, (DOWNHILL_DECAY_DECOUPLED as u32, Decay::Decoupled)])
+}
+
+#[inline]
+fn form(value: u32) -> Result<Form, Failure> {
+    use downhill_form::*;
+    let classic = (DOWNHILL_FORM_CLASSIC as u32, Form::Classic);
+    choice("form", value, [classic, (DOWNHILL_FORM_TORCH as u32, Form::Torch)])
+}
+
+#[inline]
+fn bias_correction(value: u32) -> Result<BiasCorrection, Failure> {
+    use downhill_bias_correction::*;
+    let step = (DOWNHILL_BIAS_CORRECTION_STEP as u32, BiasCorrection::Step);
+    let constant = (DOWNHILL_BIAS_CORRECTION_CONSTANT as u32, BiasCorrection::Constant);
+    let none = (DOWNHILL_BIAS_CORRECTION_NONE as u32, BiasCorrection::None);
+    choice("bias_correction", value, [step, constant, none])
+}
+
+impl CConfig for downhill_sgd {
+    type Config = Sgd;
+
+    #[inline]
+    fn decode(&self) -> Result<Sgd, Failure> {
+        let Self { lr, weight_decay, .. } = *self;
+        Ok(Sgd { lr, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_momentum {
+    type Config = Momentum;
+
+    #[inline]
+    fn decode(&self) -> Result<Momentum, Failure> {
+        let Self { lr, momentum, dampening, weight_decay, .. } = *self;
+        let form = form(self.form)?;
+        Ok(Momentum { lr, momentum, dampening, form, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_nesterov {
+    type Config = Nesterov;
+
+    #[inline]
+    fn decode(&self) -> Result<Nesterov, Failure> {
+        let Self { lr, momentum, weight_decay, .. } = *self;
+        let form = form(self.form)?;
+        Ok(Nesterov { lr, momentum, form, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_adagrad {
+    type Config = Adagrad;
+
+    #[inline]
+    fn decode(&self) -> Result<Adagrad, Failure> {
+        let Self { lr, eps, weight_decay, .. } = *self;
+        Ok(Adagrad { lr, eps, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_adadelta {
+    type Config = Adadelta;
+
+    #[inline]
+    fn decode(&self) -> Result<Adadelta, Failure> {
+        let Self { lr, rho, eps, weight_decay, .. } = *self;
+        Ok(Adadelta { lr, rho, eps, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_rmsprop {
+    type Config = Rmsprop;
+
+    #[inline]
+    fn decode(&self) -> Result<Rmsprop, Failure> {
+        let Self { lr, momentum, alpha, eps, weight_decay, .. } = *self;
+        Ok(Rmsprop { lr, momentum, alpha, eps, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_adam {
+    type Config = Adam;
+
+    #[inline]
+    fn decode(&self) -> Result<Adam, Failure> {
+        let Self { lr, beta1, beta2, eps, weight_decay, .. } = *self;
+        let bias_correction = bias_correction(self.bias_correction)?;
+        Ok(Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_adamax {
+    type Config = Adamax;
+
+    #[inline]
+    fn decode(&self) -> Result<Adamax, Failure> {
+        let Self { lr, beta1, beta2, eps, weight_decay, .. } = *self;
+        Ok(Adamax { lr, beta1, beta2, eps, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_nadam {
+    type Config = Nadam;
+
+    #[inline]
+    fn decode(&self) -> Result<Nadam, Failure> {
+        let Self { lr, beta1, beta2, eps, momentum_decay, weight_decay, .. } = *self;
+        Ok(Nadam { lr, beta1, beta2, eps, momentum_decay, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_lion {
+    type Config = Lion;
+
+    #[inline]
+    fn decode(&self) -> Result<Lion, Failure> {
+        let Self { lr, beta1, beta2, weight_decay, .. } = *self;
+        Ok(Lion { lr, beta1, beta2, weight_decay, decay: decay(self.decay)? })
+    }
+}
