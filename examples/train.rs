@@ -14,7 +14,8 @@ use std::{
 use clap::{Parser, ValueEnum, builder::PossibleValuesParser};
 use comfy_table::{CellAlignment, Table, presets};
 use downhill::{
-    Adam, Isa, Momentum, Optimizer, Sgd, optimizer,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Isa, Lion, Momentum, Nadam, Nesterov, Optimizer,
+    Rmsprop, Sgd, optimizer,
     reference::{
         models::{Activation, Mlp, Model},
         trainer::{Mode, Options, Order, Reduction, Trainer},
@@ -26,9 +27,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 mod curves;
 #[path = "common/digits.rs"]
 mod digits;
+#[path = "common/palette.rs"]
+mod palette;
+#[path = "common/target.rs"]
+mod target;
 
 use curves::Curve;
 use digits::{CLASSES, Digits, PIXELS, Split, TEST, TRAINING};
+use target::in_target;
 
 /// A learning rate that trains this network well.
 #[derive(Clone, Copy)]
@@ -53,11 +59,26 @@ struct Entry {
 const RULES: &[Entry] = &[
     rule("sgd", Rate::OfMean(0.3), |lr| optimizer(Sgd { lr, ..Sgd::default() })),
     rule("momentum", Rate::OfMean(0.05), |lr| optimizer(Momentum { lr, ..Momentum::default() })),
+    rule("nesterov", Rate::OfMean(0.05), |lr| optimizer(Nesterov { lr, ..Nesterov::default() })),
+    rule("adagrad", Rate::Absolute(0.1), |lr| optimizer(Adagrad { lr, ..Adagrad::default() })),
+    rule("adadelta", Rate::Absolute(1.0), |lr| optimizer(Adadelta { lr, ..Adadelta::default() })),
+    rule("rmsprop", Rate::Absolute(0.001), |lr| Rmsprop { lr, ..Rmsprop::default() }.optimizer(false)),
+    rule("rmsprop-centered", Rate::Absolute(0.0003), centered_rmsprop),
     rule("adam", Rate::Absolute(0.003), |lr| optimizer(Adam { lr, ..Adam::default() })),
+    rule("adamw", Rate::Absolute(0.003), |lr| optimizer(Adamw(Adam { lr, ..Adam::adamw() }))),
+    rule("amsgrad", Rate::Absolute(0.003), |lr| optimizer(Amsgrad(Adam { lr, ..Adam::default() }))),
+    rule("adamax", Rate::Absolute(0.01), |lr| optimizer(Adamax { lr, ..Adamax::default() })),
+    rule("nadam", Rate::Absolute(0.003), |lr| optimizer(Nadam { lr, ..Nadam::default() })),
+    rule("lion", Rate::Absolute(0.0003), |lr| optimizer(Lion { lr, ..Lion::default() })),
 ];
 
 const fn rule(name: &'static str, rate: Rate, with_rate: fn(f64) -> Box<dyn Optimizer>) -> Entry {
     Entry { name, rate, with_rate }
+}
+
+/// All that RMSprop can do at once.
+fn centered_rmsprop(lr: f64) -> Box<dyn Optimizer> {
+    Rmsprop { lr, momentum: 0.9, ..Rmsprop::default() }.optimizer(true)
 }
 
 /// Trains a network with one hidden layer on 8×8 handwritten digits, once with the scalar reference
@@ -65,7 +86,8 @@ const fn rule(name: &'static str, rate: Rate, with_rate: fn(f64) -> Box<dyn Opti
 ///
 /// Each rule has its own learning rate, listed below. One for the mean gradient suits steps of 16 samples
 /// or more and is divided by their number where the reduction is their sum; with n samples, fewer than
-/// 16, it is n/16 of that. A rate given with --lr is used as it is, for all rules.
+/// 16, it is n/16 of that. A rate given with --lr is used as it is, for all rules. The other
+/// hyper-parameters are the defaults; rmsprop-centered has a momentum of 0.9 besides.
 #[derive(Parser)]
 #[command(name = "train", allow_negative_numbers = true, after_long_help = rates())]
 struct Arguments {
@@ -220,8 +242,8 @@ impl Arguments {
 /// The learning rates of the rules, for the help.
 fn rates() -> String {
     let line = |entry: &Entry| match entry.rate {
-        Rate::OfMean(lr) => format!("  {:10} {lr}, for the mean gradient\n", entry.name),
-        Rate::Absolute(lr) => format!("  {:10} {lr}\n", entry.name),
+        Rate::OfMean(lr) => format!("  {:16} {lr}, for the mean gradient\n", entry.name),
+        Rate::Absolute(lr) => format!("  {:16} {lr}\n", entry.name),
     };
     let lines: String = RULES.iter().map(line).collect();
     format!("Learning rates:\n{}", lines.trim_end_matches('\n'))
@@ -282,7 +304,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let weights = arguments.model().parameters();
     writeln!(out, "Instruction set: {isa}. Weights: {weights}. Digits: {TRAINING} train, {TEST} test.")?;
     writeln!(out, "{}", table(&outcomes))?;
-    let path = arguments.svg.clone().unwrap_or_else(default_path);
+    let path = arguments.svg.clone().unwrap_or_else(|| in_target("train.svg"));
     draw(&path, &outcomes).map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
     writeln!(out, "Loss curves: {}", path.display())?;
     Ok(outcomes.iter().all(|outcome| outcome.same_bits))
@@ -376,7 +398,7 @@ fn progress_bar(epochs: u64) -> ProgressBar {
     if !stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{msg:10} {wide_bar} {pos}/{len} epochs, {eta} left");
+    let style = ProgressStyle::with_template("{msg:16} {wide_bar} {pos}/{len} epochs, {eta} left");
     ProgressBar::new(epochs).with_style(style.expect("a valid template"))
 }
 
@@ -410,12 +432,6 @@ fn table(outcomes: &[Outcome]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
-}
-
-/// The target directory is where cargo put this program: `<target>/<profile>/examples/train`.
-fn default_path() -> PathBuf {
-    let program = std::env::current_exe().unwrap_or_default();
-    program.ancestors().nth(3).unwrap_or(Path::new(".")).join("train.svg")
 }
 
 fn draw(path: &Path, outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {

@@ -4,27 +4,13 @@ use std::{error::Error, ops::Range, path::Path};
 
 use plotters::prelude::*;
 
+use crate::palette::color;
+
 /// A line with its name. Points that a logarithmic axis cannot show are left out.
 pub struct Curve {
     pub name: String,
     pub points: Vec<f64>,
 }
-
-/// Dark enough for white paper, and apart from each other for most eyes; then they start again.
-const COLORS: [RGBColor; 12] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(0, 0, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-    RGBColor(117, 60, 160),
-    RGBColor(140, 86, 75),
-    RGBColor(190, 20, 40),
-    RGBColor(127, 127, 127),
-    RGBColor(120, 150, 20),
-];
 
 const SIZE: (u32, u32) = (960, 540);
 /// The names stand in a column of their own, where no curve can run into them.
@@ -58,7 +44,7 @@ pub fn draw(path: &Path, title: &str, x: &str, y: &str, curves: &[Curve]) -> Res
         .y_label_formatter(&|y| number(*y))
         .draw()?;
     for (k, curve) in curves.iter().enumerate() {
-        let style = COLORS[k % COLORS.len()].stroke_width(2);
+        let style = color(k).stroke_width(2);
         let points = (0..).zip(curve.points.iter().copied());
         chart.draw_series(LineSeries::new(points.filter(|&(_, y)| visible(y)), style))?;
         let y = 60 + LINE * k as i32;

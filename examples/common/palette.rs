@@ -1,0 +1,25 @@
+//! A color for every rule.
+
+use plotters::style::RGBColor;
+
+/// Dark enough for white paper, and neighbours apart from each other for most eyes.
+const COLORS: [RGBColor; 13] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(0, 0, 0),
+    RGBColor(40, 165, 220),
+    RGBColor(230, 159, 0),
+    RGBColor(117, 60, 160),
+    RGBColor(140, 86, 75),
+    RGBColor(190, 20, 40),
+    RGBColor(0, 92, 98),
+    RGBColor(120, 150, 20),
+    RGBColor(225, 40, 190),
+];
+
+/// The color of the `k`th; after the last they start again.
+pub fn color(k: usize) -> RGBColor {
+    COLORS[k % COLORS.len()]
+}
