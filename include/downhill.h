@@ -18,7 +18,8 @@
  *
  * Preconditions of every step function:
  *   - Each array has n elements of type float, aligned to 4 bytes, initialized. State arrays are zeros
- *     before the first step. n = 0 is allowed, and the array pointers may then be anything.
+ *     before the first step. Only an array that a function says may be NULL may be (g_avg and u of
+ *     downhill_rmsprop_step). n = 0 is allowed, and the array pointers may then be anything.
  *   - No two arrays share memory. During the call nobody else writes to any of them, or reads one that
  *     is updated.
  *   - config points to a configuration whose first member, struct_size, says how long it is. Make it with
@@ -47,7 +48,21 @@
  *   1. Version     DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
  *   2. Status      downhill_status, downhill_status_message(), downhill_last_error()
  *   3. Configurations and their defaults
- *   4. Steps       downhill_sgd_step(), downhill_momentum_step(), downhill_adam_step()
+ *                  downhill_decay, downhill_form, downhill_bias_correction;
+ *                  downhill_sgd and downhill_sgd_default(), and so on for every rule
+ *   4. Steps       each with its state arrays, and t where it counts steps:
+ *                  downhill_sgd_step()
+ *                  downhill_momentum_step()   u
+ *                  downhill_nesterov_step()   u
+ *                  downhill_adagrad_step()    s
+ *                  downhill_adadelta_step()   v, u
+ *                  downhill_rmsprop_step()    v, g_avg or NULL, u or NULL
+ *                  downhill_adam_step()       m, v             t
+ *                  downhill_adamw_step()      m, v             t
+ *                  downhill_amsgrad_step()    m, v, v_max      t
+ *                  downhill_adamax_step()     m, u             t
+ *                  downhill_nadam_step()      m, v             t
+ *                  downhill_lion_step()       m
  */
 
 #ifndef DOWNHILL_H
@@ -235,7 +250,8 @@ typedef uint32_t downhill_decay;
 #endif // __cplusplus
 
 /**
- * Where lr stands in a rule with momentum. At a constant lr both walk the same path.
+ * Where lr stands in a rule with momentum. At a constant lr, and without dampening, both walk the same
+ * path.
  */
 enum downhill_form
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -243,11 +259,11 @@ enum downhill_form
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * u = momentum*u + lr*g; w -= u.
+   * lr is in the state: u is the last step.
    */
   DOWNHILL_FORM_CLASSIC = 0,
   /**
-   * u = momentum*u + (1-dampening)*g; w -= lr*u. As PyTorch has it.
+   * lr is outside of the state: u sums gradients. As PyTorch has it.
    */
   DOWNHILL_FORM_TORCH = 1,
 };
@@ -260,7 +276,7 @@ typedef uint32_t downhill_form;
 #endif // __cplusplus
 
 /**
- * What Adam divides its moments by.
+ * What Adam, AdamW and AMSGrad divide their moments by.
  */
 enum downhill_bias_correction
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -346,11 +362,133 @@ typedef struct downhill_momentum {
 } downhill_momentum;
 
 /**
- * The hyper-parameters of downhill_adam_step. Start from downhill_adam_default().
+ * The hyper-parameters of downhill_nesterov_step. Start from downhill_nesterov_default().
+ */
+typedef struct downhill_nesterov {
+  /**
+   * sizeof(downhill_nesterov), set by downhill_nesterov_default().
+   */
+  uint32_t struct_size;
+  /**
+   * A downhill_form. Default DOWNHILL_FORM_CLASSIC.
+   */
+  uint32_t form;
+  /**
+   * A downhill_decay. Default DOWNHILL_DECAY_L2.
+   */
+  uint32_t decay;
+  /**
+   * Learning rate, finite and >= 0. Default 1e-3.
+   */
+  double lr;
+  /**
+   * How much of the last step is kept, in [0, 1). Default 0.9.
+   */
+  double momentum;
+  /**
+   * Finite and >= 0. Default 0.
+   */
+  double weight_decay;
+} downhill_nesterov;
+
+/**
+ * The hyper-parameters of downhill_adagrad_step. Start from downhill_adagrad_default().
+ */
+typedef struct downhill_adagrad {
+  /**
+   * sizeof(downhill_adagrad), set by downhill_adagrad_default().
+   */
+  uint32_t struct_size;
+  /**
+   * A downhill_decay. Default DOWNHILL_DECAY_L2.
+   */
+  uint32_t decay;
+  /**
+   * Learning rate, finite and >= 0. Default 1e-2.
+   */
+  double lr;
+  /**
+   * Added to the denominator, outside the root; finite and >= 0. Default 1e-10.
+   */
+  double eps;
+  /**
+   * Finite and >= 0. Default 0.
+   */
+  double weight_decay;
+} downhill_adagrad;
+
+/**
+ * The hyper-parameters of downhill_adadelta_step. Start from downhill_adadelta_default().
+ */
+typedef struct downhill_adadelta {
+  /**
+   * sizeof(downhill_adadelta), set by downhill_adadelta_default().
+   */
+  uint32_t struct_size;
+  /**
+   * A downhill_decay. Default DOWNHILL_DECAY_L2.
+   */
+  uint32_t decay;
+  /**
+   * Learning rate, finite and >= 0. Default 1, as in the paper.
+   */
+  double lr;
+  /**
+   * Decay rate of both averages, in [0, 1]. Default 0.9.
+   */
+  double rho;
+  /**
+   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0
+   * is NaN where the gradient is zero. Default 1e-6.
+   */
+  double eps;
+  /**
+   * Finite and >= 0. Default 0.
+   */
+  double weight_decay;
+} downhill_adadelta;
+
+/**
+ * The hyper-parameters of downhill_rmsprop_step. Start from downhill_rmsprop_default().
+ */
+typedef struct downhill_rmsprop {
+  /**
+   * sizeof(downhill_rmsprop), set by downhill_rmsprop_default().
+   */
+  uint32_t struct_size;
+  /**
+   * A downhill_decay. Default DOWNHILL_DECAY_L2.
+   */
+  uint32_t decay;
+  /**
+   * Learning rate, finite and >= 0. Default 1e-2.
+   */
+  double lr;
+  /**
+   * How much of the last step is kept, in [0, 1). Anything but 0 needs the array u. Default 0.
+   */
+  double momentum;
+  /**
+   * Decay rate of the averages, in [0, 1]. Default 0.99.
+   */
+  double alpha;
+  /**
+   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
+   */
+  double eps;
+  /**
+   * Finite and >= 0. Default 0.
+   */
+  double weight_decay;
+} downhill_rmsprop;
+
+/**
+ * The hyper-parameters of downhill_adam_step, downhill_adamw_step and downhill_amsgrad_step. Start
+ * from downhill_adam_default(), downhill_adamw_default() or downhill_amsgrad_default().
  */
 typedef struct downhill_adam {
   /**
-   * sizeof(downhill_adam), set by downhill_adam_default().
+   * sizeof(downhill_adam), set by the default function.
    */
   uint32_t struct_size;
   /**
@@ -358,7 +496,7 @@ typedef struct downhill_adam {
    */
   uint32_t bias_correction;
   /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
+   * A downhill_decay. Default DOWNHILL_DECAY_L2; AdamW's is DOWNHILL_DECAY_DECOUPLED.
    */
   uint32_t decay;
   /**
@@ -378,10 +516,112 @@ typedef struct downhill_adam {
    */
   double eps;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0; AdamW's is 1e-2.
    */
   double weight_decay;
 } downhill_adam;
+
+/**
+ * The hyper-parameters of downhill_adamax_step. Start from downhill_adamax_default().
+ */
+typedef struct downhill_adamax {
+  /**
+   * sizeof(downhill_adamax), set by downhill_adamax_default().
+   */
+  uint32_t struct_size;
+  /**
+   * A downhill_decay. Default DOWNHILL_DECAY_L2.
+   */
+  uint32_t decay;
+  /**
+   * Learning rate, finite and >= 0. Default 2e-3.
+   */
+  double lr;
+  /**
+   * Decay rate of the first moment, in [0, 1). Default 0.9.
+   */
+  double beta1;
+  /**
+   * Decay rate of the infinity norm, in [0, 1). Default 0.999.
+   */
+  double beta2;
+  /**
+   * Added to |g|, and so kept in u; finite and >= 0. Default 1e-8.
+   */
+  double eps;
+  /**
+   * Finite and >= 0. Default 0.
+   */
+  double weight_decay;
+} downhill_adamax;
+
+/**
+ * The hyper-parameters of downhill_nadam_step. Start from downhill_nadam_default().
+ */
+typedef struct downhill_nadam {
+  /**
+   * sizeof(downhill_nadam), set by downhill_nadam_default().
+   */
+  uint32_t struct_size;
+  /**
+   * A downhill_decay. Default DOWNHILL_DECAY_L2.
+   */
+  uint32_t decay;
+  /**
+   * Learning rate, finite and >= 0. Default 2e-3.
+   */
+  double lr;
+  /**
+   * Decay rate of the first moment, in [0, 1). Default 0.9.
+   */
+  double beta1;
+  /**
+   * Decay rate of the second moment, in [0, 1). Default 0.999.
+   */
+  double beta2;
+  /**
+   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
+   */
+  double eps;
+  /**
+   * How fast the momentum warms up, finite and >= 0. Default 4e-3.
+   */
+  double momentum_decay;
+  /**
+   * Finite and >= 0. Default 0.
+   */
+  double weight_decay;
+} downhill_nadam;
+
+/**
+ * The hyper-parameters of downhill_lion_step. Start from downhill_lion_default().
+ */
+typedef struct downhill_lion {
+  /**
+   * sizeof(downhill_lion), set by downhill_lion_default().
+   */
+  uint32_t struct_size;
+  /**
+   * A downhill_decay. Default DOWNHILL_DECAY_L2; the paper's is DOWNHILL_DECAY_DECOUPLED.
+   */
+  uint32_t decay;
+  /**
+   * Learning rate, finite and >= 0. Default 1e-4.
+   */
+  double lr;
+  /**
+   * Weight of m in the direction of this step, in [0, 1). Default 0.9.
+   */
+  double beta1;
+  /**
+   * Decay rate of m, in [0, 1). Default 0.99.
+   */
+  double beta2;
+  /**
+   * Finite and >= 0. Default 0.
+   */
+  double weight_decay;
+} downhill_lion;
 
 /** The defaults of downhill_sgd. Since 0.1.0. */
 static inline downhill_sgd downhill_sgd_default(void) {
@@ -406,6 +646,54 @@ static inline downhill_momentum downhill_momentum_default(void) {
   return config;
 }
 
+/** The defaults of downhill_nesterov. Since 0.1.0. */
+static inline downhill_nesterov downhill_nesterov_default(void) {
+  downhill_nesterov config;
+  config.struct_size = (uint32_t)sizeof config;
+  config.form = DOWNHILL_FORM_CLASSIC;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 1e-3;
+  config.momentum = 0.9;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/** The defaults of downhill_adagrad. Since 0.1.0. */
+static inline downhill_adagrad downhill_adagrad_default(void) {
+  downhill_adagrad config;
+  config.struct_size = (uint32_t)sizeof config;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 1e-2;
+  config.eps = 1e-10;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/** The defaults of downhill_adadelta. Since 0.1.0. */
+static inline downhill_adadelta downhill_adadelta_default(void) {
+  downhill_adadelta config;
+  config.struct_size = (uint32_t)sizeof config;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 1.0;
+  config.rho = 0.9;
+  config.eps = 1e-6;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/** The defaults of downhill_rmsprop. Since 0.1.0. */
+static inline downhill_rmsprop downhill_rmsprop_default(void) {
+  downhill_rmsprop config;
+  config.struct_size = (uint32_t)sizeof config;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 1e-2;
+  config.momentum = 0.0;
+  config.alpha = 0.99;
+  config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
+
 /** The defaults of downhill_adam. Since 0.1.0. */
 static inline downhill_adam downhill_adam_default(void) {
   downhill_adam config;
@@ -416,6 +704,58 @@ static inline downhill_adam downhill_adam_default(void) {
   config.beta1 = 0.9;
   config.beta2 = 0.999;
   config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/** The defaults of downhill_adamw_step: Adam's, with a decoupled weight_decay of 1e-2. Since 0.1.0. */
+static inline downhill_adam downhill_adamw_default(void) {
+  downhill_adam config = downhill_adam_default();
+  config.decay = DOWNHILL_DECAY_DECOUPLED;
+  config.weight_decay = 1e-2;
+  return config;
+}
+
+/** The defaults of downhill_amsgrad_step: Adam's. Since 0.1.0. */
+static inline downhill_adam downhill_amsgrad_default(void) {
+  return downhill_adam_default();
+}
+
+/** The defaults of downhill_adamax. Since 0.1.0. */
+static inline downhill_adamax downhill_adamax_default(void) {
+  downhill_adamax config;
+  config.struct_size = (uint32_t)sizeof config;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 2e-3;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/** The defaults of downhill_nadam. Since 0.1.0. */
+static inline downhill_nadam downhill_nadam_default(void) {
+  downhill_nadam config;
+  config.struct_size = (uint32_t)sizeof config;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 2e-3;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.momentum_decay = 4e-3;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/** The defaults of downhill_lion. Since 0.1.0. */
+static inline downhill_lion downhill_lion_default(void) {
+  downhill_lion config;
+  config.struct_size = (uint32_t)sizeof config;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 1e-4;
+  config.beta1 = 0.9;
+  config.beta2 = 0.99;
   config.weight_decay = 0.0;
   return config;
 }
@@ -465,6 +805,110 @@ downhill_status downhill_momentum_step(size_t n,
                                        const downhill_momentum *config);
 
 /**
+ * One step of gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex
+ * programming problem with convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the
+ * importance of initialization and momentum in deep learning", 2013). For each element, in the classic
+ * form and in the torch form:
+ *
+ * - u = momentum*u + lr*g; w -= momentum*u + lr*g
+ * - u = momentum*u + g; w -= lr*(g + momentum*u)
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param u       state, updated; zeros before the first step
+ * @param config  hyper-parameters, as from downhill_nesterov_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_nesterov_step(size_t n,
+                                       float *w,
+                                       const float *g,
+                                       float *u,
+                                       const downhill_nesterov *config);
+
+/**
+ * One step of Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and
+ * Stochastic Optimization", 2011). For each element:
+ *
+ * - s += g*g
+ * - w -= (lr*g)/(sqrt(s) + eps)
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param s       state, updated; zeros before the first step, or another initial accumulator
+ * @param config  hyper-parameters, as from downhill_adagrad_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adagrad_step(size_t n,
+                                      float *w,
+                                      const float *g,
+                                      float *s,
+                                      const downhill_adagrad *config);
+
+/**
+ * One step of Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). For each element:
+ *
+ * - v = rho*v + ((1-rho)*g)*g
+ * - d = (sqrt(u + eps)/sqrt(v + eps))*g
+ * - u = rho*u + ((1-rho)*d)*d
+ * - w -= lr*d
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param v       state (average of squared gradients), updated; zeros before the first step
+ * @param u       state (average of squared steps), updated; zeros before the first step
+ * @param config  hyper-parameters, as from downhill_adadelta_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adadelta_step(size_t n,
+                                       float *w,
+                                       const float *g,
+                                       float *v,
+                                       float *u,
+                                       const downhill_adadelta *config);
+
+/**
+ * One step of RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating
+ * Sequences With Recurrent Neural Networks", 2013). Which of the two optional arrays are passed
+ * decides the form: with g_avg it is centered, with u it has momentum. For each element:
+ *
+ * - v = alpha*v + ((1-alpha)*g)*g
+ * - r = sqrt(v) + eps; but with g_avg:
+ *   g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
+ * - w -= (lr*g)/r; but with u:
+ *   u = momentum*u + g/r; w -= lr*u
+ *
+ * The maximum of a NaN and a number is NaN. Without u, momentum must be 0; with n = 0 all pointers may
+ * be anything, as everywhere, and momentum is then only checked against its range.
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param v       state, updated; zeros before the first step
+ * @param g_avg   state, updated; zeros before the first step; NULL: not centered
+ * @param u       state, updated; zeros before the first step; NULL: no momentum
+ * @param config  hyper-parameters, as from downhill_rmsprop_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_rmsprop_step(size_t n,
+                                      float *w,
+                                      const float *g,
+                                      float *v,
+                                      float *g_avg,
+                                      float *u,
+                                      const downhill_rmsprop *config);
+
+/**
  * One step of Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). For each
  * element, with c1 and c2 as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
  *
@@ -490,6 +934,159 @@ downhill_status downhill_adam_step(size_t n,
                                    float *v,
                                    uint64_t t,
                                    const downhill_adam *config);
+
+/**
+ * One step of AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019):
+ * downhill_adam_step under its other name, for configurations that start from
+ * downhill_adamw_default(), with decoupled weight decay. For each element, with a and k as in
+ * downhill_adam_step:
+ *
+ * - w *= 1 - lr*weight_decay
+ * - m = beta1*m + (1-beta1)*g
+ * - v = beta2*v + ((1-beta2)*g)*g
+ * - w -= (a*m)/(sqrt(v)*k + eps)
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param m       state, updated; zeros before the first step
+ * @param v       state, updated; zeros before the first step
+ * @param t       number of this step, counted from 1 by the caller
+ * @param config  hyper-parameters, as from downhill_adamw_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adamw_step(size_t n,
+                                    float *w,
+                                    const float *g,
+                                    float *m,
+                                    float *v,
+                                    uint64_t t,
+                                    const downhill_adam *config);
+
+/**
+ * One step of AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the
+ * bias correction of Adam, as PyTorch has it. For each element, with a and k as in downhill_adam_step:
+ *
+ * - m = beta1*m + (1-beta1)*g
+ * - v = beta2*v + ((1-beta2)*g)*g
+ * - v_max = max(v_max, v)
+ * - w -= (a*m)/(sqrt(v_max)*k + eps)
+ *
+ * The maximum of a NaN and a number is NaN.
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param m       state, updated; zeros before the first step
+ * @param v       state, updated; zeros before the first step
+ * @param v_max   state, updated; zeros before the first step
+ * @param t       number of this step, counted from 1 by the caller
+ * @param config  hyper-parameters, as from downhill_amsgrad_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_amsgrad_step(size_t n,
+                                      float *w,
+                                      const float *g,
+                                      float *m,
+                                      float *v,
+                                      float *v_max,
+                                      uint64_t t,
+                                      const downhill_adam *config);
+
+/**
+ * One step of AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for
+ * Stochastic Optimization", 2014, section 7.1). For each element, with a = lr/(1-beta1^t):
+ *
+ * - m = beta1*m + (1-beta1)*g
+ * - u = max(beta2*u, |g| + eps)
+ * - w -= (a*m)/u
+ *
+ * The maximum of a NaN and a number is NaN.
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param m       state, updated; zeros before the first step
+ * @param u       state, updated; zeros before the first step
+ * @param t       number of this step, counted from 1 by the caller
+ * @param config  hyper-parameters, as from downhill_adamax_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adamax_step(size_t n,
+                                     float *w,
+                                     const float *g,
+                                     float *m,
+                                     float *u,
+                                     uint64_t t,
+                                     const downhill_adamax *config);
+
+/**
+ * One step of Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum
+ * into Adam", 2016), with these constants:
+ *
+ * - c2 = 1-beta2^t
+ * - mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t)
+ * - a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1))
+ *
+ * For each element:
+ *
+ * - m = beta1*m + (1-beta1)*g
+ * - v = beta2*v + ((1-beta2)*g)*g
+ * - r = sqrt(v*(1/c2)) + eps
+ * - w -= (a*g)/r
+ * - w -= (b*m)/r
+ *
+ * P is computed from t in every call. Its factors end where it no longer changes 1-P: about 50 with the
+ * defaults, a thousand at most.
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param m       state, updated; zeros before the first step
+ * @param v       state, updated; zeros before the first step
+ * @param t       number of this step, counted from 1 by the caller
+ * @param config  hyper-parameters, as from downhill_nadam_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_nadam_step(size_t n,
+                                    float *w,
+                                    const float *g,
+                                    float *m,
+                                    float *v,
+                                    uint64_t t,
+                                    const downhill_nadam *config);
+
+/**
+ * One step of Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023). For each
+ * element:
+ *
+ * - w -= lr*sign(beta1*m + (1-beta1)*g)
+ * - m = beta2*m + (1-beta2)*g
+ *
+ * The sign of a zero is 0, and that of a NaN is NaN.
+ *
+ * @param n       number of elements
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param m       state, updated; zeros before the first step
+ * @param config  hyper-parameters, as from downhill_lion_default()
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_lion_step(size_t n,
+                                   float *w,
+                                   const float *g,
+                                   float *m,
+                                   const downhill_lion *config);
 
 #ifdef __cplusplus
 }  // extern "C"

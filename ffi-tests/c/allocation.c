@@ -1,7 +1,5 @@
 /* A step allocates nothing: counts every malloc of the process through glibc's own. */
-#include <downhill.h>
-
-#include "check.h"
+#include "rules.h"
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
@@ -14,26 +12,28 @@ void *calloc(size_t count, size_t size) { return allocations++, __libc_calloc(co
 void *realloc(void *block, size_t size) { return allocations++, __libc_realloc(block, size); }
 
 int main(void) {
-  enum { N = 1003 };
-  static float w[N], g[N], m[N], v[N];
-  const downhill_sgd sgd = downhill_sgd_default();
-  const downhill_momentum momentum = downhill_momentum_default();
-  downhill_adam adam = downhill_adam_default();
+  enum { N = 1003, STEPS = 100 };
+  static float w[N], g[N], states[MOST_STATES][N];
+  float *const state[MOST_STATES] = {states[0], states[1], states[2]};
+  any_config config = rules[0].defaults();
   unsigned long before;
   uint64_t t;
+  int i;
   /* The first call may look at the CPU and the environment. */
-  CHECK(downhill_sgd_step(N, w, g, &sgd) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
-  before = allocations;
-  for (t = 1; t <= 100; t++) {
-    CHECK(downhill_sgd_step(N, w, g, &sgd) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
-    CHECK(downhill_momentum_step(N, w, g, m, &momentum) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
-    CHECK(downhill_adam_step(N, w, g, m, v, t, &adam) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(rules[0].step(N, w, g, state, 1, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  for (i = 0; i < RULES; i++) {
+    config = rules[i].defaults();
+    before = allocations;
+    for (t = 1; t <= STEPS; t++)
+      CHECK(rules[i].step(N, w, g, state, t, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+    CHECK(allocations == before, "%s: %lu allocations in %d steps", rules[i].name, allocations - before, STEPS);
   }
-  CHECK(allocations == before, "%lu allocations in 300 steps", allocations - before);
   /* An error has a text to keep: the counter counts. */
-  adam.lr = -1.0;
-  CHECK(downhill_adam_step(N, w, g, m, v, 1, &adam) == DOWNHILL_STATUS_INVALID_CONFIG, "accepted");
+  before = allocations;
+  config = rules[0].defaults();
+  set_field(&rules[0], &config, "lr", -1.0);
+  CHECK(rules[0].step(N, w, g, state, 1, &config) == DOWNHILL_STATUS_INVALID_CONFIG, "accepted");
   CHECK(allocations > before, "the counter does not count");
-  printf("no allocation in 300 steps\n");
+  printf("no allocation in %d steps of each rule\n", STEPS);
   return 0;
 }

@@ -1,224 +1,328 @@
-/* Every error path: the status, the text that names the argument, and that nothing was written. */
-#include <downhill.h>
+/* Every error path of every rule: the status, the text that names the argument, and that nothing was written. */
+#include "rules.h"
 
-#include "check.h"
+enum { N = 40, ARRAYS = 2 + MOST_STATES };
 
-enum { N = 40 };
+/* w, g and the states, with room around them, and what all of it holds before the call. */
+static float memory[(1 + ARRAYS + 1) * N], before[(1 + ARRAYS + 1) * N];
+static unsigned long cases;
 
-/* w, g and two states, and what they hold before the call. */
-static float arrays[4 * N], before[4 * N];
-static unsigned cases;
-
-static float *const w = arrays, *const g = arrays + N, *const m = arrays + 2 * N, *const v = arrays + 3 * N;
+static float *array(int k) { return memory + (1 + k) * N; }
 
 static void prepare(void) {
-  int i;
-  for (i = 0; i < 4 * N; i++) arrays[i] = uniform();
-  memcpy(before, arrays, sizeof arrays);
+  size_t i;
+  for (i = 0; i < sizeof memory / sizeof *memory; i++) memory[i] = uniform();
+  memcpy(before, memory, sizeof memory);
 }
 
-static void expect(downhill_status got, downhill_status wanted, const char *text, int line) {
-  CHECK(got == wanted, "line %d: status %lu, not %lu: %s", line, (unsigned long)got, (unsigned long)wanted,
-        downhill_last_error());
-  CHECK(wanted == DOWNHILL_STATUS_OK || strstr(downhill_last_error(), text) != NULL,
-        "line %d: \"%s\" does not say \"%s\"", line, downhill_last_error(), text);
-  CHECK(memcmp(before, arrays, sizeof arrays) == 0, "line %d: something was written", line);
+static int array_count(const rule *r) { return 2 + r->states; }
+
+/* The name of w, g or a state, as a text has it. */
+static const char *quoted(const rule *r, int k) {
+  static char text[20];
+  snprintf(text, sizeof text, "`%s`", k == 0 ? "w" : k == 1 ? "g" : r->state[k - 2]);
+  return text;
+}
+
+/* ---- a call and what it must come to ---- */
+
+typedef struct {
+  size_t n;
+  float *a[ARRAYS];
+  uint64_t t;
+  const void *config;
+} arguments;
+
+static arguments usual(const any_config *config) {
+  arguments x;
+  int k;
+  x.n = N;
+  for (k = 0; k < ARRAYS; k++) x.a[k] = array(k);
+  x.t = 1;
+  x.config = config;
+  return x;
+}
+
+/* No elements, and arrays that would not do for any. */
+static arguments empty(const any_config *config, float *bad) {
+  arguments x = usual(config);
+  int k;
+  x.n = 0;
+  for (k = 0; k < ARRAYS; k++) x.a[k] = bad;
+  return x;
+}
+
+static downhill_status call(const rule *r, const arguments *x) {
+  prepare();
+  return r->step(x->n, x->a[0], x->a[1], x->a + 2, x->t, x->config);
+}
+
+/* The call must return `wanted`, say both texts, and write nothing. */
+static void expect(const rule *r, const arguments *x, downhill_status wanted, const char *text, const char *more) {
+  const downhill_status got = call(r, x);
+  const char *error = downhill_last_error();
+  CHECK(got == wanted, "%s: status %lu, not %lu (%s, %s): %s", r->name, (unsigned long)got, (unsigned long)wanted, text, more,
+        error);
+  CHECK(wanted == DOWNHILL_STATUS_OK || (strstr(error, text) != NULL && strstr(error, more) != NULL),
+        "%s: \"%s\" does not say \"%s\" and \"%s\"", r->name, error, text, more);
+  CHECK(memcmp(before, memory, sizeof memory) == 0, "%s: something was written", r->name);
   cases++;
 }
 
-/* `call` must return `status`, say `text`, and write nothing. */
-#define EXPECT(status, text, call) (prepare(), expect((call), DOWNHILL_STATUS_##status, text, __LINE__))
+/* ---- arrays ---- */
 
-static const downhill_sgd sgd = {sizeof(downhill_sgd), DOWNHILL_DECAY_L2, 0.1, 0.1};
-
-/* An array argument of any value, in every place. */
-static void expect_array(downhill_status status, float *bad, const char *text) {
-  const downhill_momentum momentum = downhill_momentum_default();
-  const downhill_adam adam = downhill_adam_default();
-  const char *names[] = {"`w`", "`g`", "`m`", "`v`"};
+static void bad_pointers(const rule *r) {
+  const any_config config = r->defaults();
+  float *const off_by_one = (float *)((char *)array(0) + 1);
+  float *const high = (float *)(UINTPTR_MAX - 7);
   int k;
-  for (k = 0; k < 4; k++) {
-    float *a[4] = {w, g, m, v};
-    a[k] = bad;
-    prepare();
-    if (k < 2) {
-      expect(downhill_sgd_step(N, a[0], a[1], &sgd), status, names[k], __LINE__);
-      CHECK(strstr(downhill_last_error(), text), "\"%s\" does not say \"%s\"", downhill_last_error(), text);
-    }
-    if (k < 3) expect(downhill_momentum_step(N, a[0], a[1], a[2], &momentum), status, k == 2 ? "`u`" : names[k], __LINE__);
-    expect(downhill_adam_step(N, a[0], a[1], a[2], a[3], 1, &adam), status, names[k], __LINE__);
+  arguments x = usual(NULL);
+  expect(r, &x, DOWNHILL_STATUS_NULL_POINTER, "`config`", "NULL");
+  x.config = off_by_one;
+  expect(r, &x, DOWNHILL_STATUS_MISALIGNED, "`config`", "multiple of");
+  for (k = 0; k < array_count(r); k++) {
+    x = usual(&config);
+    x.a[k] = NULL;
+    if (k < array_count(r) - r->optional) expect(r, &x, DOWNHILL_STATUS_NULL_POINTER, quoted(r, k), "is NULL");
+    x.a[k] = off_by_one;
+    expect(r, &x, DOWNHILL_STATUS_MISALIGNED, quoted(r, k), "multiple of 4");
+    /* Its end would be past the end of the address space. */
+    x.a[k] = high;
+    expect(r, &x, DOWNHILL_STATUS_INVALID_LENGTH, quoted(r, k), "address space");
   }
 }
 
-static void pointers(void) {
-  const downhill_momentum momentum = downhill_momentum_default();
-  const downhill_adam adam = downhill_adam_default();
-  float *off_by_one = (float *)((char *)arrays + 1);
-  int i, j;
-  expect_array(DOWNHILL_STATUS_NULL_POINTER, NULL, "NULL");
-  expect_array(DOWNHILL_STATUS_MISALIGNED, off_by_one, "multiple of 4");
-  EXPECT(NULL_POINTER, "`config`", downhill_sgd_step(N, w, g, NULL));
-  EXPECT(NULL_POINTER, "`config`", downhill_momentum_step(N, w, g, m, NULL));
-  EXPECT(NULL_POINTER, "`config`", downhill_adam_step(N, w, g, m, v, 1, NULL));
-  EXPECT(MISALIGNED, "`config`", downhill_sgd_step(N, w, g, (const downhill_sgd *)(const void *)off_by_one));
-
-  /* Any two arrays that are the same one, or share their first or last element. */
-  for (i = 0; i < 4; i++)
-    for (j = 0; j < 4; j++) {
-      int shift;
-      for (shift = -(N - 1); shift <= N - 1; shift += N - 1) {
-        float *a[4] = {w, g, m, v};
-        if (i == j || (j == 0 && shift < 0) || (j == 3 && shift > 0)) continue;
-        a[i] = a[j] + shift;
-        prepare();
-        expect(downhill_adam_step(N, a[0], a[1], a[2], a[3], 1, &adam), DOWNHILL_STATUS_OVERLAP, "share memory", __LINE__);
-        if (i < 3 && j < 3) {
-          prepare();
-          expect(downhill_momentum_step(N, a[0], a[1], a[2], &momentum), DOWNHILL_STATUS_OVERLAP, "share memory", __LINE__);
-        }
-        if (i < 2 && j < 2) {
-          prepare();
-          expect(downhill_sgd_step(N, a[0], a[1], &sgd), DOWNHILL_STATUS_OVERLAP, "share memory", __LINE__);
-        }
-      }
-    }
-  /* Arrays that only touch are apart. */
-  prepare();
-  CHECK(downhill_sgd_step(N, w, w + N, &sgd) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
-  CHECK(memcmp(before, arrays, N * sizeof *w) != 0, "nothing was written");
-  CHECK(memcmp(before + N, g, 3 * N * sizeof *w) == 0, "written past the end");
+/* Array i where array j is, or so that one's first element is the other's last. */
+static void overlap(const rule *r, arguments x, int i, int j) {
+  int shift;
+  for (shift = -(N - 1); shift <= N - 1; shift += N - 1) {
+    x.a[i] = array(j) + shift;
+    expect(r, &x, DOWNHILL_STATUS_OVERLAP, quoted(r, i), "share memory");
+    if (shift == 0) expect(r, &x, DOWNHILL_STATUS_OVERLAP, quoted(r, j), "share memory");
+  }
 }
 
-static void lengths(void) {
-  const downhill_momentum momentum = downhill_momentum_default();
-  const downhill_adam adam = downhill_adam_default();
+static void overlaps(const rule *r) {
+  const any_config config = r->defaults();
+  int i, j;
+  for (i = 0; i < array_count(r); i++)
+    for (j = 0; j < array_count(r); j++)
+      if (i != j) overlap(r, usual(&config), i, j);
+}
+
+/* Arrays that only touch are apart; all that a rule updates is written, and nothing else. */
+static void touching_arrays(const rule *r) {
+  const any_config config = r->defaults();
+  const arguments x = usual(&config);
+  int k;
+  CHECK(call(r, &x) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
+  for (k = -1; k < ARRAYS + 1; k++) {
+    const int written = memcmp(array(k), before + (1 + k) * N, N * sizeof(float)) != 0;
+    CHECK(written == (k >= 0 && k != 1 && k < array_count(r)), "%s: array %d", r->name, k);
+  }
+}
+
+/* An optional array that is not passed changes nothing about the checks of the other. */
+static void optional_arrays(const rule *r) {
+  any_config config = r->defaults();
+  int absent, other, j;
+  for (absent = array_count(r) - r->optional; absent < array_count(r); absent++)
+    for (other = array_count(r) - r->optional; other < array_count(r); other++) {
+      arguments x = usual(&config);
+      x.a[absent] = NULL;
+      if (other == absent) continue;
+      x.a[other] = (float *)((char *)array(0) + 1);
+      expect(r, &x, DOWNHILL_STATUS_MISALIGNED, quoted(r, other), "multiple of 4");
+      for (j = 0; j < array_count(r) - r->optional; j++) overlap(r, x, other, j);
+    }
+}
+
+/* ---- n and t ---- */
+
+static void lengths(const rule *r) {
   const size_t too_long[] = {SIZE_MAX, SIZE_MAX / 4, PTRDIFF_MAX / 4 + 1};
+  const any_config config = r->defaults();
+  arguments x = usual(&config);
   size_t i;
   for (i = 0; i < sizeof too_long / sizeof *too_long; i++) {
-    EXPECT(INVALID_LENGTH, "`n`", downhill_sgd_step(too_long[i], w, g, &sgd));
-    EXPECT(INVALID_LENGTH, "`n`", downhill_momentum_step(too_long[i], w, g, m, &momentum));
-    EXPECT(INVALID_LENGTH, "`n`", downhill_adam_step(too_long[i], w, g, m, v, 1, &adam));
+    x.n = too_long[i];
+    expect(r, &x, DOWNHILL_STATUS_INVALID_LENGTH, "`n`", "at most");
   }
-  /* Long enough to leave the address space from a high address, though not too long in itself. */
-  EXPECT(INVALID_LENGTH, "`g`", downhill_sgd_step(N, w, (const float *)(UINTPTR_MAX - 7), &sgd));
-
-  /* n = 0: any array pointers, but the rest is checked. */
-  {
-    float *bad = (float *)((char *)arrays + 1);
-    downhill_sgd wrong = sgd;
-    wrong.lr = -1.0;
-    EXPECT(OK, "", downhill_sgd_step(0, NULL, NULL, &sgd));
-    EXPECT(OK, "", downhill_momentum_step(0, NULL, NULL, NULL, &momentum));
-    EXPECT(OK, "", downhill_adam_step(0, NULL, NULL, NULL, NULL, 1, &adam));
-    EXPECT(OK, "", downhill_adam_step(0, w, w, w, w, 1, &adam));
-    EXPECT(OK, "", downhill_sgd_step(0, bad, bad, &sgd));
-    EXPECT(NULL_POINTER, "`config`", downhill_sgd_step(0, NULL, NULL, NULL));
-    EXPECT(INVALID_CONFIG, "`lr`", downhill_sgd_step(0, NULL, NULL, &wrong));
-    EXPECT(INVALID_STEP, "`t`", downhill_adam_step(0, NULL, NULL, NULL, NULL, 0, &adam));
-  }
-  EXPECT(INVALID_STEP, "`t` is 0", downhill_adam_step(N, w, g, m, v, 0, &adam));
 }
 
-/* Each value in turn in one field of a configuration, which is then refused by name. */
-#define REFUSE(type, field, call, ...)                                        \
-  do {                                                                        \
-    const double refused[] = {__VA_ARGS__};                                   \
-    size_t k;                                                                 \
-    for (k = 0; k < sizeof refused / sizeof *refused; k++) {                  \
-      downhill_##type config = downhill_##type##_default();                   \
-      config.field = refused[k];                                              \
-      EXPECT(INVALID_CONFIG, "`" #field "`", call);                           \
-    }                                                                         \
-  } while (0)
+/* n = 0: any array pointers, but the rest is checked. */
+static void no_elements(const rule *r) {
+  float *const bad[] = {NULL, array(0), (float *)((char *)array(0) + 1), (float *)(UINTPTR_MAX - 7)};
+  any_config config = r->defaults();
+  arguments x;
+  size_t i;
+  for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+    config = r->defaults();
+    x = empty(&config, bad[i]);
+    expect(r, &x, DOWNHILL_STATUS_OK, "", "");
+    set_field(r, &config, "lr", -1.0);
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`lr`", "-1");
+    x.config = NULL;
+    expect(r, &x, DOWNHILL_STATUS_NULL_POINTER, "`config`", "NULL");
+  }
+}
 
-#define REFUSE_ENUM(type, field, value, call)                                 \
-  do {                                                                        \
-    downhill_##type config = downhill_##type##_default();                     \
-    config.field = value;                                                     \
-    EXPECT(INVALID_CONFIG, "`" #field "` is " #value, call);                  \
-  } while (0)
+static void step_numbers(const rule *r) {
+  const any_config config = r->defaults();
+  arguments x = usual(&config), none = empty(&config, NULL);
+  x.t = none.t = 0;
+  if (r->counts_steps) {
+    expect(r, &x, DOWNHILL_STATUS_INVALID_STEP, "`t`", "is 0");
+    expect(r, &none, DOWNHILL_STATUS_INVALID_STEP, "`t`", "is 0");
+  }
+  x = usual(&config);
+  x.t = UINT64_MAX;
+  CHECK(call(r, &x) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
+}
 
-#define NOT_NON_NEGATIVE -1e-300, -1.0, 1e39, 1e300, (double)NAN, (double)INFINITY, -(double)INFINITY
-#define NOT_BELOW_ONE -0.1, 1.0, 1.5, (double)NAN, (double)INFINITY
-#define NOT_AT_MOST_ONE -0.1, 1.0000001, (double)NAN, (double)INFINITY
+/* ---- fields ---- */
 
-static void hyperparameters(void) {
-  REFUSE(sgd, lr, downhill_sgd_step(N, w, g, &config), NOT_NON_NEGATIVE);
-  REFUSE(sgd, weight_decay, downhill_sgd_step(N, w, g, &config), NOT_NON_NEGATIVE);
-  REFUSE_ENUM(sgd, decay, 2, downhill_sgd_step(N, w, g, &config));
+/* With the value in one field the configuration is refused by that field's name, with elements or without. */
+static void refuse(const rule *r, any_config config, const field *f, double value, const char *more) {
+  const arguments x = usual(&config), none = empty(&config, NULL);
+  char name[20];
+  snprintf(name, sizeof name, "`%s`", f->name);
+  put_field(&config, f, value);
+  expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, name, more);
+  expect(r, &none, DOWNHILL_STATUS_INVALID_CONFIG, name, more);
+}
 
-  REFUSE(momentum, lr, downhill_momentum_step(N, w, g, m, &config), NOT_NON_NEGATIVE);
-  REFUSE(momentum, momentum, downhill_momentum_step(N, w, g, m, &config), NOT_BELOW_ONE);
-  REFUSE(momentum, dampening, downhill_momentum_step(N, w, g, m, &config), NOT_AT_MOST_ONE);
-  REFUSE(momentum, weight_decay, downhill_momentum_step(N, w, g, m, &config), NOT_NON_NEGATIVE);
-  REFUSE_ENUM(momentum, form, 2, downhill_momentum_step(N, w, g, m, &config));
-  REFUSE_ENUM(momentum, decay, 4294967295, downhill_momentum_step(N, w, g, m, &config));
+static void accept(const rule *r, const field *f, double value) {
+  any_config config = r->defaults();
+  const arguments none = empty(&config, NULL);
+  /* Only the torch form takes every dampening. */
+  if (strcmp(f->name, "dampening") == 0) set_field(r, &config, "form", DOWNHILL_FORM_TORCH);
+  put_field(&config, f, value);
+  expect(r, &none, DOWNHILL_STATUS_OK, "", "");
+}
+
+static void number_ranges(const rule *r, const field *f) {
+  const double never[] = {-1e-300, -1.0, 1e39, 1e300, (double)NAN, (double)INFINITY, -(double)INFINITY};
+  size_t i;
+  for (i = 0; i < sizeof never / sizeof *never; i++) refuse(r, r->defaults(), f, never[i], "must be");
+  accept(r, f, 0.0);
+  if (f->allowed == NON_NEGATIVE) {
+    accept(r, f, 1e20);
+  } else {
+    accept(r, f, 0.999999);
+    refuse(r, r->defaults(), f, 1.0000001, "must be");
+    if (f->allowed == AT_MOST_ONE) accept(r, f, 1.0);
+    if (f->allowed == BELOW_ONE) refuse(r, r->defaults(), f, 1.0, "below 1");
+  }
+}
+
+static void enumeration_values(const rule *r, const field *f) {
+  const int count = (int)f->allowed;
+  int value;
+  for (value = 0; value < count; value++) accept(r, f, value);
+  refuse(r, r->defaults(), f, count, "must be one of");
+  refuse(r, r->defaults(), f, 4294967295.0, "is 4294967295");
+}
+
+static const field *find_field(const rule *r, const char *name) {
+  const field *f = r->fields;
+  while (strcmp(f->name, name) != 0) f++;
+  return f;
+}
+
+static void hyperparameters(const rule *r) {
+  const field *f;
+  any_config config = r->defaults();
+  for (f = r->fields; f->name != NULL; f++)
+    if (is_enumeration(f)) {
+      enumeration_values(r, f);
+    } else {
+      number_ranges(r, f);
+    }
+  /* Finite in f32, but 1 - lr*weight_decay is not. */
+  set_field(r, &config, "decay", DOWNHILL_DECAY_DECOUPLED);
+  set_field(r, &config, "lr", 1e30);
+  refuse(r, config, find_field(r, "weight_decay"), 1e30, "1 - lr*weight_decay");
+  /* And what bias correction makes of lr is not (Nadam's is mild while its momentum warms up). */
+  config = r->defaults();
+  if (r == find_rule("nadam")) config.nadam.momentum_decay = 1e6;
+  if (r->counts_steps) refuse(r, config, find_field(r, "lr"), 3e38, "must be");
+}
+
+static void fields_that_exclude_each_other(void) {
+  const rule *momentum = find_rule("momentum"), *rmsprop = find_rule("rmsprop");
+  any_config config = momentum->defaults();
+  arguments x;
   /* The classic form has no dampening. */
-  REFUSE(momentum, dampening, downhill_momentum_step(N, w, g, m, &config), 0.1);
-
-  REFUSE(adam, lr, downhill_adam_step(N, w, g, m, v, 1, &config), NOT_NON_NEGATIVE);
-  REFUSE(adam, beta1, downhill_adam_step(N, w, g, m, v, 1, &config), NOT_BELOW_ONE);
-  REFUSE(adam, beta2, downhill_adam_step(N, w, g, m, v, 1, &config), NOT_BELOW_ONE);
-  REFUSE(adam, eps, downhill_adam_step(N, w, g, m, v, 1, &config), NOT_NON_NEGATIVE);
-  REFUSE(adam, weight_decay, downhill_adam_step(N, w, g, m, v, 1, &config), NOT_NON_NEGATIVE);
-  REFUSE_ENUM(adam, bias_correction, 3, downhill_adam_step(N, w, g, m, v, 1, &config));
-  REFUSE_ENUM(adam, decay, 2, downhill_adam_step(N, w, g, m, v, 1, &config));
-  /* Finite in f32, but lr/(1 - beta1) is not. */
-  REFUSE(adam, lr, downhill_adam_step(N, w, g, m, v, 1, &config), 3e38);
-  /* And 1 - lr*weight_decay is not. */
-  {
-    downhill_sgd config = downhill_sgd_default();
-    config.decay = DOWNHILL_DECAY_DECOUPLED;
-    config.lr = config.weight_decay = 1e30;
-    EXPECT(INVALID_CONFIG, "`weight_decay`", downhill_sgd_step(N, w, g, &config));
-  }
+  refuse(momentum, config, find_field(momentum, "dampening"), 0.1, "classic");
+  /* Momentum needs its array, whether or not the other optional one is there ... */
+  config = rmsprop->defaults();
+  config.rmsprop.momentum = 0.9;
+  x = usual(&config);
+  x.a[4] = NULL;
+  expect(rmsprop, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`momentum`", "without the array `u`");
+  x.a[3] = NULL;
+  expect(rmsprop, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`momentum`", "without the array `u`");
+  /* ... but without elements no array is missed. */
+  x = empty(&config, NULL);
+  expect(rmsprop, &x, DOWNHILL_STATUS_OK, "", "");
 }
+
+/* ---- struct_size ---- */
 
 /* A configuration as a later release might have it, with fields that this one does not know. */
 typedef struct {
-  downhill_adam known;
+  any_config known;
   unsigned char added[4096];
 } later;
 
-static void struct_sizes(void) {
-  const uint32_t own = (uint32_t)sizeof(downhill_adam);
+static void struct_sizes(const rule *r) {
+  const uint32_t own = (uint32_t)r->config_size;
   const uint32_t refused[] = {0, 1, 4, own - 8, own - 1, 4097, UINT32_MAX};
   static later config;
+  unsigned char *const bytes = (unsigned char *)&config;
+  arguments x = usual(&config.known), none = empty(&config.known, NULL);
   size_t i;
-  config.known = downhill_adam_default();
+  memset(&config, 0, sizeof config);
+  config.known = r->defaults();
   for (i = 0; i < sizeof refused / sizeof *refused; i++) {
     config.known.struct_size = refused[i];
-    EXPECT(INVALID_CONFIG, "`struct_size` is", downhill_adam_step(N, w, g, m, v, 1, &config.known));
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` is", "must be");
   }
   /* Up to 4,096 bytes are fine if what follows is zero ... */
   for (i = own; i <= 4096; i++) {
     config.known.struct_size = (uint32_t)i;
-    EXPECT(OK, "", downhill_adam_step(0, NULL, NULL, NULL, NULL, 1, &config.known));
+    expect(r, &none, DOWNHILL_STATUS_OK, "", "");
   }
   /* ... and refused if any byte of it is not. */
-  for (i = 0; i < 4096 - own; i++) {
-    config.added[i] = 1;
-    EXPECT(INVALID_CONFIG, "not zero", downhill_adam_step(N, w, g, m, v, 1, &config.known));
-    config.added[i] = 0;
+  for (i = own; i < 4096; i++) {
+    bytes[i] = 1;
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` is 4096", "not zero");
+    bytes[i] = 0;
   }
   /* What stands after struct_size bytes is not read. */
   config.known.struct_size = own + 8;
-  config.added[8] = 1;
-  EXPECT(OK, "", downhill_adam_step(0, NULL, NULL, NULL, NULL, 1, &config.known));
-  /* A longer configuration steps like its known part. */
-  {
-    float copy[4 * N];
-    const downhill_adam known = downhill_adam_default();
-    prepare();
-    for (i = 0; i < N; i++) v[i] = fabsf(v[i]);
-    memcpy(copy, arrays, sizeof copy);
-    CHECK(downhill_adam_step(N, w, g, m, v, 1, &config.known) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
-    CHECK(downhill_adam_step(N, copy, copy + N, copy + 2 * N, copy + 3 * N, 1, &known) == DOWNHILL_STATUS_OK, "%s",
-          downhill_last_error());
-    CHECK(memcmp(copy, arrays, sizeof copy) == 0, "another step");
-    CHECK(memcmp(before, w, N * sizeof *w) != 0, "no step");
-  }
+  bytes[own + 8] = 1;
+  expect(r, &none, DOWNHILL_STATUS_OK, "", "");
 }
+
+/* A longer configuration steps like its known part. */
+static void a_later_configuration(const rule *r) {
+  static later config;
+  const any_config known = r->defaults();
+  float *const copy = before; /* the same arrays once more */
+  arguments x = usual(&config.known);
+  int k;
+  memset(&config, 0, sizeof config);
+  config.known = known;
+  config.known.struct_size = 4096;
+  CHECK(call(r, &x) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
+  for (k = 0; k < ARRAYS; k++) x.a[k] = copy + (1 + k) * N;
+  CHECK(r->step(N, x.a[0], x.a[1], x.a + 2, 1, &known) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
+  for (k = 0; k < ARRAYS * N; k++) CHECK(same(array(0)[k], x.a[0][k]), "%s: another step", r->name);
+}
+
+/* ---- the rest ---- */
 
 static void messages(void) {
   const uint32_t known[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 99};
@@ -240,13 +344,23 @@ static void versions(void) {
 }
 
 int main(void) {
+  const rule *r;
   CHECK(strcmp(downhill_last_error(), "") == 0, "an error before any call");
   versions();
-  pointers();
-  lengths();
-  hyperparameters();
-  struct_sizes();
   messages();
-  printf("%u calls, each with the right status and nothing written\n", cases);
+  for (r = rules; r < rules + RULES; r++) {
+    bad_pointers(r);
+    overlaps(r);
+    touching_arrays(r);
+    optional_arrays(r);
+    lengths(r);
+    no_elements(r);
+    step_numbers(r);
+    hyperparameters(r);
+    struct_sizes(r);
+    a_later_configuration(r);
+  }
+  fields_that_exclude_each_other();
+  printf("%lu calls, each with the right status and nothing written\n", cases);
   return 0;
 }

@@ -1,227 +1,156 @@
 /* Every step against a plain C loop, bit by bit: every option, every small length, every offset. */
-#include <downhill.h>
+#include "plain.h"
 
-#include "check.h"
+enum { MARGIN = 20, ARRAYS = 2 + MOST_STATES };
 
-enum { MOST_STATES = 2, MARGIN = 20, DECAYS = 3 };
+/* ---- the options ---- */
 
-/* An option is a variant of the rule and one of: no decay, L2, decoupled. */
-static uint32_t decay_of(int option) { return option % DECAYS == 2 ? DOWNHILL_DECAY_DECOUPLED : DOWNHILL_DECAY_L2; }
-static double weight_decay_of(int option) { return option % DECAYS == 0 ? 0.0 : 0.1; }
-static int variant_of(int option) { return option / DECAYS; }
-
+/* A rule, its variants, and the bits of the states that are squares or maxima: not negative. */
 typedef struct {
   const char *name;
-  int states, variants;
-  downhill_status (*step)(size_t n, float *w, const float *g, float *const *state, uint64_t t, int option);
-  void (*plain)(size_t n, float *w, const float *g, float *const *state, uint64_t t, int option);
-} rule;
+  plain_function *plain;
+  int variants;
+  unsigned squares;
+} subject;
 
-/* A subnormal state is read as +0. */
-static float read_state(float x) { return x == 0.0f || fpclassify(x) == FP_SUBNORMAL ? 0.0f : x; }
-
-static void apply_decay(float *w, float *g, uint32_t decay, double weight_decay, double lr) {
-  if (weight_decay == 0.0) return;
-  if (decay == DOWNHILL_DECAY_L2) {
-    *g = *g + (float)weight_decay * *w;
-  } else {
-    *w = *w * (float)(1.0 - lr * weight_decay);
-  }
-}
-
-static double power(double x, uint64_t t) {
-  double y = 1.0;
-  for (; t > 0; t >>= 1, x *= x)
-    if (t & 1) y *= x;
-  return y;
-}
-
-/* ---- sgd ---- */
-
-static downhill_sgd sgd_config(int option) {
-  downhill_sgd config = downhill_sgd_default();
-  config.lr = 0.05;
-  config.decay = decay_of(option);
-  config.weight_decay = weight_decay_of(option);
-  return config;
-}
-
-static downhill_status sgd_step(size_t n, float *w, const float *g, float *const *state, uint64_t t, int option) {
-  downhill_sgd config = sgd_config(option);
-  (void)state, (void)t;
-  return downhill_sgd_step(n, w, g, &config);
-}
-
-static void sgd_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, int option) {
-  downhill_sgd config = sgd_config(option);
-  float lr = (float)config.lr;
-  size_t i;
-  (void)state, (void)t;
-  for (i = 0; i < n; i++) {
-    float w_i = w[i], g_i = g[i];
-    apply_decay(&w_i, &g_i, config.decay, config.weight_decay, config.lr);
-    w[i] = w_i - lr * g_i;
-  }
-}
-
-/* ---- momentum: classic, torch, torch with dampening ---- */
-
-static downhill_momentum momentum_config(int option) {
-  downhill_momentum config = downhill_momentum_default();
-  config.lr = 0.05;
-  config.momentum = 0.8;
-  config.form = variant_of(option) == 0 ? DOWNHILL_FORM_CLASSIC : DOWNHILL_FORM_TORCH;
-  config.dampening = variant_of(option) == 2 ? 0.3 : 0.0;
-  config.decay = decay_of(option);
-  config.weight_decay = weight_decay_of(option);
-  return config;
-}
-
-static downhill_status momentum_step(size_t n, float *w, const float *g, float *const *state, uint64_t t, int option) {
-  downhill_momentum config = momentum_config(option);
-  (void)t;
-  return downhill_momentum_step(n, w, g, state[0], &config);
-}
-
-static void momentum_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, int option) {
-  downhill_momentum config = momentum_config(option);
-  float *u = state[0];
-  float lr = (float)config.lr, momentum = (float)config.momentum, fresh = (float)(1.0 - config.dampening);
-  size_t i;
-  (void)t;
-  for (i = 0; i < n; i++) {
-    float w_i = w[i], g_i = g[i], u_i = read_state(u[i]);
-    apply_decay(&w_i, &g_i, config.decay, config.weight_decay, config.lr);
-    if (config.form == DOWNHILL_FORM_CLASSIC) {
-      u[i] = momentum * u_i + lr * g_i;
-      w[i] = w_i - u[i];
-    } else {
-      u[i] = momentum * u_i + fresh * g_i;
-      w[i] = w_i - lr * u[i];
-    }
-  }
-}
-
-/* ---- adam: bias correction by step, constant, none ---- */
-
-static downhill_adam adam_config(int option) {
-  downhill_adam config = downhill_adam_default();
-  config.lr = 0.05;
-  config.beta1 = 0.8;
-  config.beta2 = 0.99;
-  config.eps = 1e-6;
-  config.bias_correction = (uint32_t)variant_of(option);
-  config.decay = decay_of(option);
-  config.weight_decay = weight_decay_of(option);
-  return config;
-}
-
-static downhill_status adam_step(size_t n, float *w, const float *g, float *const *state, uint64_t t, int option) {
-  downhill_adam config = adam_config(option);
-  return downhill_adam_step(n, w, g, state[0], state[1], t, &config);
-}
-
-static void adam_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, int option) {
-  downhill_adam config = adam_config(option);
-  float *m = state[0], *v = state[1];
-  double c1 = 1.0, c2 = 1.0;
-  if (config.bias_correction == DOWNHILL_BIAS_CORRECTION_STEP) {
-    c1 = 1.0 - power(config.beta1, t);
-    c2 = 1.0 - power(config.beta2, t);
-  } else if (config.bias_correction == DOWNHILL_BIAS_CORRECTION_CONSTANT) {
-    c1 = 1.0 - config.beta1;
-    c2 = 1.0 - config.beta2;
-  }
-  float a = (float)(config.lr / c1), k = (float)(1.0 / sqrt(c2)), eps = (float)config.eps;
-  float beta1 = (float)config.beta1, fresh1 = (float)(1.0 - config.beta1);
-  float beta2 = (float)config.beta2, fresh2 = (float)(1.0 - config.beta2);
-  size_t i;
-  for (i = 0; i < n; i++) {
-    float w_i = w[i], g_i = g[i];
-    apply_decay(&w_i, &g_i, config.decay, config.weight_decay, config.lr);
-    m[i] = beta1 * read_state(m[i]) + fresh1 * g_i;
-    v[i] = beta2 * read_state(v[i]) + fresh2 * g_i * g_i;
-    w[i] = w_i - (a * m[i]) / (sqrtf(v[i]) * k + eps);
-  }
-}
-
-static const rule rules[] = {
-    {"sgd", 0, 1, sgd_step, sgd_plain},
-    {"momentum", 1, 3, momentum_step, momentum_plain},
-    {"adam", 2, 3, adam_step, adam_plain},
+static const subject subjects[] = {
+    {"sgd", sgd_plain, 1, 0},
+    {"momentum", momentum_plain, 3, 0}, /* classic, torch, torch with dampening */
+    {"nesterov", nesterov_plain, 2, 0}, /* classic, torch */
+    {"adagrad", adagrad_plain, 1, 1},
+    {"adadelta", adadelta_plain, 1, 3},
+    {"rmsprop", rmsprop_plain, 4, 1}, /* plain, centered, momentum, both */
+    {"adam", adam_plain, 3, 2},       /* bias correction by step, constant, none */
+    {"adamw", adam_plain, 3, 2},
+    {"amsgrad", amsgrad_plain, 3, 6},
+    {"adamax", adamax_plain, 1, 2},
+    {"nadam", nadam_plain, 1, 2},
+    {"lion", lion_plain, 1, 0},
 };
+
+enum { SUBJECTS = sizeof subjects / sizeof *subjects };
+
+/* Hyper-parameters that are no rule's defaults; those that a rule does not have are left out. */
+static const struct {
+  const char *name;
+  double value;
+} values[] = {{"lr", 0.05},   {"momentum", 0.8}, {"rho", 0.7},  {"alpha", 0.9},
+              {"beta1", 0.8}, {"beta2", 0.99},   {"eps", 1e-6}, {"momentum_decay", 0.02}};
+
+typedef enum { NO_DECAY, L2, DECOUPLED, DECAYS } decay_option;
+
+static int has_field(const rule *r, const char *name) {
+  const field *f;
+  for (f = r->fields; f->name != NULL; f++)
+    if (strcmp(f->name, name) == 0) return 1;
+  return 0;
+}
+
+static any_config configure(const rule *r, int variant, decay_option decay) {
+  any_config config = r->defaults();
+  size_t i;
+  for (i = 0; i < sizeof values / sizeof *values; i++)
+    if (has_field(r, values[i].name)) set_field(r, &config, values[i].name, values[i].value);
+  if (has_field(r, "form")) set_field(r, &config, "form", variant == 0 ? DOWNHILL_FORM_CLASSIC : DOWNHILL_FORM_TORCH);
+  if (has_field(r, "dampening")) set_field(r, &config, "dampening", variant == 2 ? 0.3 : 0.0);
+  if (has_field(r, "bias_correction")) set_field(r, &config, "bias_correction", variant);
+  if (r->optional > 0 && (variant & 2) == 0) set_field(r, &config, "momentum", 0.0);
+  set_field(r, &config, "decay", decay == DECOUPLED ? DOWNHILL_DECAY_DECOUPLED : DOWNHILL_DECAY_L2);
+  set_field(r, &config, "weight_decay", decay == NO_DECAY ? 0.0 : 0.1);
+  return config;
+}
+
+/* Is a state passed? A variant of a rule with optional states says so with its bits. */
+static int passed(const rule *r, int variant, int state) {
+  const int required = r->states - r->optional;
+  return state < required || (variant >> (state - required) & 1) == 1;
+}
 
 /* ---- the comparison ---- */
 
 /* w, g and the states, each with a margin in front (which shifts its alignment) and behind. */
 typedef struct {
   size_t n;
-  float *block[2 + MOST_STATES];
-  float *array[2 + MOST_STATES];
+  float *block[ARRAYS];
+  float *array[ARRAYS];
 } arrays;
 
 static size_t block_length(size_t n) { return MARGIN + n + MARGIN; }
 
-static arrays new_arrays(size_t n, size_t offset) {
+static arrays new_arrays(size_t n, size_t offset, unsigned squares) {
   arrays a;
   int k;
   size_t i;
   a.n = n;
-  for (k = 0; k < 2 + MOST_STATES; k++) {
+  for (k = 0; k < ARRAYS; k++) {
     a.block[k] = (float *)malloc(block_length(n) * sizeof(float));
     CHECK(a.block[k] != NULL, "out of memory");
     a.array[k] = a.block[k] + offset;
     for (i = 0; i < block_length(n); i++) a.block[k][i] = any_float();
-    /* A second moment is not negative. */
-    if (k == 3)
+    if (k >= 2 && (squares >> (k - 2) & 1) == 1)
       for (i = 0; i < n; i++) a.array[k][i] = fabsf(a.array[k][i]);
   }
   return a;
 }
 
 static arrays copy_arrays(const arrays *from, size_t offset) {
-  arrays a = new_arrays(from->n, offset);
+  arrays a = new_arrays(from->n, offset, 0);
   int k;
-  for (k = 0; k < 2 + MOST_STATES; k++) memcpy(a.block[k], from->block[k], block_length(a.n) * sizeof(float));
+  for (k = 0; k < ARRAYS; k++) memcpy(a.block[k], from->block[k], block_length(a.n) * sizeof(float));
   return a;
 }
 
 static void free_arrays(arrays *a) {
   int k;
-  for (k = 0; k < 2 + MOST_STATES; k++) free(a->block[k]);
+  for (k = 0; k < ARRAYS; k++) free(a->block[k]);
 }
 
-static void compare(const rule *r, size_t n, size_t offset, int option) {
-  arrays ours = new_arrays(n, offset), plain = copy_arrays(&ours, offset);
+static void compare(const subject *s, size_t n, size_t offset, int variant, decay_option decay, uint64_t first_t) {
+  const rule *r = find_rule(s->name);
+  const any_config config = configure(r, variant, decay);
+  arrays ours = new_arrays(n, offset, s->squares), plain = copy_arrays(&ours, offset);
   uint64_t t;
   int k;
   size_t i;
-  for (t = 1; t <= 3; t++) {
-    downhill_status status = r->step(n, ours.array[0], ours.array[1], ours.array + 2, t, option);
-    CHECK(status == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
-    r->plain(n, plain.array[0], plain.array[1], plain.array + 2, t, option);
+  for (k = 0; k < r->states; k++)
+    if (!passed(r, variant, k)) ours.array[2 + k] = plain.array[2 + k] = NULL;
+  for (t = first_t; t < first_t + 3; t++) {
+    downhill_status status = r->step(n, ours.array[0], ours.array[1], ours.array + 2, t, &config);
+    CHECK(status == DOWNHILL_STATUS_OK, "%s: %s", s->name, downhill_last_error());
+    s->plain(n, plain.array[0], plain.array[1], plain.array + 2, t, &config);
     for (i = 0; i < n; i++) ours.array[1][i] = plain.array[1][i] = any_float();
   }
-  for (k = 0; k < 2 + MOST_STATES; k++)
+  for (k = 0; k < ARRAYS; k++)
     for (i = 0; i < block_length(n); i++)
-      CHECK(same(ours.block[k][i], plain.block[k][i]), "%s option %d, n = %lu, offset %lu, array %d, element %ld: %a, not %a",
-            r->name, option, (unsigned long)n, (unsigned long)offset, k, (long)i - (long)offset,
+      CHECK(same(ours.block[k][i], plain.block[k][i]),
+            "%s variant %d decay %d, n = %lu, offset %lu, t from %lu, array %d, element %ld: %a, not %a", s->name, variant,
+            (int)decay, (unsigned long)n, (unsigned long)offset, (unsigned long)first_t, k, (long)i - (long)offset,
             (double)ours.block[k][i], (double)plain.block[k][i]);
   free_arrays(&ours);
   free_arrays(&plain);
 }
 
-int main(void) {
-  const size_t large[] = {1000, 4095, 4096, 4097, 100003};
+/* Every length up to 67 at every offset, and longer ones, at later steps too. */
+static unsigned long compare_sizes(const subject *s, int variant, decay_option decay) {
+  const size_t lengths[] = {1000, 4095, 4096, 4097, 100003};
+  const uint64_t steps[] = {1, 2, 1000, 30000, 10};
   unsigned long compared = 0;
-  size_t r, n, offset, i;
-  int option;
-  for (r = 0; r < sizeof rules / sizeof *rules; r++)
-    for (option = 0; option < rules[r].variants * DECAYS; option++) {
-      for (n = 0; n <= 67; n++)
-        for (offset = 0; offset < 16; offset++, compared++) compare(&rules[r], n, offset, option);
-      for (i = 0; i < sizeof large / sizeof *large; i++, compared++) compare(&rules[r], large[i], i, option);
-    }
+  size_t n, offset, i;
+  for (n = 0; n <= 67; n++)
+    for (offset = 0; offset < 16; offset++, compared++) compare(s, n, offset, variant, decay, 1);
+  for (i = 0; i < sizeof lengths / sizeof *lengths; i++, compared++)
+    compare(s, lengths[i], i, variant, decay, steps[i]);
+  return compared;
+}
+
+int main(void) {
+  unsigned long compared = 0;
+  const subject *s;
+  int variant, decay;
+  CHECK((int)SUBJECTS == (int)RULES, "a rule is not compared");
+  for (s = subjects; s < subjects + SUBJECTS; s++)
+    for (variant = 0; variant < s->variants; variant++)
+      for (decay = NO_DECAY; decay < DECAYS; decay++) compared += compare_sizes(s, variant, (decay_option)decay);
   printf("%s: %lu runs, all the same bits\n", downhill_isa(), compared);
   return 0;
 }

@@ -1,11 +1,10 @@
-/* Softmax regression on the digits, by mini-batches in order, with one of the rules. Prints the bits of
- * every weight and state, which the test compares with the same run in Rust.
+/* Softmax regression on the digits, by mini-batches in order, with one of the rules: its defaults but for
+ * the named fields. Prints the bits of every weight and state, which the test compares with the same run
+ * in Rust.
  *
- *   trainer DIGITS.CSV RULE EPOCHS BATCH_SIZE
+ *   trainer DIGITS.CSV EPOCHS BATCH_SIZE RULE [FIELD VALUE]...
  */
-#include <downhill.h>
-
-#include "check.h"
+#include "rules.h"
 
 enum { SAMPLES = 1437, PIXELS = 64, CLASSES = 10, WEIGHTS = PIXELS * CLASSES + CLASSES };
 
@@ -47,24 +46,6 @@ static void add_gradient(const float *w, const float *x, int label, float *g) {
   for (k = 0; k < CLASSES; k++) g[PIXELS * CLASSES + k] += z[k];
 }
 
-static downhill_status step(const char *rule, float *w, const float *g, float *first, float *second, uint64_t t) {
-  if (strcmp(rule, "sgd") == 0) {
-    downhill_sgd config = downhill_sgd_default();
-    config.lr = 0.01;
-    return downhill_sgd_step(WEIGHTS, w, g, &config);
-  }
-  if (strcmp(rule, "momentum") == 0) {
-    downhill_momentum config = downhill_momentum_default();
-    config.lr = 0.002;
-    return downhill_momentum_step(WEIGHTS, w, g, first, &config);
-  }
-  {
-    downhill_adam config = downhill_adam_default();
-    config.lr = 0.005;
-    return downhill_adam_step(WEIGHTS, w, g, first, second, t, &config);
-  }
-}
-
 static void print_bits(const float *x) {
   int i;
   for (i = 0; i < WEIGHTS; i++) {
@@ -75,21 +56,26 @@ static void print_bits(const float *x) {
 }
 
 int main(int argc, char **argv) {
-  static float w[WEIGHTS], g[WEIGHTS], first[WEIGHTS], second[WEIGHTS];
+  static float w[WEIGHTS], g[WEIGHTS], states[MOST_STATES][WEIGHTS];
+  float *const state[MOST_STATES] = {states[0], states[1], states[2]};
+  const rule *r;
+  any_config config;
   uint64_t t = 0;
   int epoch, epochs, batch_size, start, i;
-  CHECK(argc == 5, "usage: trainer DIGITS.CSV RULE EPOCHS BATCH_SIZE");
+  CHECK(argc >= 5 && argc % 2 == 1, "usage: trainer DIGITS.CSV EPOCHS BATCH_SIZE RULE [FIELD VALUE]...");
   read_digits(argv[1]);
-  epochs = atoi(argv[3]);
-  batch_size = atoi(argv[4]);
+  epochs = atoi(argv[2]);
+  batch_size = atoi(argv[3]);
+  r = find_rule(argv[4]);
+  config = r->defaults();
+  for (i = 5; i < argc; i += 2) set_field(r, &config, argv[i], atof(argv[i + 1]));
   for (epoch = 0; epoch < epochs; epoch++)
     for (start = 0; start < SAMPLES; start += batch_size) {
       for (i = 0; i < WEIGHTS; i++) g[i] = 0.0f;
       for (i = start; i < start + batch_size && i < SAMPLES; i++) add_gradient(w, inputs[i], labels[i], g);
-      CHECK(step(argv[2], w, g, first, second, ++t) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+      CHECK(r->step(WEIGHTS, w, g, state, ++t, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
     }
   print_bits(w);
-  print_bits(first);
-  print_bits(second);
+  for (i = 0; i < MOST_STATES; i++) print_bits(state[i]);
   return 0;
 }

@@ -1,8 +1,8 @@
 //! The C programs in `c/`, as C99, C++11 and C++17, on every instruction set of this CPU.
 
-use std::{fmt::Write, path::PathBuf, thread};
+use std::{path::PathBuf, thread};
 
-use downhill::{Adam, Isa, Momentum, Sgd};
+use downhill::Isa;
 use ffi_tests::{
     Linking::{self, *},
     Standard::{self, *},
@@ -56,63 +56,6 @@ fn a_step_allocates_nothing() {
     for linking in [Static, Shared] {
         println!("{}", run(&compile(&source("allocation.c"), C99, linking), &[]).trim());
     }
-}
-
-#[test]
-fn defaults_and_layout_are_as_documented() {
-    let sgd = Sgd::default();
-    let momentum = Momentum::default();
-    let adam = Adam::default();
-    let expected = [
-        layout(
-            "sgd",
-            &[("decay", sgd.decay as u32)],
-            &[("lr", sgd.lr), ("weight_decay", sgd.weight_decay)],
-        ),
-        layout(
-            "momentum",
-            &[("form", momentum.form as u32), ("decay", momentum.decay as u32)],
-            &[
-                ("lr", momentum.lr),
-                ("momentum", momentum.momentum),
-                ("dampening", momentum.dampening),
-                ("weight_decay", momentum.weight_decay),
-            ],
-        ),
-        layout(
-            "adam",
-            &[("bias_correction", adam.bias_correction as u32), ("decay", adam.decay as u32)],
-            &[
-                ("lr", adam.lr),
-                ("beta1", adam.beta1),
-                ("beta2", adam.beta2),
-                ("eps", adam.eps),
-                ("weight_decay", adam.weight_decay),
-            ],
-        ),
-    ]
-    .concat();
-    for (standard, linking) in EVERY_WAY {
-        assert_eq!(run(&compile(&source("defaults.c"), standard, linking), &[]), expected);
-    }
-}
-
-/// `struct_size`, the enumerations, then the doubles, aligned to 8 bytes: what `defaults.c` prints.
-fn layout(name: &str, enumerations: &[(&str, u32)], doubles: &[(&str, f64)]) -> String {
-    let first_double = (4 * (1 + enumerations.len())).next_multiple_of(8);
-    let size = first_double + 8 * doubles.len();
-    let mut text = format!("{name}.sizeof {size}\n");
-    let mut field = |field: &str, value: f64, offset: usize| {
-        writeln!(text, "{name}.{field} {:016x} at {offset}", value.to_bits()).unwrap();
-    };
-    field("struct_size", size as f64, 0);
-    for (&(name, value), offset) in enumerations.iter().zip((4..).step_by(4)) {
-        field(name, value.into(), offset);
-    }
-    for (&(name, value), offset) in doubles.iter().zip((first_double..).step_by(8)) {
-        field(name, value, offset);
-    }
-    text
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use downhill::{
-    Adam, Isa, Momentum, Optimizer, Sgd, optimizer,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Isa, Lion, Momentum, Nadam, Nesterov, Optimizer,
+    Rmsprop, Sgd, optimizer,
     reference::{
         data::Data,
         models::SoftmaxRegression,
@@ -16,23 +17,42 @@ const SAMPLES: usize = 1437;
 const EPOCHS: usize = 5;
 const BATCH_SIZE: usize = 32;
 
+/// A rule, and in what it differs from its defaults, for C.
+type Case = (Box<dyn Optimizer>, &'static [&'static str]);
+
+/// Every rule; RMSprop with all its options.
+fn cases() -> [Case; 12] {
+    let rmsprop = Rmsprop { lr: 0.001, momentum: 0.9, ..Rmsprop::default() };
+    let adam = Adam { lr: 0.005, ..Adam::default() };
+    [
+        (optimizer(Sgd { lr: 0.01, ..Sgd::default() }), &["lr", "0.01"]),
+        (optimizer(Momentum { lr: 0.002, ..Momentum::default() }), &["lr", "0.002"]),
+        (optimizer(Nesterov { lr: 0.002, ..Nesterov::default() }), &["lr", "0.002"]),
+        (optimizer(Adagrad { lr: 0.05, ..Adagrad::default() }), &["lr", "0.05"]),
+        (optimizer(Adadelta::default()), &[]),
+        (rmsprop.optimizer(true), &["lr", "0.001", "momentum", "0.9"]),
+        (optimizer(adam), &["lr", "0.005"]),
+        (optimizer(Adamw::default()), &[]),
+        (optimizer(Amsgrad(adam)), &["lr", "0.005"]),
+        (optimizer(Adamax { lr: 0.005, ..Adamax::default() }), &["lr", "0.005"]),
+        (optimizer(Nadam { lr: 0.005, ..Nadam::default() }), &["lr", "0.005"]),
+        (optimizer(Lion { lr: 0.002, ..Lion::default() }), &["lr", "0.002"]),
+    ]
+}
+
 #[test]
 fn softmax_regression_in_c_and_in_rust() {
     let program = compile(&root().join("ffi-tests/c/trainer.c"), Standard::C99, Linking::Shared);
     let digits = root().join("data/digits.csv");
-    let rules = [
-        optimizer(Sgd { lr: 0.01, ..Sgd::default() }),
-        optimizer(Momentum { lr: 0.002, ..Momentum::default() }),
-        optimizer(Adam { lr: 0.005, ..Adam::default() }),
-    ];
-    for rule in rules {
+    for (rule, fields) in cases() {
         let (expected, accuracy) = train(&*rule);
         assert!(accuracy > 0.9, "{rule:?} learns nothing: {accuracy}");
         for isa in Isa::available() {
             let output = Command::new(&program)
                 .env("DOWNHILL_ISA", isa.name())
                 .arg(&digits)
-                .args([rule.name(), &EPOCHS.to_string(), &BATCH_SIZE.to_string()])
+                .args([&EPOCHS.to_string(), &BATCH_SIZE.to_string(), rule.name()])
+                .args(fields)
                 .output()
                 .unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -44,7 +64,7 @@ fn softmax_regression_in_c_and_in_rust() {
     }
 }
 
-/// The bits of the weights and of two states (zeros where the rule has none), and the accuracy on the
+/// The bits of the weights and of three states (zeros where the rule has none), and the accuracy on the
 /// training set.
 fn train(rule: &dyn Optimizer) -> (Vec<u32>, f64) {
     let file = std::fs::read_to_string(root().join("data/digits.csv")).unwrap();
@@ -68,6 +88,6 @@ fn train(rule: &dyn Optimizer) -> (Vec<u32>, f64) {
     }
     let mut end = vec![trainer.weights().to_vec()];
     end.extend(trainer.states().iter().cloned());
-    end.resize(3, vec![0.0; 650]);
+    end.resize(4, vec![0.0; 650]);
     (end.concat().iter().map(|x| x.to_bits()).collect(), trainer.accuracy(data).unwrap())
 }

@@ -1,4 +1,4 @@
-//! What the configurations of C stand for.
+//! What the configurations of C stand for. All of it is inlined, as `read` is and says why.
 
 use super::{config::*, read::invalid, status::Failure};
 use crate::{
@@ -15,7 +15,7 @@ pub(super) trait CConfig: Copy {
 }
 
 /// What an enumeration's value stands for.
-#[inline]
+#[inline(always)]
 fn choice<T: Copy, const K: usize>(name: &str, value: u32, all: [(u32, T); K]) -> Result<T, Failure> {
     all.iter().find(|(known, _)| *known == value).map(|(_, choice)| *choice).ok_or_else(|| {
         let allowed = all.map(|(known, _)| known.to_string()).join(", ");
@@ -23,21 +23,21 @@ fn choice<T: Copy, const K: usize>(name: &str, value: u32, all: [(u32, T); K]) -
     })
 }
 
-#[inline]
+#[inline(always)]
 fn decay(value: u32) -> Result<Decay, Failure> {
     use downhill_decay::*;
     let l2 = (DOWNHILL_DECAY_L2 as u32, Decay::L2);
     choice("decay", value, [l2, (DOWNHILL_DECAY_DECOUPLED as u32, Decay::Decoupled)])
 }
 
-#[inline]
+#[inline(always)]
 fn form(value: u32) -> Result<Form, Failure> {
     use downhill_form::*;
     let classic = (DOWNHILL_FORM_CLASSIC as u32, Form::Classic);
     choice("form", value, [classic, (DOWNHILL_FORM_TORCH as u32, Form::Torch)])
 }
 
-#[inline]
+#[inline(always)]
 fn bias_correction(value: u32) -> Result<BiasCorrection, Failure> {
     use downhill_bias_correction::*;
     let step = (DOWNHILL_BIAS_CORRECTION_STEP as u32, BiasCorrection::Step);
@@ -49,7 +49,7 @@ fn bias_correction(value: u32) -> Result<BiasCorrection, Failure> {
 impl CConfig for downhill_sgd {
     type Config = Sgd;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Sgd, Failure> {
         let Self { lr, weight_decay, .. } = *self;
         Ok(Sgd { lr, weight_decay, decay: decay(self.decay)? })
@@ -59,7 +59,7 @@ impl CConfig for downhill_sgd {
 impl CConfig for downhill_momentum {
     type Config = Momentum;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Momentum, Failure> {
         let Self { lr, momentum, dampening, weight_decay, .. } = *self;
         let form = form(self.form)?;
@@ -70,7 +70,7 @@ impl CConfig for downhill_momentum {
 impl CConfig for downhill_nesterov {
     type Config = Nesterov;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Nesterov, Failure> {
         let Self { lr, momentum, weight_decay, .. } = *self;
         let form = form(self.form)?;
@@ -81,7 +81,7 @@ impl CConfig for downhill_nesterov {
 impl CConfig for downhill_adagrad {
     type Config = Adagrad;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Adagrad, Failure> {
         let Self { lr, eps, weight_decay, .. } = *self;
         Ok(Adagrad { lr, eps, weight_decay, decay: decay(self.decay)? })
@@ -91,7 +91,7 @@ impl CConfig for downhill_adagrad {
 impl CConfig for downhill_adadelta {
     type Config = Adadelta;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Adadelta, Failure> {
         let Self { lr, rho, eps, weight_decay, .. } = *self;
         Ok(Adadelta { lr, rho, eps, weight_decay, decay: decay(self.decay)? })
@@ -101,7 +101,7 @@ impl CConfig for downhill_adadelta {
 impl CConfig for downhill_rmsprop {
     type Config = Rmsprop;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Rmsprop, Failure> {
         let Self { lr, momentum, alpha, eps, weight_decay, .. } = *self;
         Ok(Rmsprop { lr, momentum, alpha, eps, weight_decay, decay: decay(self.decay)? })
@@ -111,7 +111,7 @@ impl CConfig for downhill_rmsprop {
 impl CConfig for downhill_adam {
     type Config = Adam;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Adam, Failure> {
         let Self { lr, beta1, beta2, eps, weight_decay, .. } = *self;
         let bias_correction = bias_correction(self.bias_correction)?;
@@ -122,7 +122,7 @@ impl CConfig for downhill_adam {
 impl CConfig for downhill_adamax {
     type Config = Adamax;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Adamax, Failure> {
         let Self { lr, beta1, beta2, eps, weight_decay, .. } = *self;
         Ok(Adamax { lr, beta1, beta2, eps, weight_decay, decay: decay(self.decay)? })
@@ -132,7 +132,7 @@ impl CConfig for downhill_adamax {
 impl CConfig for downhill_nadam {
     type Config = Nadam;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Nadam, Failure> {
         let Self { lr, beta1, beta2, eps, momentum_decay, weight_decay, .. } = *self;
         Ok(Nadam { lr, beta1, beta2, eps, momentum_decay, weight_decay, decay: decay(self.decay)? })
@@ -142,7 +142,7 @@ impl CConfig for downhill_nadam {
 impl CConfig for downhill_lion {
     type Config = Lion;
 
-    #[inline]
+    #[inline(always)]
     fn decode(&self) -> Result<Lion, Failure> {
         let Self { lr, beta1, beta2, weight_decay, .. } = *self;
         Ok(Lion { lr, beta1, beta2, weight_decay, decay: decay(self.decay)? })

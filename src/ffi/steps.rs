@@ -164,9 +164,10 @@ pub unsafe extern "C" fn downhill_adadelta_step(
 /// decides the form: with g_avg it is centered, with u it has momentum. For each element:
 ///
 /// - v = alpha*v + ((1-alpha)*g)*g
-/// - with g_avg: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps; without: r
-///   = sqrt(v) + eps
-/// - with u: u = momentum*u + g/r; w -= lr*u; without: w -= (lr*g)/r
+/// - r = sqrt(v) + eps; but with g_avg:
+///   g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
+/// - w -= (lr*g)/r; but with u:
+///   u = momentum*u + g/r; w -= lr*u
 ///
 /// The maximum of a NaN and a number is NaN. Without u, momentum must be 0; with n = 0 all pointers may
 /// be anything, as everywhere, and momentum is then only checked against its range.
@@ -339,9 +340,13 @@ pub unsafe extern "C" fn downhill_adamax_step(
 }
 
 /// One step of Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum
-/// into Adam", 2016). For each element, with c2 = 1-beta2^t, mu(t) = beta1*(1 -
-/// 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t), a = lr*(1-mu(t))/(1-P) and b =
-/// lr*mu(t+1)/(1-P*mu(t+1)):
+/// into Adam", 2016), with these constants:
+///
+/// - c2 = 1-beta2^t
+/// - mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t)
+/// - a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1))
+///
+/// For each element:
 ///
 /// - m = beta1*m + (1-beta1)*g
 /// - v = beta2*v + ((1-beta2)*g)*g
@@ -349,8 +354,8 @@ pub unsafe extern "C" fn downhill_adamax_step(
 /// - w -= (a*g)/r
 /// - w -= (b*m)/r
 ///
-/// P is computed from t in every call: a multiplication for each step so far, up to where P no longer
-/// changes 1-P (about 400 steps with the default beta1).
+/// P is computed from t in every call. Its factors end where it no longer changes 1-P: about 50 with the
+/// defaults, a thousand at most.
 ///
 /// @param n       number of elements
 /// @param w       weights, updated

@@ -1,0 +1,93 @@
+//! The examples do what the README says of them.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+const RULES: [&str; 13] = [
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adagrad",
+    "adadelta",
+    "rmsprop",
+    "rmsprop-centered",
+    "adam",
+    "adamw",
+    "amsgrad",
+    "adamax",
+    "nadam",
+    "lion",
+];
+
+/// Runs an example, which cargo has built for this test, with a picture of its own.
+fn run(name: &str, arguments: &[&str]) -> (Output, PathBuf) {
+    let test = env::current_exe().unwrap();
+    let target = test.ancestors().nth(2).unwrap();
+    let program = target.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX));
+    assert!(
+        program.exists(),
+        "{program:?} is missing: plain `cargo test` builds it, or add `--examples`"
+    );
+    let picture =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.svg", arguments.concat()));
+    let output = Command::new(program).arg("--svg").arg(&picture).args(arguments).output().unwrap();
+    (output, picture)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn train_reaches_90_percent_with_every_rule_and_the_same_bits() {
+    let (output, picture) = run("train", &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let rows: Vec<Vec<&str>> = printed
+        .lines()
+        .filter(|line| line.contains('%'))
+        .map(|line| line.split(['│', '┆']).map(str::trim).filter(|cell| !cell.is_empty()).collect())
+        .collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), RULES, "{printed}");
+    for row in &rows {
+        let accuracy = row.iter().find_map(|cell| cell.strip_suffix(" %")).unwrap();
+        assert!(accuracy.parse::<f64>().unwrap() >= 90.0, "{row:?}");
+        assert_eq!(*row.last().unwrap(), "yes", "{row:?}");
+    }
+    let svg = fs::read_to_string(picture).unwrap();
+    assert!(RULES.iter().all(|rule| svg.contains(rule)));
+}
+
+#[test]
+fn valley_draws_every_rule() {
+    let (output, picture) = run("valley", &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let svg = fs::read_to_string(picture).unwrap();
+    for rule in RULES.into_iter().filter(|rule| *rule != "rmsprop-centered") {
+        assert!(svg.contains(rule), "{rule}");
+    }
+}
+
+#[test]
+fn a_wrong_value_gets_a_clear_error() {
+    let wrong = [
+        ("train", ["--rule", "adma"], "adma"),
+        ("train", ["--epochs", "0"], "--epochs"),
+        ("train", ["--batch-size", "1438"], "--batch-size"),
+        ("train", ["--lr", "-1"], "--lr"),
+        ("train", ["--lr", "nan"], "--lr"),
+        ("train", ["--seed", "-1"], "--seed"),
+        ("train", ["--mode", "sometimes"], "--mode"),
+        ("train", ["--order", "backwards"], "--order"),
+        ("valley", ["--steps", "0"], "--steps"),
+    ];
+    for (example, arguments, text_of) in wrong {
+        let (output, _) = run(example, &arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(text_of) && error.contains(arguments[1]), "{arguments:?}: {error}");
+    }
+}
