@@ -6,10 +6,9 @@
 pub(crate) fn powers<const K: usize>(mut bases: [f64; K], mut t: u64) -> [f64; K] {
     let mut powers = [1.0; K];
     while t > 0 {
-        // Multiplying by 1 is exact, and keeps the choice out of the chain of multiplications.
-        let odd = t & 1 == 1;
+        // Multiplying by 1 is exact. A branch on each bit of `t` would be mispredicted while `t` counts up.
         for k in 0..K {
-            powers[k] *= if odd { bases[k] } else { 1.0 };
+            powers[k] *= [1.0, bases[k]][(t & 1) as usize];
             bases[k] *= bases[k];
         }
         t >>= 1;

@@ -27,10 +27,7 @@ fn run(name: &str, arguments: &[&str]) -> (Output, PathBuf) {
     let test = env::current_exe().unwrap();
     let target = test.ancestors().nth(2).unwrap();
     let program = target.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX));
-    assert!(
-        program.exists(),
-        "{program:?} is missing: plain `cargo test` builds it, or add `--examples`"
-    );
+    assert!(program.exists(), "{program:?} is missing: run plain `cargo test`, which builds it");
     let picture =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.svg", arguments.concat()));
     let output = Command::new(program).arg("--svg").arg(&picture).args(arguments).output().unwrap();
