@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Error, Isa, rule::Configuration, sweep};
+use crate::{Error, Isa, rule::Configuration};
 
 /// A configured rule, whichever it is: for a trainer, a test or a table that works with any of them.
 /// [`optimizer`] makes one.
@@ -81,7 +81,7 @@ impl<C: Configuration<N>, const N: usize> Optimizer for Configured<C, N> {
         state: &mut [&mut [f32]],
         t: u64,
     ) -> Result<(), Error> {
-        sweep::step(isa, &self.0, t, w, g, arrays::<C, N>(state)?)
+        self.0.step_on(isa, w, g, arrays::<C, N>(state)?, t)
     }
 
     fn reference_step(

@@ -7,7 +7,7 @@ use std::fmt;
 
 use pulp::Simd;
 
-use crate::Error;
+use crate::{Error, Isa};
 
 /// The formula of an update with `N` states per element, its constants already in `f32`.
 ///
@@ -41,6 +41,17 @@ pub trait Configuration<const N: usize>: fmt::Debug + Send + Sync + 'static {
     /// Checks everything, then hands the rule that these options make at step `t` to `job`. This is
     /// where hyper-parameters become `f32`: derived in `f64`, rounded once.
     fn apply(&self, t: u64, job: impl Job<N>) -> Result<(), Error>;
+
+    /// The kernel's step. Every rule has its own, for all that they are alike: a provided method would
+    /// be compiled again, with all its kernels, in each crate that makes an `optimizer`.
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; N],
+        t: u64,
+    ) -> Result<(), Error>;
 
     /// The scalar reference's step.
     fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], t: u64) -> Result<(), Error>;

@@ -3,7 +3,7 @@
 use std::convert::identity;
 
 use super::{arrays::slices, boundary, config::*, decode::CConfig, read::read, status::downhill_status};
-use crate::{Adamw, Amsgrad, Isa, rule::Configuration, rules::Variant, sweep};
+use crate::{Adamw, Amsgrad, Isa, rule::Configuration, rules::Variant};
 
 /// A step of any rule: `state` in the order of the rule's own function, and `rule` to choose among the
 /// rules that one configuration serves.
@@ -23,7 +23,7 @@ unsafe fn step<C: CConfig, R: Configuration<N>, const N: usize>(
     boundary::call(|| {
         // SAFETY: the caller promises what `read` and `slices` ask for.
         let (config, (w, g, state)) = unsafe { (read(config)?, slices::<R, N>(n, w, g, state)?) };
-        Ok(sweep::step(Isa::current()?, &rule(config), t, w, g, state)?)
+        Ok(rule(config).step_on(Isa::current()?, w, g, state, t)?)
     })
 }
 

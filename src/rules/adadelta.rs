@@ -63,7 +63,7 @@ pub fn adadelta_step(
     u: &mut [f32],
     config: &Adadelta,
 ) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, 1, w, g, [v, u])
+    config.step_on(Isa::current()?, w, g, [v, u], 1)
 }
 
 impl Configuration<2> for Adadelta {
@@ -77,6 +77,17 @@ impl Configuration<2> for Adadelta {
         let eps = range::non_negative("eps", self.eps)?;
         let rule = Formula { lr, rho, fresh: (1.0 - self.rho) as f32, eps };
         self.decay.around(self.weight_decay, self.lr, rule, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 2],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(

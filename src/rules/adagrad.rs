@@ -51,7 +51,7 @@ impl Default for Adagrad {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn adagrad_step(w: &mut [f32], g: &[f32], s: &mut [f32], config: &Adagrad) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, 1, w, g, [s])
+    config.step_on(Isa::current()?, w, g, [s], 1)
 }
 
 impl Configuration<1> for Adagrad {
@@ -63,6 +63,17 @@ impl Configuration<1> for Adagrad {
         let lr = range::non_negative("lr", self.lr)?;
         let eps = range::non_negative("eps", self.eps)?;
         self.decay.around(self.weight_decay, self.lr, Formula { lr, eps }, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 1],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [s]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {

@@ -92,7 +92,7 @@ pub fn adam_step(
     t: u64,
     config: &Adam,
 ) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, t, w, g, [m, v])
+    config.step_on(Isa::current()?, w, g, [m, v], t)
 }
 
 /// One step of AdamW: [`adam_step`] under its other name, for configurations that start from
@@ -158,7 +158,7 @@ pub fn amsgrad_step(
     t: u64,
     config: &Adam,
 ) -> Result<(), Error> {
-    sweep::step(Isa::current()?, &Amsgrad(*config), t, w, g, [m, v, v_max])
+    Amsgrad(*config).step_on(Isa::current()?, w, g, [m, v, v_max], t)
 }
 
 /// [`adamw_step`] for [`optimizer`](crate::optimizer()).
@@ -204,6 +204,17 @@ impl Configuration<2> for Adam {
         self.decay.around(self.weight_decay, self.lr, Formula::new(self, t)?, job)
     }
 
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 2],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
+    }
+
     fn reference(&self, w: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
         reference::adam_step(w, g, m, v, t, self)
     }
@@ -216,6 +227,17 @@ impl Configuration<2> for Adamw {
     #[inline(always)]
     fn apply(&self, t: u64, job: impl Job<2>) -> Result<(), Error> {
         self.0.apply(t, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 2],
+        t: u64,
+    ) -> Result<(), Error> {
+        self.0.step_on(isa, w, g, state, t)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
@@ -231,6 +253,17 @@ impl Configuration<3> for Amsgrad {
     fn apply(&self, t: u64, job: impl Job<3>) -> Result<(), Error> {
         let Self(config) = self;
         config.decay.around(config.weight_decay, config.lr, Formula::new(config, t)?, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 3],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(

@@ -67,7 +67,7 @@ pub fn adamax_step(
     t: u64,
     config: &Adamax,
 ) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, t, w, g, [m, u])
+    config.step_on(Isa::current()?, w, g, [m, u], t)
 }
 
 impl Configuration<2> for Adamax {
@@ -89,6 +89,17 @@ impl Configuration<2> for Adamax {
             a: range::rate(self.lr / c1, self.lr)?,
         };
         self.decay.around(self.weight_decay, self.lr, rule, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 2],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [m, u]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {

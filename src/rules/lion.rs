@@ -52,7 +52,7 @@ impl Default for Lion {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn lion_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Lion) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, 1, w, g, [m])
+    config.step_on(Isa::current()?, w, g, [m], 1)
 }
 
 impl Configuration<1> for Lion {
@@ -69,6 +69,17 @@ impl Configuration<1> for Lion {
             fresh2: (1.0 - self.beta2) as f32,
         };
         self.decay.around(self.weight_decay, self.lr, rule, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 1],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [m]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {

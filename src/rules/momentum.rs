@@ -79,7 +79,7 @@ impl Default for Momentum {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn momentum_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Momentum) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, 1, w, g, [u])
+    config.step_on(Isa::current()?, w, g, [u], 1)
 }
 
 impl Configuration<1> for Momentum {
@@ -105,6 +105,17 @@ impl Configuration<1> for Momentum {
                 self.decay.around(self.weight_decay, self.lr, Torch { lr, momentum, fresh }, job)
             }
         }
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 1],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [u]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {

@@ -84,7 +84,7 @@ pub fn nadam_step(
     t: u64,
     config: &Nadam,
 ) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, t, w, g, [m, v])
+    config.step_on(Isa::current()?, w, g, [m, v], t)
 }
 
 impl Configuration<2> for Nadam {
@@ -112,6 +112,17 @@ impl Configuration<2> for Nadam {
             b: range::rate(lr * next_mu / (1.0 - product * next_mu), lr)?,
         };
         self.decay.around(self.weight_decay, lr, rule, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 2],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {

@@ -57,7 +57,7 @@ impl Default for Nesterov {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn nesterov_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Nesterov) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, 1, w, g, [u])
+    config.step_on(Isa::current()?, w, g, [u], 1)
 }
 
 impl Configuration<1> for Nesterov {
@@ -74,6 +74,17 @@ impl Configuration<1> for Nesterov {
             }
             Form::Torch => self.decay.around(self.weight_decay, self.lr, Torch { lr, momentum }, job),
         }
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 1],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [u]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {

@@ -73,10 +73,10 @@ pub fn rmsprop_step(
 ) -> Result<(), Error> {
     let isa = Isa::current()?;
     match (g_avg, u) {
-        (None, None) => sweep::step(isa, &Variant::<false>(*config), 1, w, g, [v]),
-        (None, Some(u)) => sweep::step(isa, &Variant::<false>(*config), 1, w, g, [v, u]),
-        (Some(g_avg), None) => sweep::step(isa, &Variant::<true>(*config), 1, w, g, [v, g_avg]),
-        (Some(g_avg), Some(u)) => sweep::step(isa, &Variant::<true>(*config), 1, w, g, [v, g_avg, u]),
+        (None, None) => Variant::<false>(*config).step_on(isa, w, g, [v], 1),
+        (None, Some(u)) => Variant::<false>(*config).step_on(isa, w, g, [v, u], 1),
+        (Some(g_avg), None) => Variant::<true>(*config).step_on(isa, w, g, [v, g_avg], 1),
+        (Some(g_avg), Some(u)) => Variant::<true>(*config).step_on(isa, w, g, [v, g_avg, u], 1),
     }
 }
 
@@ -133,6 +133,17 @@ impl<const N: usize, const CENTERED: bool> Configuration<N> for Variant<CENTERED
             });
         }
         config.decay.around(config.weight_decay, config.lr, rule, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; N],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], _t: u64) -> Result<(), Error> {

@@ -46,7 +46,7 @@ impl Default for Sgd {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn sgd_step(w: &mut [f32], g: &[f32], config: &Sgd) -> Result<(), Error> {
-    sweep::step(Isa::current()?, config, 1, w, g, [])
+    config.step_on(Isa::current()?, w, g, [], 1)
 }
 
 impl Configuration<0> for Sgd {
@@ -57,6 +57,17 @@ impl Configuration<0> for Sgd {
     fn apply(&self, _t: u64, job: impl Job<0>) -> Result<(), Error> {
         let lr = range::non_negative("lr", self.lr)?;
         self.decay.around(self.weight_decay, self.lr, Formula { lr }, job)
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: [&mut [f32]; 0],
+        t: u64,
+    ) -> Result<(), Error> {
+        sweep::step(isa, self, t, w, g, state)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], []: [&mut [f32]; 0], _t: u64) -> Result<(), Error> {
