@@ -32,8 +32,8 @@
  *   _INVALID_STEP                                            t is 0 (rules that count steps)
  *   _INVALID_CONFIG                                          config, or DOWNHILL_ISA in the environment
  *   _PANIC                                                   a bug in this library
- * On any status but OK no array has been written (but after a bug, who knows), and downhill_last_error()
- * says which argument was wrong and what its value was.
+ * On any status but OK and _PANIC no array has been written, and downhill_last_error() says which argument
+ * was wrong and what its value was.
  *
  * Numerics: IEEE-754 binary32, each operation of the formula rounded to nearest even on its own, in the
  * order written, never fused: what a plain C loop gives with -ffp-contract=off. Hyper-parameters are
