@@ -42,7 +42,8 @@
  * instruction set, on alignment, on how arrays are cut into calls, or on the caller's rounding mode and
  * flush-to-zero setting, which are put back.
  *
- * Nothing is allocated, printed or locked by a step, and no thread is started.
+ * A step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of a
+ * process allocates, to look at the CPU and the environment (downhill_isa() can be that call).
  *
  * CONTENTS
  *   1. Version     DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
@@ -172,11 +173,12 @@ enum downhill_status
    */
   DOWNHILL_STATUS_INVALID_CONFIG = 6,
   /**
-   * Gradients were not finite and the step was skipped, as asked for.
+   * Gradients are not finite and the step was skipped, as asked for. Reserved: no function of this
+   * release returns it.
    */
   DOWNHILL_STATUS_SKIPPED = 7,
   /**
-   * Memory could not be had.
+   * Memory could not be had. Reserved: no function of this release returns it.
    */
   DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
   /**

@@ -12,9 +12,9 @@ use crate::{Error, Isa};
 /// The formula of an update with `N` states per element, its constants already in `f32`.
 ///
 /// `update` must be `#[inline(always)]`, like everything that takes a `Simd`: a call left inside the
-/// loop would leave the instruction set behind. It uses `mul`, `add`, `sub`, `div`, `sqrt` and
-/// `select` only, in the order that the public function documents. A fused multiply-add would give
-/// other bits, and cost far more on a CPU without it.
+/// loop would leave the instruction set behind. It computes in the order that the public function
+/// documents, never with a fused multiply-add, which would give other bits and cost far more on a CPU
+/// without it, nor with `pulp`'s minimum and maximum, which differ between instruction sets.
 pub trait Rule<const N: usize>: Copy {
     fn update<S: Simd>(
         self,

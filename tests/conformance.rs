@@ -14,7 +14,12 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn number(&self, option: &str) -> f64 {
-        self.value["options"][option].as_f64().unwrap_or(0.0)
+        self.value["options"][option].as_f64().unwrap_or_else(|| panic!("no option {option}"))
+    }
+
+    /// An option that only some of PyTorch's rules have.
+    fn number_or_zero(&self, option: &str) -> f64 {
+        self.value["options"].get(option).map_or(0.0, |value| value.as_f64().unwrap())
     }
 
     /// The learning rate of step `t`, which may change once.
@@ -31,7 +36,7 @@ impl Case<'_> {
 
     /// PyTorch does not dampen the first step.
     fn dampening(&self, t: u64) -> f64 {
-        if t == 1 { 0.0 } else { self.number("dampening") }
+        if t == 1 { 0.0 } else { self.number_or_zero("dampening") }
     }
 
     fn betas(&self) -> [f64; 2] {
@@ -148,7 +153,7 @@ fn nadam(case: &Case, t: u64) -> Box<dyn Optimizer> {
 /// Which rules of ours must pass a case.
 fn rules_of(case: &Case) -> Vec<Configure> {
     // At a constant rate and without dampening the classic forms walk the same path.
-    let classic_too = case.value["lr_change"].is_null() && case.number("dampening") == 0.0;
+    let classic_too = case.value["lr_change"].is_null() && case.number_or_zero("dampening") == 0.0;
     let forms: [Configure; 2] = match case.value["rule"].as_str().unwrap() {
         "momentum" => {
             [|case, t| momentum(case, t, Form::Torch), |case, t| momentum(case, t, Form::Classic)]
@@ -186,7 +191,7 @@ fn torch() {
 fn check(file: &Value, case: &Case, configure: Configure, isa: Option<Isa>) {
     let mut w = floats(&file["w0"]);
     let states = configure(case, 1).state_names().len();
-    let initial = case.number("initial_accumulator_value") as f32;
+    let initial = case.number_or_zero("initial_accumulator_value") as f32;
     let mut state = vec![vec![initial; w.len()]; states];
     for t in 1..=file["steps"].as_u64().unwrap() {
         let mut g = floats(&file["grads"][t as usize - 1]);

@@ -152,11 +152,19 @@ fn rmsprop_with_momentum_and_without_its_array() {
 
 #[test]
 fn what_is_derived_must_be_finite_too() {
-    // 1e38 fits, 1e38/(1 - 0.9) does not; from t = 30 on it does.
-    let adam = Adam { lr: 1e38, ..Adam::default() };
-    refuse(optimizer(adam), 1, "`lr`");
-    let adam = &*optimizer(adam);
-    Arrays::new(adam, 3, uniform()).step(adam, Isa::current().unwrap(), 1000, 0, 3);
+    // 3e38 fits, 3e38/(1 - 0.9) does not; late enough it does.
+    let lr = 3e38;
+    let early = [
+        optimizer(Adam { lr, ..Adam::default() }),
+        optimizer(Amsgrad(Adam { lr, ..Adam::default() })),
+        optimizer(Adamax { lr, ..Adamax::default() }),
+        // Nadam's a and b, one by one.
+        optimizer(Nadam { lr, beta1: 0.999, momentum_decay: 1e6, ..Nadam::default() }),
+        optimizer(Nadam { lr, beta1: 0.9, momentum_decay: 1e6, ..Nadam::default() }),
+    ];
+    early.into_iter().for_each(|rule| refuse(rule, 1, "`lr` is 3e38"));
+    let late = &*optimizer(Adam { lr, ..Adam::default() });
+    Arrays::new(late, 3, uniform()).step(late, Isa::current().unwrap(), 1000, 0, 3);
     let decay = Decay::Decoupled;
     refuse(optimizer(Sgd { lr: 1e30, weight_decay: 1e30, decay }), 1, "`weight_decay`");
 }

@@ -6,7 +6,7 @@ mod common;
 use std::thread;
 
 use common::{Arrays, any_length, any_rule, any_value, every_option, mixed, same, uniform};
-use downhill::{Adam, Isa, Optimizer, Sgd, optimizer};
+use downhill::{Adam, Amsgrad, Isa, Momentum, Optimizer, Sgd, optimizer};
 use proptest::prelude::*;
 
 const MOST_ARRAYS: usize = 5;
@@ -77,7 +77,13 @@ fn every_option_length_and_offset() {
 #[test]
 fn arrays_of_64_mebibytes() {
     let mut value = uniform();
-    for rule in [optimizer(Sgd::default()), optimizer(Adam::default())] {
+    let rules = [
+        optimizer(Sgd::default()),
+        optimizer(Momentum::default()),
+        optimizer(Adam::default()),
+        optimizer(Amsgrad::default()),
+    ];
+    for rule in rules {
         let n = (64 << 20) / (4 * (2 + rule.state_names().len())) + 21;
         let start = Arrays::new(&*rule, n, || value().abs());
         let mut expected = start.clone();

@@ -26,9 +26,10 @@ pub enum downhill_status {
     /// A field of the configuration is out of its range, an enumeration value is unknown, struct_size
     /// is wrong, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
     DOWNHILL_STATUS_INVALID_CONFIG = 6,
-    /// Gradients were not finite and the step was skipped, as asked for.
+    /// Gradients are not finite and the step was skipped, as asked for. Reserved: no function of this
+    /// release returns it.
     DOWNHILL_STATUS_SKIPPED = 7,
-    /// Memory could not be had.
+    /// Memory could not be had. Reserved: no function of this release returns it.
     DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
     /// A bug in this library. The arrays may have been written in part.
     DOWNHILL_STATUS_PANIC = 99,

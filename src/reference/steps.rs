@@ -220,8 +220,8 @@ fn bias_corrected(config: &Adam, t: u64) -> (f32, f32) {
 
 /// `m = β1·m + (1−β1)·g; u = max(β2·u, |g| + ε); w −= (a·m)/u`, `a = η/(1−β1^t)`
 ///
-/// Kingma & Ba, *Adam: A Method for Stochastic Optimization*, 2014, section 7.1. Arguments and errors as
-/// [`crate::adamax_step`].
+/// Kingma & Ba, *Adam: A Method for Stochastic Optimization*, 2014, section 7.1, with ε as in PyTorch.
+/// Arguments and errors as [`crate::adamax_step`].
 pub fn adamax_step(
     w: &mut [f32],
     g: &[f32],
@@ -299,7 +299,7 @@ pub fn lion_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Lion) -> Resu
 /// `w *= 1 − η·λ`.
 fn decayed(w: f32, g: f32, decay: Decay, weight_decay: f64, lr: f64) -> (f32, f32) {
     match decay {
-        _ if weight_decay == 0.0 => (w, g),
+        _ if weight_decay as f32 == 0.0 => (w, g),
         Decay::L2 => (w, g + weight_decay as f32 * w),
         Decay::Decoupled => (w * (1.0 - lr * weight_decay) as f32, g),
     }

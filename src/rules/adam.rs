@@ -96,7 +96,7 @@ pub fn adam_step(
 }
 
 /// One step of AdamW: [`adam_step`] under its other name, for configurations that start from
-/// [`Adam::adamw`], with decoupled weight decay.
+/// [`Adam::adamw`], with decoupled weight decay. What `config.decay` says holds here too.
 ///
 /// *Decoupled Weight Decay Regularization* (Loshchilov & Hutter, 2019).
 ///

@@ -40,7 +40,7 @@ impl Default for Adamax {
 /// `m = β1·m + (1−β1)·g; u = max(β2·u, |g| + ε); w −= (a·m)/u` with `a = η/(1−β1^t)`. The maximum of a
 /// NaN and a number is NaN.
 ///
-/// *Adam: A Method for Stochastic Optimization* (Kingma & Ba, 2014), section 7.1.
+/// *Adam: A Method for Stochastic Optimization* (Kingma & Ba, 2014), section 7.1, with ε as in PyTorch.
 ///
 /// `w` (weights), `m`, `u` (state, start as zeros) and `g` (gradient) have the same length, of any
 /// size. `w`, `m` and `u` are updated. `t` is the number of this step and counts from 1.

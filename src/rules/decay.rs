@@ -8,7 +8,8 @@ use crate::{
     rule::{Job, Rule},
 };
 
-/// How `weight_decay` (λ) enters a step. With λ = 0 neither does any arithmetic.
+/// How `weight_decay` (λ) enters a step. With λ = 0, or so small that it is 0 in `f32`, neither does any
+/// arithmetic: 0·∞ would be NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decay {
     /// `g += λ·w` before the rule: the gradient of `λ/2·‖w‖²`, which adaptive rules then rescale.
@@ -30,7 +31,7 @@ impl Decay {
         job: impl Job<N>,
     ) -> Result<(), Error> {
         let rounded = range::non_negative("weight_decay", weight_decay)?;
-        if weight_decay == 0.0 {
+        if rounded == 0.0 {
             job.run(rule);
         } else {
             match self {

@@ -57,7 +57,8 @@ impl Default for Nadam {
 /// size. `w`, `m` and `v` are updated. `t` is the number of this step and counts from 1.
 ///
 /// Π is computed from `t` on every call, so there is no state beside the arrays. Its factors end where it
-/// no longer changes `1 − Π`: about 50 with the default β1 and ψ, a thousand at most.
+/// no longer changes `1 − Π`: about 50 with the default β1 and ψ, a few thousand with
+/// any.
 ///
 /// # Errors
 /// [`Error::Length`] if `g`, `m` or `v` is not as long as `w`, [`Error::Step`] if `t` is 0,

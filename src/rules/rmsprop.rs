@@ -39,8 +39,8 @@ impl Default for Rmsprop {
 /// - centered, with `g_avg` (ḡ): `ḡ = α·ḡ + (1−α)·g; r = √max(v − ḡ·ḡ, 0) + ε`, else `r = √v + ε`;
 /// - with momentum, with `u`: `u = γ·u + g/r; w −= η·u`, else `w −= (η·g)/r`.
 ///
-/// *Lecture 6.5: rmsprop* (Tieleman & Hinton, 2012); centered: *Generating Sequences With Recurrent
-/// Neural Networks* (Graves, 2013).
+/// *Lecture 6.5: rmsprop* (Tieleman & Hinton, 2012); centered: after *Generating Sequences With
+/// Recurrent Neural Networks* (Graves, 2013), ε outside the root as in PyTorch.
 ///
 /// `w` (weights), `v`, `g_avg`, `u` (state, start as zeros) and `g` (gradient) have the same length, of
 /// any size. All but `g` are updated.
