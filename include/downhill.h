@@ -16,41 +16,61 @@
  *             fprintf(stderr, "%s\n", downhill_last_error());
  *     }
  *
+ * A whole training step does that for many tensors in one call, by several threads if wanted: it scales the
+ * gradients, clips them by their common norm, skips the step if one is not finite, updates, and sets the
+ * gradients to zero:
+ *
+ *     downhill_tensor tensors[] = {{n0, w0, g0, {m0, v0}}, {n1, w1, g1, {m1, v1}}};
+ *     downhill_pool *pool = downhill_pool_new(0);
+ *     downhill_extras extras = downhill_extras_default();
+ *     extras.max_norm = 1.0;
+ *     extras.flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
+ *     ...
+ *         downhill_adam_step_many(2, tensors, t, &config, &extras, pool, NULL);
+ *
  * Preconditions of every step function:
  *   - Each array has n elements of type float, aligned to 4 bytes, initialized. State arrays are zeros
  *     before the first step. Only an array that a function says may be NULL may be (g_avg and u of
  *     downhill_rmsprop_step). n = 0 is allowed, and the array pointers may then be anything.
  *   - No two arrays share memory. During the call nobody else writes to any of them, or reads one that
- *     is updated.
+ *     is updated. A step over many tensors checks all arrays of all of them.
  *   - config points to a configuration whose first member, struct_size, says how long it is. Make it with
  *     the downhill_..._default() function of the rule. One from a later release of this header works as
- *     long as its additions are zero.
+ *     long as its additions are zero. So it is with extras.
+ *   - tensors points to count initialized tensors. count = 0 is allowed, and tensors may then be anything.
  * Then, with different arrays, steps may be called from any number of threads at once.
  *
  * Status: every step function returns DOWNHILL_STATUS_OK or one of
- *   _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH    an array, n or config
+ *   _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH    an array, n, config, tensors, count, extras...
  *   _INVALID_STEP                                            t is 0 (rules that count steps)
- *   _INVALID_CONFIG                                          config, or DOWNHILL_ISA in the environment
+ *   _INVALID_CONFIG                                          config, extras, or DOWNHILL_ISA in the environment
+ *   _SKIPPED                                                 only if DOWNHILL_SKIP_NONFINITE asks for it
+ *   _OUT_OF_MEMORY                                           only from steps over many tensors
  *   _PANIC                                                   a bug in this library
  * On any status but OK and _PANIC no array has been written, and downhill_last_error() says which argument
- * was wrong and what its value was.
+ * (and of which tensor, counted from 0) was wrong and what its value was.
  *
  * Numerics: IEEE-754 binary32, each operation of the formula rounded to nearest even on its own, in the
  * order written, never fused: what a plain C loop gives with -ffp-contract=off. Hyper-parameters are
  * doubles; what is derived from them (1-beta, lr/(1-beta1^t), ...) is computed in double and rounded once.
  * A subnormal state value is read as +0. NaN and infinity follow IEEE. The bits do not depend on the
- * instruction set, on alignment, on how arrays are cut into calls, or on the caller's rounding mode and
- * flush-to-zero setting, which are put back.
+ * instruction set, on alignment, on how arrays are cut into calls, on threads, or on the caller's rounding
+ * mode and flush-to-zero setting, which are put back. A step over many tensors gives each the bits that the
+ * plain step gives it, with the gradient g*s where s is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to
+ * float, and norm that of all scaled gradients together. With s = 1 there is no multiplication.
  *
- * A step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of a
- * process allocates, to look at the CPU and the environment (downhill_isa() can be that call).
+ * A plain step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of
+ * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A step over
+ * many tensors allocates a list of them. The only threads are the pools' that the caller makes. After a
+ * fork() the child may step, with a pool of the parent's too, which then works on the calling thread.
  *
  * CONTENTS
  *   1. Version     DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
  *   2. Status      downhill_status, downhill_status_message(), downhill_last_error()
  *   3. Configurations and their defaults
  *                  downhill_decay, downhill_form, downhill_bias_correction;
- *                  downhill_sgd and downhill_sgd_default(), and so on for every rule
+ *                  downhill_sgd and downhill_sgd_default(), and so on for every rule;
+ *                  downhill_extras and downhill_extras_default()
  *   4. Steps       each with its state arrays, and t where it counts steps:
  *                  downhill_sgd_step()
  *                  downhill_momentum_step()   u
@@ -64,6 +84,10 @@
  *                  downhill_adamax_step()     m, u             t
  *                  downhill_nadam_step()      m, v             t
  *                  downhill_lion_step()       m
+ *   5. Pools       downhill_pool_new(), downhill_pool_threads(), downhill_pool_free()
+ *   6. Whole steps over many tensors
+ *                  downhill_tensor, downhill_report, downhill_grad_norm();
+ *                  downhill_sgd_step_many(), and so on for every rule, with t where the plain step has it
  */
 
 #ifndef DOWNHILL_H
@@ -148,7 +172,7 @@ enum downhill_status
    */
   DOWNHILL_STATUS_OK = 0,
   /**
-   * `config`, or an array while n > 0, is NULL.
+   * A pointer is NULL that may not be.
    */
   DOWNHILL_STATUS_NULL_POINTER = 1,
   /**
@@ -160,7 +184,7 @@ enum downhill_status
    */
   DOWNHILL_STATUS_OVERLAP = 3,
   /**
-   * n elements do not fit in the address space (n*4 > PTRDIFF_MAX).
+   * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says.
    */
   DOWNHILL_STATUS_INVALID_LENGTH = 4,
   /**
@@ -173,12 +197,11 @@ enum downhill_status
    */
   DOWNHILL_STATUS_INVALID_CONFIG = 6,
   /**
-   * Gradients are not finite and the step was skipped, as asked for. Reserved: no function of this
-   * release returns it.
+   * A gradient is NaN or infinite and the step was skipped, as DOWNHILL_SKIP_NONFINITE asks for.
    */
   DOWNHILL_STATUS_SKIPPED = 7,
   /**
-   * Memory could not be had. Reserved: no function of this release returns it.
+   * Memory for the list of tensors could not be had.
    */
   DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
   /**
@@ -224,6 +247,17 @@ const char *downhill_last_error(void);
 #endif  // __cplusplus
 
 /* ======== 3. Configurations ======== */
+
+/**
+ * A flag of downhill_extras: set the gradients to zero behind the step.
+ */
+#define DOWNHILL_ZERO_GRAD 1
+
+/**
+ * A flag of downhill_extras: if any gradient is NaN or infinite, change nothing at all and return
+ * DOWNHILL_STATUS_SKIPPED.
+ */
+#define DOWNHILL_SKIP_NONFINITE 2
 
 /**
  * How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic.
@@ -625,6 +659,30 @@ typedef struct downhill_lion {
   double weight_decay;
 } downhill_lion;
 
+/**
+ * What a step over many tensors does besides the update. Start from downhill_extras_default().
+ */
+typedef struct downhill_extras {
+  /**
+   * sizeof(downhill_extras), set by downhill_extras_default().
+   */
+  uint32_t struct_size;
+  /**
+   * DOWNHILL_ZERO_GRAD, DOWNHILL_SKIP_NONFINITE, both (with |) or none. Default 0.
+   */
+  uint32_t flags;
+  /**
+   * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
+   * maximize. Finite. Default 1.
+   */
+  double grad_scale;
+  /**
+   * The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
+   * Default 0: no clipping.
+   */
+  double max_norm;
+} downhill_extras;
+
 /** The defaults of downhill_sgd. Since 0.1.0. */
 static inline downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
@@ -760,6 +818,16 @@ static inline downhill_lion downhill_lion_default(void) {
   config.beta2 = 0.99;
   config.weight_decay = 0.0;
   return config;
+}
+
+/** Extras that do nothing. Since 0.1.0. */
+static inline downhill_extras downhill_extras_default(void) {
+  downhill_extras extras;
+  extras.struct_size = (uint32_t)sizeof extras;
+  extras.flags = 0;
+  extras.grad_scale = 1.0;
+  extras.max_norm = 0.0;
+  return extras;
 }
 
 /* ======== 4. Steps ======== */
@@ -1089,6 +1157,384 @@ downhill_status downhill_lion_step(size_t n,
                                    const float *g,
                                    float *m,
                                    const downhill_lion *config);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ======== 5. Pools ======== */
+
+/**
+ * Worker threads that wait for steps over many tensors. Made by downhill_pool_new(), and the caller's to
+ * free. Any number of threads may use one at once.
+ */
+typedef struct downhill_pool downhill_pool;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Starts a pool of threads. The workers block all signals, have 512 KiB of stack each, and compute in the
+ * default floating-point environment. Small steps wake none of them: it takes 2 MiB of arrays for each
+ * thread.
+ *
+ * One step at a time has the workers. A thread that finds them at work, or a child process forked after
+ * the pool was made, steps alone.
+ *
+ * @param threads  with how many threads a step is made, the calling one included, at most 1024;
+ *                 0: one for each core that the process may use
+ * @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the system
+ *         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, on
+ *         a bug in this library only
+ *
+ * Since 0.1.0.
+ */
+struct downhill_pool *downhill_pool_new(size_t threads);
+
+/**
+ * How many threads make a step with this pool, the calling one included.
+ *
+ * @param pool  a pool, or NULL
+ * @return at least 1; 1 for NULL
+ *
+ * Since 0.1.0.
+ */
+size_t downhill_pool_threads(const struct downhill_pool *pool);
+
+/**
+ * Ends the workers, waits until they are gone, and frees the pool. In a forked child, which has no
+ * workers, it forgets them.
+ *
+ * @param pool  a pool that no thread uses any more, or NULL
+ *
+ * Since 0.1.0.
+ */
+void downhill_pool_free(struct downhill_pool *pool);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ======== 6. Whole steps ======== */
+
+/**
+ * The arrays of one tensor. All have n elements; with n = 0 the pointers may be anything.
+ */
+typedef struct downhill_tensor {
+  /**
+   * Number of elements.
+   */
+  size_t n;
+  /**
+   * Weights, updated.
+   */
+  float *w;
+  /**
+   * Gradient; written only with DOWNHILL_ZERO_GRAD.
+   */
+  float *g;
+  /**
+   * States, updated, in the order of the rule's own step function; zeros before the first step. What
+   * the rule does not have is not looked at.
+   */
+  float *state[3];
+} downhill_tensor;
+
+/**
+ * What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED.
+ */
+typedef struct downhill_report {
+  /**
+   * The norm of all scaled gradients together, before clipping: |grad_scale| times what
+   * downhill_grad_norm() gives.
+   */
+  double grad_norm;
+  /**
+   * What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0 if
+   * the step was skipped.
+   */
+  double applied_scale;
+  /**
+   * 1 if the step was skipped, else 0.
+   */
+  uint32_t skipped;
+} downhill_report;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The Euclidean norm of all gradients together, in double. It is infinite or NaN if and only if an element
+ * is. The order of additions is fixed, so that the bits do not depend on pool or instruction set: within a
+ * block of 4096 elements, counted from each gradient's start, element i is added to sum i mod 32; the 32
+ * sums are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of the first gradient are
+ * added up in order, then those of the second, and so on.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors, of which n and g are looked at
+ * @param pool     who works, or NULL: this thread
+ * @param norm     where the norm is written
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_grad_norm(size_t count,
+                                   const struct downhill_tensor *tensors,
+                                   downhill_pool *pool,
+                                   double *norm);
+
+/**
+ * downhill_sgd_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state is not looked at
+ * @param config   hyper-parameters, as from downhill_sgd_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_sgd_step_many(size_t count,
+                                       const struct downhill_tensor *tensors,
+                                       const downhill_sgd *config,
+                                       const downhill_extras *extras,
+                                       downhill_pool *pool,
+                                       struct downhill_report *report);
+
+/**
+ * downhill_momentum_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: u
+ * @param config   hyper-parameters, as from downhill_momentum_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_momentum_step_many(size_t count,
+                                            const struct downhill_tensor *tensors,
+                                            const downhill_momentum *config,
+                                            const downhill_extras *extras,
+                                            downhill_pool *pool,
+                                            struct downhill_report *report);
+
+/**
+ * downhill_nesterov_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: u
+ * @param config   hyper-parameters, as from downhill_nesterov_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_nesterov_step_many(size_t count,
+                                            const struct downhill_tensor *tensors,
+                                            const downhill_nesterov *config,
+                                            const downhill_extras *extras,
+                                            downhill_pool *pool,
+                                            struct downhill_report *report);
+
+/**
+ * downhill_adagrad_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: s
+ * @param config   hyper-parameters, as from downhill_adagrad_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adagrad_step_many(size_t count,
+                                           const struct downhill_tensor *tensors,
+                                           const downhill_adagrad *config,
+                                           const downhill_extras *extras,
+                                           downhill_pool *pool,
+                                           struct downhill_report *report);
+
+/**
+ * downhill_adadelta_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: v, u
+ * @param config   hyper-parameters, as from downhill_adadelta_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adadelta_step_many(size_t count,
+                                            const struct downhill_tensor *tensors,
+                                            const downhill_adadelta *config,
+                                            const downhill_extras *extras,
+                                            downhill_pool *pool,
+                                            struct downhill_report *report);
+
+/**
+ * downhill_rmsprop_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: v, g_avg or NULL, u or NULL
+ *                 (g_avg for all tensors or for none, and so u)
+ * @param config   hyper-parameters, as from downhill_rmsprop_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_rmsprop_step_many(size_t count,
+                                           const struct downhill_tensor *tensors,
+                                           const downhill_rmsprop *config,
+                                           const downhill_extras *extras,
+                                           downhill_pool *pool,
+                                           struct downhill_report *report);
+
+/**
+ * downhill_adam_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: m, v
+ * @param t        number of this step, counted from 1 by the caller
+ * @param config   hyper-parameters, as from downhill_adam_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adam_step_many(size_t count,
+                                        const struct downhill_tensor *tensors,
+                                        uint64_t t,
+                                        const downhill_adam *config,
+                                        const downhill_extras *extras,
+                                        downhill_pool *pool,
+                                        struct downhill_report *report);
+
+/**
+ * downhill_adamw_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: m, v
+ * @param t        number of this step, counted from 1 by the caller
+ * @param config   hyper-parameters, as from downhill_adamw_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adamw_step_many(size_t count,
+                                         const struct downhill_tensor *tensors,
+                                         uint64_t t,
+                                         const downhill_adam *config,
+                                         const downhill_extras *extras,
+                                         downhill_pool *pool,
+                                         struct downhill_report *report);
+
+/**
+ * downhill_amsgrad_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: m, v, v_max
+ * @param t        number of this step, counted from 1 by the caller
+ * @param config   hyper-parameters, as from downhill_amsgrad_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_amsgrad_step_many(size_t count,
+                                           const struct downhill_tensor *tensors,
+                                           uint64_t t,
+                                           const downhill_adam *config,
+                                           const downhill_extras *extras,
+                                           downhill_pool *pool,
+                                           struct downhill_report *report);
+
+/**
+ * downhill_adamax_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: m, u
+ * @param t        number of this step, counted from 1 by the caller
+ * @param config   hyper-parameters, as from downhill_adamax_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_adamax_step_many(size_t count,
+                                          const struct downhill_tensor *tensors,
+                                          uint64_t t,
+                                          const downhill_adamax *config,
+                                          const downhill_extras *extras,
+                                          downhill_pool *pool,
+                                          struct downhill_report *report);
+
+/**
+ * downhill_nadam_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: m, v
+ * @param t        number of this step, counted from 1 by the caller
+ * @param config   hyper-parameters, as from downhill_nadam_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_nadam_step_many(size_t count,
+                                         const struct downhill_tensor *tensors,
+                                         uint64_t t,
+                                         const downhill_nadam *config,
+                                         const downhill_extras *extras,
+                                         downhill_pool *pool,
+                                         struct downhill_report *report);
+
+/**
+ * downhill_lion_step() over many tensors, with the extras.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; state: m
+ * @param config   hyper-parameters, as from downhill_lion_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ *
+ * Since 0.1.0.
+ */
+downhill_status downhill_lion_step_many(size_t count,
+                                        const struct downhill_tensor *tensors,
+                                        const downhill_lion *config,
+                                        const downhill_extras *extras,
+                                        downhill_pool *pool,
+                                        struct downhill_report *report);
 
 #ifdef __cplusplus
 }  // extern "C"

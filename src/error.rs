@@ -22,6 +22,13 @@ pub enum Error {
         /// The states that the rule has, in order.
         expected: &'static [&'static str],
     },
+    /// What is wrong with one tensor of a list.
+    Tensor {
+        /// Which one, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
     /// `t` is 0. Steps are counted from 1.
     Step,
     /// A hyper-parameter is out of its range.
@@ -56,6 +63,7 @@ impl fmt::Display for Error {
                 "{count} state arrays were passed; this rule has {}: {expected:?}",
                 expected.len()
             ),
+            Self::Tensor { index, error } => write!(f, "tensor {index}: {error}"),
             Self::Step => write!(f, "`t` is 0; steps are counted from 1"),
             Self::Hyperparameter { argument, value, allowed } => {
                 write!(f, "`{argument}` is {value:?}; it must be {allowed}")

@@ -3,14 +3,21 @@
 mod error;
 mod ffi;
 mod isa;
+mod many;
+mod norm;
 mod optimizer;
+mod pool;
 mod power;
 pub mod reference;
 mod rule;
 mod rules;
+mod share;
 mod sweep;
 
 pub use error::Error;
 pub use isa::Isa;
-pub use optimizer::{Optimizer, optimizer};
+pub use many::{Extras, NonFinite, Report, Tensor, step_many};
+pub use norm::grad_norm;
+pub use optimizer::{AnyTensor, Optimizer, optimizer};
+pub use pool::{Pool, Threads};
 pub use rules::*;

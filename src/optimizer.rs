@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Error, Isa, rule::Configuration};
+use crate::{Error, Extras, Isa, Report, Tensor, Threads, rule::Configuration};
 
 /// A configured rule, whichever it is: for a trainer, a test or a table that works with any of them.
 /// [`optimizer`] makes one.
@@ -30,7 +30,21 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
         t: u64,
     ) -> Result<(), Error>;
 
-    /// The same step by the scalar [`reference`](mod@crate::reference).
+    /// [`step_many`](crate::step_many) on a named instruction set.
+    ///
+    /// # Errors
+    /// As [`step_many`](crate::step_many), and [`Error::Tensor`] with [`Error::StateCount`] if a tensor's
+    /// states are not one array for each of [`state_names`](Optimizer::state_names).
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [AnyTensor<'_>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error>;
+
+    /// The step by the scalar [`reference`](mod@crate::reference).
     ///
     /// # Errors
     /// As [`step_on`](Optimizer::step_on).
@@ -41,6 +55,17 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
         state: &mut [&mut [f32]],
         t: u64,
     ) -> Result<(), Error>;
+}
+
+/// A [`Tensor`] for a rule whose number of states is not known at compile time.
+#[derive(Debug)]
+pub struct AnyTensor<'a> {
+    /// Weights, updated.
+    pub w: &'a mut [f32],
+    /// Gradient. Only [`Extras::zero_grad`] writes to it.
+    pub g: &'a mut [f32],
+    /// As many states as the rule has, updated; zeros before the first step.
+    pub state: Vec<&'a mut [f32]>,
 }
 
 /// The rule that a configuration makes, as an object beside other rules.
@@ -82,6 +107,24 @@ impl<C: Configuration<N>, const N: usize> Optimizer for Configured<C, N> {
         t: u64,
     ) -> Result<(), Error> {
         self.0.step_on(isa, w, g, arrays::<C, N>(state)?, t)
+    }
+
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [AnyTensor<'_>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        let tensors = tensors.iter_mut().enumerate().map(|(index, AnyTensor { w, g, state })| {
+            match arrays::<C, N>(state) {
+                Ok(state) => Ok(Tensor { w, g, state }),
+                Err(error) => Err(Error::Tensor { index, error: Box::new(error) }),
+            }
+        });
+        let mut tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+        self.0.step_many_on(isa, &mut tensors, t, extras, threads)
     }
 
     fn reference_step(

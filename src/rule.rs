@@ -7,7 +7,7 @@ use std::fmt;
 
 use pulp::Simd;
 
-use crate::{Error, Isa};
+use crate::{Error, Extras, Isa, Report, Tensor, Threads};
 
 /// The formula of an update with `N` states per element, its constants already in `f32`.
 ///
@@ -15,7 +15,7 @@ use crate::{Error, Isa};
 /// loop would leave the instruction set behind. It computes in the order that the public function
 /// documents, never with a fused multiply-add, which would give other bits and cost far more on a CPU
 /// without it, nor with `pulp`'s minimum and maximum, which differ between instruction sets.
-pub trait Rule<const N: usize>: Copy {
+pub trait Rule<const N: usize>: Copy + Sync {
     fn update<S: Simd>(
         self,
         s: S,
@@ -52,6 +52,16 @@ pub trait Configuration<const N: usize>: fmt::Debug + Send + Sync + 'static {
         state: [&mut [f32]; N],
         t: u64,
     ) -> Result<(), Error>;
+
+    /// The kernel's step over many tensors. Every rule has its own, for the same reason.
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, N>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error>;
 
     /// The scalar reference's step.
     fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], t: u64) -> Result<(), Error>;

@@ -19,6 +19,12 @@ const FAR: usize = 64 << 20;
 /// How many bytes before their use. From 1 to 4 KiB there is no difference.
 const AHEAD: usize = 2 << 10;
 
+/// Are the arrays of `n` elements with `states` states, and gradient and weights, too large for caches?
+#[inline(always)]
+pub(crate) fn is_far(n: usize, states: usize) -> bool {
+    n * (states + 2) * size_of::<f32>() >= FAR
+}
+
 /// One step of a configured rule over whole arrays, on the calling thread.
 #[inline]
 pub(crate) fn step<const N: usize, C: Configuration<N>>(
@@ -44,18 +50,22 @@ impl<const N: usize> Job<N> for Step<'_, N> {
     #[inline(always)]
     fn run<R: Rule<N>>(self, rule: R) {
         let Self { isa, w, g, state } = self;
-        isa.run(Sweep { rule, w, g, state });
+        let far = is_far(w.len(), N);
+        isa.run(Sweep { rule, w, g, state, far });
     }
 }
 
-struct Sweep<'a, R, const N: usize> {
-    rule: R,
-    w: &'a mut [f32],
-    g: &'a [f32],
-    state: [&'a mut [f32]; N],
+/// A rule and the arrays it is to walk over, all equally long.
+pub(crate) struct Sweep<'a, R, G, const N: usize> {
+    pub rule: R,
+    pub w: &'a mut [f32],
+    pub g: G,
+    pub state: [&'a mut [f32]; N],
+    /// Is memory to be asked for early?
+    pub far: bool,
 }
 
-impl<R: Rule<N>, const N: usize> WithSimd for Sweep<'_, R, N> {
+impl<R: Rule<N>, G: Gradient, const N: usize> WithSimd for Sweep<'_, R, G, N> {
     type Output = ();
 
     /// The tail goes four elements at a time, then one: up to fifteen single roots and quotients would
@@ -66,22 +76,79 @@ impl<R: Rule<N>, const N: usize> WithSimd for Sweep<'_, R, N> {
     }
 }
 
-impl<R: Rule<N>, const N: usize> Sweep<'_, R, N> {
+impl<R: Rule<N>, G: Gradient, const N: usize> Sweep<'_, R, G, N> {
     /// Steps what fills whole vectors, and gives the rest back.
     #[inline(always)]
     fn whole_vectors<S: Simd>(self, s: S) -> Self {
-        let Self { rule, w, g, mut state } = self;
+        let Self { rule, w, g, mut state, far } = self;
         let (w, w_rest) = S::as_mut_simd_f32s(w);
-        let (g, g_rest) = S::as_simd_f32s(g);
+        let (g, g_rest) = g.split::<S>();
         let mut state_rest: [&mut [f32]; N] = array::from_fn(|_| Default::default());
         let state = array::from_fn(|k| {
             let (body, rest) = S::as_mut_simd_f32s(mem::take(&mut state[k]));
             state_rest[k] = rest;
             body
         });
-        let far = (N + 2) * size_of_val(w) >= FAR;
         walk(s, rule, w, g, state, far);
-        Self { rule, w: w_rest, g: g_rest, state: state_rest }
+        Self { rule, w: w_rest, g: g_rest, state: state_rest, far }
+    }
+}
+
+/// A gradient: a shared slice is read, and an exclusive one is set to zero behind the step.
+pub(crate) trait Gradient: Sized {
+    type Vectors<S: Simd>: Lanes<S::f32s>;
+
+    /// What fills whole vectors, and the rest.
+    fn split<S: Simd>(self) -> (Self::Vectors<S>, Self);
+}
+
+impl<'a> Gradient for &'a [f32] {
+    type Vectors<S: Simd> = &'a [S::f32s];
+
+    #[inline(always)]
+    fn split<S: Simd>(self) -> (&'a [S::f32s], Self) {
+        S::as_simd_f32s(self)
+    }
+}
+
+impl<'a> Gradient for &'a mut [f32] {
+    type Vectors<S: Simd> = &'a mut [S::f32s];
+
+    #[inline(always)]
+    fn split<S: Simd>(self) -> (&'a mut [S::f32s], Self) {
+        S::as_mut_simd_f32s(self)
+    }
+}
+
+/// The vectors of a [`Gradient`].
+pub(crate) trait Lanes<T> {
+    fn all(&self) -> &[T];
+
+    /// Vector `i`, which is not asked for again; `zero` may take its place.
+    fn take(&mut self, i: usize, zero: T) -> T;
+}
+
+impl<T: Copy> Lanes<T> for &[T] {
+    #[inline(always)]
+    fn all(&self) -> &[T] {
+        self
+    }
+
+    #[inline(always)]
+    fn take(&mut self, i: usize, _zero: T) -> T {
+        self[i]
+    }
+}
+
+impl<T> Lanes<T> for &mut [T] {
+    #[inline(always)]
+    fn all(&self) -> &[T] {
+        self
+    }
+
+    #[inline(always)]
+    fn take(&mut self, i: usize, zero: T) -> T {
+        mem::replace(&mut self[i], zero)
     }
 }
 
@@ -93,19 +160,19 @@ fn walk<S: Simd, R: Rule<N>, const N: usize>(
     s: S,
     rule: R,
     w: &mut [S::f32s],
-    g: &[S::f32s],
+    mut g: impl Lanes<S::f32s>,
     state: [&mut [S::f32s]; N],
     far: bool,
 ) {
     let n = w.len();
     // Said once more for the optimizer, which then drops the bounds checks below.
-    let g = &g[..n];
+    assert!(g.all().len() == n);
     let state = state.map(|array| &mut array[..n]);
     for i in 0..n {
         if far && S::F32_LANES > 1 {
             let ahead = i + AHEAD / size_of::<S::f32s>();
             prefetch(w, ahead);
-            prefetch(g, ahead);
+            prefetch(g.all(), ahead);
             for array in &state {
                 prefetch(array, ahead);
             }
@@ -114,7 +181,7 @@ fn walk<S: Simd, R: Rule<N>, const N: usize>(
         for k in 0..N {
             x[k] = zero_if_subnormal(s, state[k][i]);
         }
-        (w[i], x) = rule.update(s, w[i], g[i], x);
+        (w[i], x) = rule.update(s, w[i], g.take(i, s.splat_f32s(0.0)), x);
         for k in 0..N {
             state[k][i] = x[k];
         }

@@ -3,8 +3,14 @@
 use std::{env, fs, path::Path};
 
 /// The header's sections, in order of need, and the source file of each.
-const SECTIONS: [(&str, &str); 4] =
-    [("Version", "library"), ("Status", "status"), ("Configurations", "config"), ("Steps", "steps")];
+const SECTIONS: [(&str, &str); 6] = [
+    ("Version", "library"),
+    ("Status", "status"),
+    ("Configurations", "config"),
+    ("Steps", "steps"),
+    ("Pools", "pool"),
+    ("Whole steps", "many"),
+];
 
 #[test]
 fn the_committed_header_is_fresh() {

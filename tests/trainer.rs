@@ -435,7 +435,7 @@ fn a_mean_is_the_sum_divided_by_the_samples_of_the_step() {
             let options = Options { mode, reduction, ..Options::default() };
             let mut gradients = Vec::new();
             let mut trainer = start(&softmax(), data, &*optimizer(Sgd::default()), options);
-            let mut record = |_: &mut [f32], g: &[f32], _: &mut [&mut [f32]], _| {
+            let mut record = |_: &mut [f32], g: &mut [f32], _: &mut [&mut [f32]], _| {
                 gradients.push(g.to_vec());
                 Ok(())
             };

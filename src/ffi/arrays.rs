@@ -23,8 +23,7 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
     if n == 0 {
         return Ok((&mut [], &[], [(); N].map(|()| Default::default())));
     }
-    let bytes = n.checked_mul(size_of::<f32>()).filter(|&bytes| isize::try_from(bytes).is_ok());
-    let bytes = bytes.ok_or_else(|| too_long(n))?;
+    let bytes = bytes::<f32>("n", n)?;
     let array = |i: usize| match i {
         0 => ("w", w.cast_const()),
         1 => ("g", g),
@@ -47,13 +46,20 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
     }
 }
 
+/// The size of `n` elements, which must be one that memory can have.
 #[inline]
-fn check_pointer((name, array): (&str, *const f32), bytes: usize) -> Result<(), Failure> {
+pub(super) fn bytes<T>(name: &str, n: usize) -> Result<usize, Failure> {
+    let bytes = n.checked_mul(size_of::<T>()).filter(|&bytes| isize::try_from(bytes).is_ok());
+    bytes.ok_or_else(|| too_long::<T>(name, n))
+}
+
+#[inline]
+pub(super) fn check_pointer<T>((name, array): (&str, *const T), bytes: usize) -> Result<(), Failure> {
     if array.is_null() {
         return Err(null(name));
     }
     if !array.is_aligned() {
-        return Err(misaligned(name, array.addr(), align_of::<f32>()));
+        return Err(misaligned(name, array.addr(), align_of::<T>()));
     }
     if array.addr().checked_add(bytes).is_none() {
         return Err(past_the_end(name, array.addr(), bytes));
@@ -86,9 +92,9 @@ pub(super) fn misaligned(name: &str, address: usize, alignment: usize) -> Failur
 }
 
 #[cold]
-fn too_long(n: usize) -> Failure {
-    let most = isize::MAX as usize / size_of::<f32>();
-    let message = format!("`n` is {n}; it must be at most {most}");
+fn too_long<T>(name: &str, n: usize) -> Failure {
+    let most = isize::MAX as usize / size_of::<T>();
+    let message = format!("`{name}` is {n}; it must be at most {most}");
     Failure::new(DOWNHILL_STATUS_INVALID_LENGTH, message)
 }
 

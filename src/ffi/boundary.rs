@@ -22,10 +22,16 @@ pub(super) fn call(body: impl FnOnce() -> Result<(), Failure>) -> downhill_statu
         Ok(()) => DOWNHILL_STATUS_OK,
         Err(failure) => report(failure),
     };
+    guarded(checked, report)
+}
+
+/// Runs `body` in the default floating-point environment, and `or` instead of a panic.
+#[inline]
+pub(super) fn guarded<T>(body: impl FnOnce() -> T, or: impl FnOnce(Failure) -> T) -> T {
     // A broken invariant behind `AssertUnwindSafe` could only be in the caller's arrays, and the
     // status says so.
-    let outcome = in_default_environment(|| catch_unwind(AssertUnwindSafe(checked)));
-    outcome.unwrap_or_else(|panic| report(bug(&*panic)))
+    let outcome = in_default_environment(|| catch_unwind(AssertUnwindSafe(body)));
+    outcome.unwrap_or_else(|panic| or(bug(&*panic)))
 }
 
 #[cold]

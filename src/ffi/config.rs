@@ -1,4 +1,4 @@
-//! Configurations as C sees them. `decode.rs` says what they stand for.
+//! Configurations, and the extras of a whole step, as C sees them. `decode.rs` says what they stand for.
 
 /// How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic.
 #[repr(u32)]
@@ -223,4 +223,26 @@ pub struct downhill_lion {
     pub beta2: f64,
     /// Finite and >= 0. Default 0.
     pub weight_decay: f64,
+}
+
+/// A flag of downhill_extras: set the gradients to zero behind the step.
+pub const DOWNHILL_ZERO_GRAD: u32 = 1;
+/// A flag of downhill_extras: if any gradient is NaN or infinite, change nothing at all and return
+/// DOWNHILL_STATUS_SKIPPED.
+pub const DOWNHILL_SKIP_NONFINITE: u32 = 2;
+
+/// What a step over many tensors does besides the update. Start from downhill_extras_default().
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_extras {
+    /// sizeof(downhill_extras), set by downhill_extras_default().
+    pub struct_size: u32,
+    /// DOWNHILL_ZERO_GRAD, DOWNHILL_SKIP_NONFINITE, both (with |) or none. Default 0.
+    pub flags: u32,
+    /// What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
+    /// maximize. Finite. Default 1.
+    pub grad_scale: f64,
+    /// The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
+    /// Default 0: no clipping.
+    pub max_norm: f64,
 }

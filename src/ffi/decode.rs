@@ -2,13 +2,16 @@
 
 use super::{config::*, read::invalid, status::Failure};
 use crate::{
-    Adadelta, Adagrad, Adam, Adamax, BiasCorrection, Decay, Form, Lion, Momentum, Nadam, Nesterov,
-    Rmsprop, Sgd,
+    Adadelta, Adagrad, Adam, Adamax, BiasCorrection, Decay, Extras, Form, Lion, Momentum, Nadam,
+    Nesterov, Rmsprop, Sgd,
 };
 
-/// A C configuration that starts with `struct_size`.
+/// A C structure that starts with `struct_size`.
 pub(super) trait CConfig: Copy {
     type Config;
+
+    /// What functions call a pointer to it.
+    const ARGUMENT: &'static str = "config";
 
     /// Enumerations decoded; the hyper-parameters' ranges are checked by the rule itself.
     fn decode(&self) -> Result<Self::Config, Failure>;
@@ -146,5 +149,24 @@ impl CConfig for downhill_lion {
     fn decode(&self) -> Result<Lion, Failure> {
         let Self { lr, beta1, beta2, weight_decay, .. } = *self;
         Ok(Lion { lr, beta1, beta2, weight_decay, decay: decay(self.decay)? })
+    }
+}
+
+impl CConfig for downhill_extras {
+    type Config = Extras;
+
+    const ARGUMENT: &'static str = "extras";
+
+    fn decode(&self) -> Result<Extras, Failure> {
+        let Self { flags, grad_scale, max_norm, .. } = *self;
+        let known = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
+        if flags & !known != 0 {
+            return Err(invalid(format!(
+                "`flags` is {flags:#x}; it has bits that are not of {known:#x}"
+            )));
+        }
+        let zero_grad = flags & DOWNHILL_ZERO_GRAD != 0;
+        let skip_nonfinite = flags & DOWNHILL_SKIP_NONFINITE != 0;
+        Ok(Extras { grad_scale, max_norm, zero_grad, skip_nonfinite, grad_norm: false })
     }
 }

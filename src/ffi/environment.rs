@@ -1,8 +1,9 @@
 //! The default floating-point environment (round to nearest, no flush to zero) during a call,
 //! whatever the caller has set. Elsewhere Rust itself assumes it, and the bits promised depend on it.
 
-/// Runs `f` in the default environment and puts the caller's back. `f` must not unwind.
-pub(super) fn in_default_environment<T>(f: impl FnOnce() -> T) -> T {
+/// Runs `f` in the default environment and puts the caller's back. After a panic of `f` the default one
+/// stays.
+pub(crate) fn in_default_environment<T>(f: impl FnOnce() -> T) -> T {
     let callers = control::read();
     if control::is_default(callers) {
         return f();

@@ -13,9 +13,15 @@ mod config;
 mod decode;
 mod environment;
 mod library;
+mod many;
+mod pool;
 mod prefetch;
 mod read;
+mod signals;
 mod status;
 mod steps;
+mod tensors;
 
+pub(crate) use environment::in_default_environment;
 pub(crate) use prefetch::prefetch;
+pub(crate) use signals::with_signals_blocked;

@@ -1,4 +1,4 @@
-//! A pointer to a configuration from C, checked and read.
+//! A pointer to a configuration, or to extras, from C, checked and read.
 
 use std::slice;
 
@@ -21,38 +21,39 @@ const MOST: usize = 4096;
 #[inline(always)]
 pub(super) unsafe fn read<C: CConfig>(config: *const C) -> Result<C::Config, Failure> {
     if config.is_null() {
-        return Err(null("config"));
+        return Err(null(C::ARGUMENT));
     }
     if !config.is_aligned() {
-        return Err(misaligned("config", config.addr(), align_of::<C>()));
+        return Err(misaligned(C::ARGUMENT, config.addr(), align_of::<C>()));
     }
     let own = size_of::<C>();
     // SAFETY: not NULL and aligned, checked above; `struct_size` is there by this function's contract.
     let size = unsafe { config.cast::<u32>().read() } as usize;
     if size < own || size > MOST {
-        return Err(wrong_size(size, own));
+        return Err(wrong_size(C::ARGUMENT, size, own));
     }
     // SAFETY: `size` bytes stand at `config` by this function's contract, and `size >= own`.
     let unknown = unsafe { slice::from_raw_parts(config.add(1).cast::<u8>(), size - own) };
     if unknown.iter().any(|&byte| byte != 0) {
-        return Err(unknown_fields(size, own));
+        return Err(unknown_fields(C::ARGUMENT, size, own));
     }
     // SAFETY: at least `own` bytes stand at `config`, and every bit pattern is a `C`.
     unsafe { config.read() }.decode()
 }
 
 #[cold]
-fn wrong_size(size: usize, own: usize) -> Failure {
+fn wrong_size(argument: &str, size: usize, own: usize) -> Failure {
     invalid(format!(
-        "`struct_size` is {size}; it must be {own}, or up to {MOST} if all that follows is zero: start \
-         from the configuration's downhill_..._default()"
+        "`struct_size` of `{argument}` is {size}; it must be {own}, or up to {MOST} if all that follows is \
+         zero: start from the structure's downhill_..._default()"
     ))
 }
 
 #[cold]
-fn unknown_fields(size: usize, own: usize) -> Failure {
+fn unknown_fields(argument: &str, size: usize, own: usize) -> Failure {
     invalid(format!(
-        "`struct_size` is {size} and this release knows {own} bytes; a field past them is not zero"
+        "`struct_size` of `{argument}` is {size} and this release knows {own} bytes; a field past them is \
+         not zero"
     ))
 }
 

@@ -13,23 +13,22 @@ use crate::Error;
 pub enum downhill_status {
     /// The step was made.
     DOWNHILL_STATUS_OK = 0,
-    /// `config`, or an array while n > 0, is NULL.
+    /// A pointer is NULL that may not be.
     DOWNHILL_STATUS_NULL_POINTER = 1,
     /// A pointer is not aligned to its type.
     DOWNHILL_STATUS_MISALIGNED = 2,
     /// Two arrays share memory.
     DOWNHILL_STATUS_OVERLAP = 3,
-    /// n elements do not fit in the address space (n*4 > PTRDIFF_MAX).
+    /// n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says.
     DOWNHILL_STATUS_INVALID_LENGTH = 4,
     /// t is 0. Steps are counted from 1.
     DOWNHILL_STATUS_INVALID_STEP = 5,
     /// A field of the configuration is out of its range, an enumeration value is unknown, struct_size
     /// is wrong, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
     DOWNHILL_STATUS_INVALID_CONFIG = 6,
-    /// Gradients are not finite and the step was skipped, as asked for. Reserved: no function of this
-    /// release returns it.
+    /// A gradient is NaN or infinite and the step was skipped, as DOWNHILL_SKIP_NONFINITE asks for.
     DOWNHILL_STATUS_SKIPPED = 7,
-    /// Memory could not be had. Reserved: no function of this release returns it.
+    /// Memory for the list of tensors could not be had.
     DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
     /// A bug in this library. The arrays may have been written in part.
     DOWNHILL_STATUS_PANIC = 99,
@@ -52,17 +51,28 @@ impl Failure {
     pub fn new(status: downhill_status, message: String) -> Self {
         Self(Box::new(Reason { status, message }))
     }
+
+    /// The same, said of one of many tensors.
+    #[cold]
+    pub fn of_tensor(self, index: usize) -> Self {
+        let Reason { status, message } = *self.0;
+        Self::new(status, format!("tensor {index}: {message}"))
+    }
 }
 
 impl From<Error> for Failure {
     #[cold]
     fn from(error: Error) -> Self {
-        let status = match error {
-            Error::Length { .. } | Error::StateCount { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
-            Error::Step => DOWNHILL_STATUS_INVALID_STEP,
-            Error::Hyperparameter { .. } | Error::Isa { .. } => DOWNHILL_STATUS_INVALID_CONFIG,
-        };
-        Self::new(status, error.to_string())
+        Self::new(status(&error), error.to_string())
+    }
+}
+
+fn status(error: &Error) -> downhill_status {
+    match error {
+        Error::Length { .. } | Error::StateCount { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
+        Error::Tensor { error, .. } => status(error),
+        Error::Step => DOWNHILL_STATUS_INVALID_STEP,
+        Error::Hyperparameter { .. } | Error::Isa { .. } => DOWNHILL_STATUS_INVALID_CONFIG,
     }
 }
 

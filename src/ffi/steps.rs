@@ -3,7 +3,7 @@
 use std::convert::identity;
 
 use super::{arrays::slices, boundary, config::*, decode::CConfig, read::read, status::downhill_status};
-use crate::{Adamw, Amsgrad, Isa, rule::Configuration, rules::Variant};
+use crate::{Adamw, Amsgrad, Isa, rule::Configuration, rules::RmspropForm};
 
 /// A step of any rule: `state` in the order of the rule's own function, and `rule` to choose among the
 /// rules that one configuration serves.
@@ -197,10 +197,10 @@ pub unsafe extern "C" fn downhill_rmsprop_step(
     // SAFETY: the C caller keeps the preconditions at the top of the header.
     unsafe {
         match (passed(g_avg), passed(u)) {
-            (false, false) => step(n, w, g, [v], 1, config, Variant::<false>),
-            (false, true) => step(n, w, g, [v, u], 1, config, Variant::<false>),
-            (true, false) => step(n, w, g, [v, g_avg], 1, config, Variant::<true>),
-            (true, true) => step(n, w, g, [v, g_avg, u], 1, config, Variant::<true>),
+            (false, false) => step(n, w, g, [v], 1, config, RmspropForm::<false>),
+            (false, true) => step(n, w, g, [v, u], 1, config, RmspropForm::<false>),
+            (true, false) => step(n, w, g, [v, g_avg], 1, config, RmspropForm::<true>),
+            (true, true) => step(n, w, g, [v, g_avg, u], 1, config, RmspropForm::<true>),
         }
     }
 }

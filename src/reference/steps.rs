@@ -6,7 +6,7 @@ use crate::{
     Nesterov, Rmsprop, Sgd,
     power::{momentum_product, powers},
     rule::check,
-    rules::Variant,
+    rules::RmspropForm,
 };
 
 /// `w −= η·g`
@@ -128,10 +128,10 @@ pub fn rmsprop_step(
     config: &Rmsprop,
 ) -> Result<(), Error> {
     match (&g_avg, &u) {
-        (None, None) => check(&Variant::<false>(*config), 1, w, g, [v]),
-        (None, Some(u)) => check(&Variant::<false>(*config), 1, w, g, [v, u]),
-        (Some(g_avg), None) => check(&Variant::<true>(*config), 1, w, g, [v, g_avg]),
-        (Some(g_avg), Some(u)) => check(&Variant::<true>(*config), 1, w, g, [v, g_avg, u]),
+        (None, None) => check(&RmspropForm::<false>(*config), 1, w, g, [v]),
+        (None, Some(u)) => check(&RmspropForm::<false>(*config), 1, w, g, [v, u]),
+        (Some(g_avg), None) => check(&RmspropForm::<true>(*config), 1, w, g, [v, g_avg]),
+        (Some(g_avg), Some(u)) => check(&RmspropForm::<true>(*config), 1, w, g, [v, g_avg, u]),
     }?;
     let (lr, eps, momentum) = (config.lr as f32, config.eps as f32, config.momentum as f32);
     let (alpha, fresh) = (config.alpha as f32, (1.0 - config.alpha) as f32);

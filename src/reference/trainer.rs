@@ -166,7 +166,7 @@ impl<'a, M: Model> Trainer<'a, M> {
     }
 
     /// One walk over as many samples as the training set has. For each step, `step(w, g, states, t)`
-    /// is called once, `t` counting from 1 over all epochs.
+    /// is called once, `t` counting from 1 over all epochs. It may change `g`, which is clipped or set to zero.
     ///
     /// Returns the sum of the samples' losses, each at the weights that its gradient was taken at.
     ///
@@ -175,7 +175,7 @@ impl<'a, M: Model> Trainer<'a, M> {
     /// [`steps`](Trainer::steps) then.
     pub fn epoch<F>(&mut self, mut step: F) -> Result<f64, Error>
     where
-        F: FnMut(&mut [f32], &[f32], &mut [&mut [f32]], u64) -> Result<(), Error>,
+        F: FnMut(&mut [f32], &mut [f32], &mut [&mut [f32]], u64) -> Result<(), Error>,
     {
         let Self { model, data, w, g, batch, .. } = self;
         let mut states: Vec<&mut [f32]> = self.states.iter_mut().map(Vec::as_mut_slice).collect();
@@ -214,7 +214,7 @@ impl<'a, M: Model> Trainer<'a, M> {
         &self.states
     }
 
-    /// The gradient of the last step.
+    /// The gradient of the last step, as the step left it.
     pub fn gradient(&self) -> &[f32] {
         &self.g
     }

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{Decay, range};
 use crate::{
-    Error, Isa, reference,
+    Error, Extras, Isa, Report, Tensor, Threads, many, reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };
@@ -88,6 +88,17 @@ impl Configuration<2> for Adadelta {
         t: u64,
     ) -> Result<(), Error> {
         sweep::step(isa, self, t, w, g, state)
+    }
+
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, 2>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        many::step(isa, self, t, tensors, extras, threads)
     }
 
     fn reference(

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{Decay, lanes, range};
 use crate::{
-    Error, Isa,
+    Error, Extras, Isa, Report, Tensor, Threads, many,
     power::powers,
     reference,
     rule::{Configuration, Job, Rule},
@@ -215,6 +215,17 @@ impl Configuration<2> for Adam {
         sweep::step(isa, self, t, w, g, state)
     }
 
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, 2>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        many::step(isa, self, t, tensors, extras, threads)
+    }
+
     fn reference(&self, w: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
         reference::adam_step(w, g, m, v, t, self)
     }
@@ -238,6 +249,17 @@ impl Configuration<2> for Adamw {
         t: u64,
     ) -> Result<(), Error> {
         self.0.step_on(isa, w, g, state, t)
+    }
+
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, 2>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        self.0.step_many_on(isa, tensors, t, extras, threads)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
@@ -264,6 +286,17 @@ impl Configuration<3> for Amsgrad {
         t: u64,
     ) -> Result<(), Error> {
         sweep::step(isa, self, t, w, g, state)
+    }
+
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, 3>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        many::step(isa, self, t, tensors, extras, threads)
     }
 
     fn reference(

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{Decay, lanes, range};
 use crate::{
-    Error, Isa,
+    Error, Extras, Isa, Report, Tensor, Threads, many,
     power::powers,
     reference,
     rule::{Configuration, Job, Rule},
@@ -100,6 +100,17 @@ impl Configuration<2> for Adamax {
         t: u64,
     ) -> Result<(), Error> {
         sweep::step(isa, self, t, w, g, state)
+    }
+
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, 2>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        many::step(isa, self, t, tensors, extras, threads)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [m, u]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{Decay, lanes, range};
 use crate::{
-    Error, Isa, reference,
+    Error, Extras, Isa, Report, Tensor, Threads, many, reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };
@@ -80,6 +80,17 @@ impl Configuration<1> for Lion {
         t: u64,
     ) -> Result<(), Error> {
         sweep::step(isa, self, t, w, g, state)
+    }
+
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, 1>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        many::step(isa, self, t, tensors, extras, threads)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [m]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{Decay, range};
 use crate::{
-    Error, Isa,
+    Error, Extras, Isa, Report, Tensor, Threads, many,
     power::{momentum_product, powers},
     reference,
     rule::{Configuration, Job, Rule},
@@ -124,6 +124,17 @@ impl Configuration<2> for Nadam {
         t: u64,
     ) -> Result<(), Error> {
         sweep::step(isa, self, t, w, g, state)
+    }
+
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, 2>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        many::step(isa, self, t, tensors, extras, threads)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{Decay, lanes, range};
 use crate::{
-    Error, Isa, Optimizer, optimizer, reference,
+    Error, Extras, Isa, Optimizer, Report, Tensor, Threads, many, optimizer, reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };
@@ -73,10 +73,10 @@ pub fn rmsprop_step(
 ) -> Result<(), Error> {
     let isa = Isa::current()?;
     match (g_avg, u) {
-        (None, None) => Variant::<false>(*config).step_on(isa, w, g, [v], 1),
-        (None, Some(u)) => Variant::<false>(*config).step_on(isa, w, g, [v, u], 1),
-        (Some(g_avg), None) => Variant::<true>(*config).step_on(isa, w, g, [v, g_avg], 1),
-        (Some(g_avg), Some(u)) => Variant::<true>(*config).step_on(isa, w, g, [v, g_avg, u], 1),
+        (None, None) => RmspropForm::<false>(*config).step_on(isa, w, g, [v], 1),
+        (None, Some(u)) => RmspropForm::<false>(*config).step_on(isa, w, g, [v, u], 1),
+        (Some(g_avg), None) => RmspropForm::<true>(*config).step_on(isa, w, g, [v, g_avg], 1),
+        (Some(g_avg), Some(u)) => RmspropForm::<true>(*config).step_on(isa, w, g, [v, g_avg, u], 1),
     }
 }
 
@@ -85,24 +85,27 @@ impl Rmsprop {
     /// one of other configurations: centered or not, with the state `u` if `momentum` is not 0.
     pub fn optimizer(self, centered: bool) -> Box<dyn Optimizer> {
         match (centered, self.momentum == 0.0) {
-            (false, true) => optimizer::<1>(Variant::<false>(self)),
-            (false, false) => optimizer::<2>(Variant::<false>(self)),
-            (true, true) => optimizer::<2>(Variant::<true>(self)),
-            (true, false) => optimizer::<3>(Variant::<true>(self)),
+            (false, true) => optimizer::<1>(RmspropForm::<false>(self)),
+            (false, false) => optimizer::<2>(RmspropForm::<false>(self)),
+            (true, true) => optimizer::<2>(RmspropForm::<true>(self)),
+            (true, false) => optimizer::<3>(RmspropForm::<true>(self)),
         }
     }
 }
 
-/// RMSprop with the states `v, [g_avg], [u]`: how many there are says whether `u` is among them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Variant<const CENTERED: bool>(pub Rmsprop);
+/// [`rmsprop_step`] for [`step_many`](crate::step_many) and [`optimizer`](crate::optimizer()): centered or
+/// not, with the states `v, [g_avg], [u]`. How many there are says whether `u` is among them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RmspropForm<const CENTERED: bool>(pub Rmsprop);
 
 /// Is `u` among `n` states?
 const fn has_momentum(n: usize, centered: bool) -> bool {
-    n > 1 + centered as usize
+    let least = 1 + centered as usize;
+    assert!(n == least || n == least + 1, "RMSprop has the states v, g_avg if it is centered, [u]");
+    n > least
 }
 
-impl<const N: usize, const CENTERED: bool> Configuration<N> for Variant<CENTERED> {
+impl<const N: usize, const CENTERED: bool> Configuration<N> for RmspropForm<CENTERED> {
     const NAME: &'static str = "rmsprop";
     const STATES: [&'static str; N] = {
         let mut names = ["v"; N];
@@ -144,6 +147,17 @@ impl<const N: usize, const CENTERED: bool> Configuration<N> for Variant<CENTERED
         t: u64,
     ) -> Result<(), Error> {
         sweep::step(isa, self, t, w, g, state)
+    }
+
+    fn step_many_on(
+        &self,
+        isa: Isa,
+        tensors: &mut [Tensor<'_, N>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        many::step(isa, self, t, tensors, extras, threads)
     }
 
     fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], _t: u64) -> Result<(), Error> {

@@ -1,0 +1,493 @@
+//! Whole steps: many tensors, threads, norm, clip, skip, zero.
+
+use std::convert::identity;
+
+use super::{
+    arrays::{check_pointer, null},
+    boundary,
+    config::*,
+    decode::CConfig,
+    pool::{downhill_pool, threads},
+    read::read,
+    status::{Failure, downhill_status, downhill_status::*},
+    tensors::{gradients, list, slices},
+};
+use crate::{
+    Adamw, Amsgrad, Extras, Isa, NonFinite, Report, RmspropForm, norm::sum_of_squares,
+    rule::Configuration, step_many,
+};
+
+/// The arrays of one tensor. All have n elements; with n = 0 the pointers may be anything.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_tensor {
+    /// Number of elements.
+    pub n: usize,
+    /// Weights, updated.
+    pub w: *mut f32,
+    /// Gradient; written only with DOWNHILL_ZERO_GRAD.
+    pub g: *mut f32,
+    /// States, updated, in the order of the rule's own step function; zeros before the first step. What
+    /// the rule does not have is not looked at.
+    pub state: [*mut f32; 3],
+}
+
+/// What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For the
+/// norm the gradients are read once more, if no extra does so anyway.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_report {
+    /// The norm of all scaled gradients together, before clipping: |grad_scale| times what
+    /// downhill_grad_norm() gives.
+    pub grad_norm: f64,
+    /// What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0 if
+    /// the step was skipped.
+    pub applied_scale: f64,
+    /// 1 if the step was skipped, else 0.
+    pub skipped: u32,
+}
+
+/// What the functions below take besides the rule's own configuration.
+#[derive(Clone, Copy)]
+struct Whole {
+    t: u64,
+    extras: *const downhill_extras,
+    pool: *const downhill_pool,
+    report: *mut downhill_report,
+}
+
+/// A whole step of any rule whose states stand at `slots` of a tensor's `state`; `rule` to choose among the
+/// rules that one configuration serves.
+///
+/// # Safety
+/// The preconditions at the top of the header.
+unsafe fn many<C: CConfig, R: Configuration<N>, const N: usize>(
+    list: &[downhill_tensor],
+    slots: [usize; N],
+    config: *const C,
+    whole: Whole,
+    rule: impl FnOnce(C::Config) -> R,
+) -> Result<(), Failure> {
+    let Whole { t, extras, pool, report } = whole;
+    // SAFETY: the caller promises what `read`, `slices` and `threads` ask for.
+    let (config, mut tensors, threads) =
+        unsafe { (read(config)?, slices::<R, N>(list, slots)?, threads(pool)) };
+    let extras = if extras.is_null() {
+        Extras::default()
+    } else {
+        // SAFETY: as for `config`.
+        unsafe { read(extras)? }
+    };
+    if !report.is_null() {
+        check_pointer(("report", report.cast_const()), size_of::<downhill_report>())?;
+    }
+    let extras = Extras { grad_norm: !report.is_null(), ..extras };
+    let done = step_many(&rule(config), &mut tensors, t, &extras, threads)?;
+    if !report.is_null() {
+        // SAFETY: aligned, checked above; valid for writing by this function's contract.
+        unsafe { report.write(done.into()) };
+    }
+    done.skipped.map_or(Ok(()), |first| Err(skipped(first)))
+}
+
+impl From<Report> for downhill_report {
+    fn from(Report { grad_norm, applied_scale, skipped }: Report) -> Self {
+        // There always is a norm if there is a report.
+        let grad_norm = grad_norm.unwrap_or(f64::NAN);
+        Self { grad_norm, applied_scale, skipped: skipped.is_some().into() }
+    }
+}
+
+#[cold]
+fn skipped(NonFinite { tensor, element, value }: NonFinite) -> Failure {
+    let message = format!("tensor {tensor}: `g` is {value} at element {element}; the step was skipped");
+    Failure::new(DOWNHILL_STATUS_SKIPPED, message)
+}
+
+/// The same for a rule whose states stand one after another.
+///
+/// # Safety
+/// The preconditions at the top of the header.
+unsafe fn many_in_order<C: CConfig, R: Configuration<N>, const N: usize>(
+    count: usize,
+    tensors: *const downhill_tensor,
+    config: *const C,
+    whole: Whole,
+    rule: impl FnOnce(C::Config) -> R,
+) -> downhill_status {
+    boundary::call(|| {
+        // SAFETY: the C caller keeps the preconditions at the top of the header.
+        unsafe { many(list(count, tensors)?, std::array::from_fn(|k| k), config, whole, rule) }
+    })
+}
+
+/// The Euclidean norm of all gradients together, in double. It is infinite or NaN if and only if an element
+/// is. The order of additions is fixed, so that the bits do not depend on pool or instruction set: within a
+/// block of 4096 elements, counted from each gradient's start, element i is added to sum i mod 32; the 32
+/// sums are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of the first gradient are
+/// added up in order, then those of the second, and so on.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors, of which n and g are looked at
+/// @param pool     who works, or NULL: this thread
+/// @param norm     where the norm is written
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_grad_norm(
+    count: usize,
+    tensors: *const downhill_tensor,
+    pool: *mut downhill_pool,
+    norm: *mut f64,
+) -> downhill_status {
+    boundary::call(|| {
+        if norm.is_null() {
+            return Err(null("norm"));
+        }
+        check_pointer(("norm", norm.cast_const()), size_of::<f64>())?;
+        // SAFETY: the C caller keeps the preconditions at the top of the header.
+        let (gradients, threads) = unsafe { (gradients(list(count, tensors)?)?, threads(pool)) };
+        let sum = sum_of_squares(Isa::current()?, gradients.into_iter(), threads);
+        // SAFETY: not NULL and aligned, checked above; valid for writing, as the C caller promises.
+        unsafe { norm.write(sum.sqrt()) };
+        Ok(())
+    })
+}
+
+/// downhill_sgd_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state is not looked at
+/// @param config   hyper-parameters, as from downhill_sgd_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_sgd_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    config: *const downhill_sgd,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t: 1, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}
+
+/// downhill_momentum_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: u
+/// @param config   hyper-parameters, as from downhill_momentum_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_momentum_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    config: *const downhill_momentum,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t: 1, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}
+
+/// downhill_nesterov_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: u
+/// @param config   hyper-parameters, as from downhill_nesterov_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_nesterov_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    config: *const downhill_nesterov,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t: 1, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}
+
+/// downhill_adagrad_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: s
+/// @param config   hyper-parameters, as from downhill_adagrad_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adagrad_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    config: *const downhill_adagrad,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t: 1, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}
+
+/// downhill_adadelta_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: v, u
+/// @param config   hyper-parameters, as from downhill_adadelta_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adadelta_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    config: *const downhill_adadelta,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t: 1, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}
+
+/// downhill_rmsprop_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: v, g_avg or NULL, u or NULL
+///                 (g_avg for all tensors or for none, and so u)
+/// @param config   hyper-parameters, as from downhill_rmsprop_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_rmsprop_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    config: *const downhill_rmsprop,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t: 1, extras, pool, report };
+    boundary::call(|| {
+        // SAFETY: the C caller keeps the preconditions at the top of the header.
+        unsafe {
+            let list = list(count, tensors)?;
+            match (all_have(list, 1, "g_avg")?, all_have(list, 2, "u")?) {
+                (false, false) => many(list, [0], config, whole, RmspropForm::<false>),
+                (false, true) => many(list, [0, 2], config, whole, RmspropForm::<false>),
+                (true, false) => many(list, [0, 1], config, whole, RmspropForm::<true>),
+                (true, true) => many(list, [0, 1, 2], config, whole, RmspropForm::<true>),
+            }
+        }
+    })
+}
+
+/// Do all tensors have an optional state? Some alone must not. Without any elements no pointer says
+/// anything: they have it then, which no configuration contradicts.
+fn all_have(list: &[downhill_tensor], slot: usize, name: &str) -> Result<bool, Failure> {
+    let find =
+        |null| list.iter().position(|tensor| tensor.n > 0 && tensor.state[slot].is_null() == null);
+    match (find(true), find(false)) {
+        (None, _) => Ok(true),
+        (Some(_), None) => Ok(false),
+        (Some(index), Some(_)) => {
+            let message =
+                format!("`{name}` is NULL, but not for all tensors: pass it for all or for none");
+            Err(Failure::new(DOWNHILL_STATUS_NULL_POINTER, message).of_tensor(index))
+        }
+    }
+}
+
+/// downhill_adam_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: m, v
+/// @param t        number of this step, counted from 1 by the caller
+/// @param config   hyper-parameters, as from downhill_adam_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adam_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    t: u64,
+    config: *const downhill_adam,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}
+
+/// downhill_adamw_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: m, v
+/// @param t        number of this step, counted from 1 by the caller
+/// @param config   hyper-parameters, as from downhill_adamw_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adamw_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    t: u64,
+    config: *const downhill_adam,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, Adamw) }
+}
+
+/// downhill_amsgrad_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: m, v, v_max
+/// @param t        number of this step, counted from 1 by the caller
+/// @param config   hyper-parameters, as from downhill_amsgrad_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_amsgrad_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    t: u64,
+    config: *const downhill_adam,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, Amsgrad) }
+}
+
+/// downhill_adamax_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: m, u
+/// @param t        number of this step, counted from 1 by the caller
+/// @param config   hyper-parameters, as from downhill_adamax_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adamax_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    t: u64,
+    config: *const downhill_adamax,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}
+
+/// downhill_nadam_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: m, v
+/// @param t        number of this step, counted from 1 by the caller
+/// @param config   hyper-parameters, as from downhill_nadam_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_nadam_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    t: u64,
+    config: *const downhill_nadam,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}
+
+/// downhill_lion_step() over many tensors, with the extras.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; state: m
+/// @param config   hyper-parameters, as from downhill_lion_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+///
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_lion_step_many(
+    count: usize,
+    tensors: *const downhill_tensor,
+    config: *const downhill_lion,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t: 1, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
+}

@@ -1,0 +1,310 @@
+//! A whole training step over many tensors: norm, clip, skip, decay, update and zero in one call.
+
+use pulp::Simd;
+
+use crate::{
+    Error, Isa, Threads,
+    norm::sum_of_squares,
+    rule::{Configuration, Job, Rule, check_lengths},
+    share::Piece,
+    sweep::{Gradient, Sweep, is_far},
+};
+
+/// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
+const CLIP_EPS: f64 = 1e-6;
+
+/// The arrays of one tensor, all equally long: for a rule with `N` states, in the order of the step
+/// function's arguments.
+#[derive(Debug)]
+pub struct Tensor<'a, const N: usize> {
+    /// Weights, updated.
+    pub w: &'a mut [f32],
+    /// Gradient. Only [`Extras::zero_grad`] writes to it.
+    pub g: &'a mut [f32],
+    /// States, updated; zeros before the first step.
+    pub state: [&'a mut [f32]; N],
+}
+
+/// What a whole step does besides the update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extras {
+    /// What gradients are multiplied by, finite: the inverse of a loss scale, one over a number of samples,
+    /// −1 to maximize. Default 1.
+    pub grad_scale: f64,
+    /// The norm of all scaled gradients together above which they are scaled down to it, finite and at
+    /// least 0. Default 0: no clipping.
+    pub max_norm: f64,
+    /// Set the gradients to zero behind the step. Default false.
+    pub zero_grad: bool,
+    /// Change nothing at all if any gradient is NaN or infinite. Default false.
+    pub skip_nonfinite: bool,
+    /// Report the norm even if neither clipping nor skipping needs it. Default false.
+    pub grad_norm: bool,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            grad_scale: 1.0,
+            max_norm: 0.0,
+            zero_grad: false,
+            skip_nonfinite: false,
+            grad_norm: false,
+        }
+    }
+}
+
+/// What a whole step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The norm of all scaled gradients together before clipping, as [`grad_norm`](crate::grad_norm) adds
+    /// it up, times `|grad_scale|`. `None` if nothing asked for it.
+    pub grad_norm: Option<f64>,
+    /// What the gradients were multiplied by: `grad_scale` times the clipping factor, as an `f32`. 0 if the
+    /// step was skipped.
+    pub applied_scale: f64,
+    /// Where the first gradient that is not finite stands, if the step was skipped for it.
+    pub skipped: Option<NonFinite>,
+}
+
+/// A gradient that is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NonFinite {
+    /// In which tensor, counted from 0.
+    pub tensor: usize,
+    /// At which element of it.
+    pub element: usize,
+    /// What it is.
+    pub value: f32,
+}
+
+/// One step over many tensors in one call: scale, norm, clip, look for NaN, decay, update, zero the
+/// gradients, by several threads if wanted.
+///
+/// Each tensor is stepped as by the rule's own function ([`adam_step`](crate::adam_step), ...), bit by bit,
+/// with the gradient `g·s` where `s` is `grad_scale·min(1, max_norm/(norm + 1e-6))` rounded to `f32`, and
+/// `norm` is that of all scaled gradients together. With `s = 1` there is no multiplication. Nothing depends
+/// on `threads`, or on which tensors are stepped together, but for the norm.
+///
+/// Memory is read once, and the gradients once more if a norm is needed. Without threads nothing is
+/// allocated.
+///
+/// *On the difficulty of training recurrent neural networks* (Pascanu, Mikolov & Bengio, 2013) for clipping
+/// by the norm.
+///
+/// # Errors
+/// [`Error::Tensor`] with [`Error::Length`] if an array is not as long as its tensor's `w`,
+/// [`Error::Hyperparameter`] for `grad_scale` and `max_norm`, and what the rule's own function returns.
+/// Nothing is written then. A skipped step is no error: the report says so.
+///
+/// # Example
+/// ```
+/// use downhill::{Adam, Extras, Tensor, Threads, step_many};
+///
+/// let (mut weights, mut weights_g, mut weights_state) = ([1.0; 6], [30.0; 6], [[0.0; 6]; 2]);
+/// let (mut bias, mut bias_g, mut bias_state) = ([0.0; 2], [40.0; 2], [[0.0; 2]; 2]);
+/// let extras = Extras { max_norm: 1.0, zero_grad: true, skip_nonfinite: true, ..Extras::default() };
+/// for t in 1..=3 {
+///     let mut tensors = [
+///         Tensor { w: &mut weights, g: &mut weights_g, state: weights_state.each_mut().map(|s| &mut s[..]) },
+///         Tensor { w: &mut bias, g: &mut bias_g, state: bias_state.each_mut().map(|s| &mut s[..]) },
+///     ];
+///     let report = step_many(&Adam::default(), &mut tensors, t, &extras, Threads::Caller)?;
+///     println!("step {t}: norm {:?}, gradients scaled by {}", report.grad_norm, report.applied_scale);
+/// }
+/// assert_eq!(bias_g, [0.0; 2]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub fn step_many<const N: usize>(
+    config: &impl Configuration<N>,
+    tensors: &mut [Tensor<'_, N>],
+    t: u64,
+    extras: &Extras,
+    threads: Threads<'_>,
+) -> Result<Report, Error> {
+    config.step_many_on(Isa::current()?, tensors, t, extras, threads)
+}
+
+/// [`step_many`] on a named instruction set, to be called by every [`Configuration`].
+pub(crate) fn step<const N: usize, C: Configuration<N>>(
+    isa: Isa,
+    config: &C,
+    t: u64,
+    tensors: &mut [Tensor<'_, N>],
+    extras: &Extras,
+    threads: Threads<'_>,
+) -> Result<Report, Error> {
+    extras.check()?;
+    for (index, Tensor { w, g, state }) in tensors.iter().enumerate() {
+        check_lengths::<N, C>(w, g, state.each_ref().map(|array| &**array))
+            .map_err(|error| Error::Tensor { index, error: Box::new(error) })?;
+    }
+    let mut report = Report::default();
+    config.apply(t, Whole { isa, tensors, extras, threads, report: &mut report })?;
+    Ok(report)
+}
+
+impl Extras {
+    fn check(&self) -> Result<(), Error> {
+        let check = |argument, value: f64, ok, allowed| match ok && (value as f32).is_finite() {
+            true => Ok(()),
+            false => Err(Error::Hyperparameter { argument, value, allowed }),
+        };
+        check("grad_scale", self.grad_scale, true, "finite in f32")?;
+        check("max_norm", self.max_norm, self.max_norm >= 0.0, "at least 0 and finite in f32")
+    }
+
+    /// What gradients of this norm, scaled, are to be multiplied by.
+    fn applied_scale(&self, norm: Option<f64>) -> f32 {
+        let clip = match norm {
+            Some(norm) if self.max_norm > 0.0 => {
+                let clip = self.max_norm / (norm + CLIP_EPS);
+                // Not `min`, which would hide a NaN.
+                if clip >= 1.0 { 1.0 } else { clip }
+            }
+            _ => 1.0,
+        };
+        (self.grad_scale * clip) as f32
+    }
+}
+
+/// What is left to do when all has been checked.
+struct Whole<'a, 'b, const N: usize> {
+    isa: Isa,
+    tensors: &'a mut [Tensor<'b, N>],
+    extras: &'a Extras,
+    threads: Threads<'a>,
+    report: &'a mut Report,
+}
+
+impl<const N: usize> Job<N> for Whole<'_, '_, N> {
+    fn run<R: Rule<N>>(self, rule: R) {
+        let Self { isa, tensors, extras, threads, report } = self;
+        *report = look(isa, tensors, extras, threads);
+        if report.skipped.is_some() {
+            return;
+        }
+        let scale = report.applied_scale as f32;
+        let scaled = Scaled { rule, scale };
+        let far = is_far(elements(tensors), N);
+        match (extras.zero_grad, scale) {
+            (false, 1.0) => each(tensors, threads, &|Tensor { w, g, state }| {
+                sweep(isa, rule, w, &**g, state, far);
+            }),
+            (false, _) => each(tensors, threads, &|Tensor { w, g, state }| {
+                sweep(isa, scaled, w, &**g, state, far);
+            }),
+            (true, _) => each(tensors, threads, &|Tensor { w, g, state }| {
+                sweep(isa, scaled, w, &mut **g, state, far);
+            }),
+        }
+    }
+}
+
+/// The first pass, over gradients only, if one is needed.
+fn look<const N: usize>(
+    isa: Isa,
+    tensors: &[Tensor<'_, N>],
+    extras: &Extras,
+    threads: Threads<'_>,
+) -> Report {
+    let gradients = tensors.iter().map(|tensor| &*tensor.g);
+    let needed = extras.grad_norm || extras.skip_nonfinite || extras.max_norm > 0.0;
+    let sum = needed.then(|| sum_of_squares(isa, gradients, threads));
+    let grad_norm = sum.map(|sum| sum.sqrt() * extras.grad_scale.abs());
+    let skipped = match sum {
+        Some(sum) if extras.skip_nonfinite && !sum.is_finite() => first_nonfinite(tensors),
+        _ => None,
+    };
+    let applied_scale = if skipped.is_some() { 0.0 } else { extras.applied_scale(grad_norm).into() };
+    Report { grad_norm, applied_scale, skipped }
+}
+
+#[cold]
+fn first_nonfinite<const N: usize>(tensors: &[Tensor<'_, N>]) -> Option<NonFinite> {
+    tensors.iter().enumerate().find_map(|(tensor, Tensor { g, .. })| {
+        let element = g.iter().position(|value| !value.is_finite())?;
+        Some(NonFinite { tensor, element, value: g[element] })
+    })
+}
+
+/// Calls `f` for every tensor or part of one.
+fn each<const N: usize>(
+    tensors: &mut [Tensor<'_, N>],
+    threads: Threads<'_>,
+    f: &(dyn Fn(&mut Tensor<'_, N>) + Sync),
+) {
+    let elements = elements(tensors);
+    let count = threads.for_bytes(elements * bytes_per_element(N));
+    if count == 1 {
+        tensors.iter_mut().for_each(f);
+    } else {
+        let list = tensors.iter_mut().map(Tensor::reborrow);
+        threads.run(count, list, elements, &|chunk| chunk.iter_mut().for_each(f));
+    }
+}
+
+fn elements<const N: usize>(tensors: &[Tensor<'_, N>]) -> usize {
+    tensors.iter().map(|tensor| tensor.w.len()).sum()
+}
+
+/// What is moved for each element: `g` is read, `w` and every state are read and written.
+const fn bytes_per_element(states: usize) -> usize {
+    size_of::<f32>() * (1 + 2 * (1 + states))
+}
+
+fn sweep<R: Rule<N>, const N: usize>(
+    isa: Isa,
+    rule: R,
+    w: &mut [f32],
+    g: impl Gradient,
+    state: &mut [&mut [f32]; N],
+    far: bool,
+) {
+    isa.run(Sweep { rule, w, g, state: state.each_mut().map(|array| &mut **array), far });
+}
+
+impl<const N: usize> Tensor<'_, N> {
+    fn reborrow(&mut self) -> Tensor<'_, N> {
+        Tensor { w: self.w, g: self.g, state: self.state.each_mut().map(|array| &mut **array) }
+    }
+}
+
+impl<const N: usize> Piece for Tensor<'_, N> {
+    fn len(&self) -> usize {
+        self.w.len()
+    }
+
+    fn split_at(self, element: usize) -> (Self, Self) {
+        let (w, w_rest) = self.w.split_at_mut(element);
+        let (g, g_rest) = self.g.split_at_mut(element);
+        let mut state_rest: [&mut [f32]; N] = std::array::from_fn(|_| Default::default());
+        let mut rests = state_rest.iter_mut();
+        let state = self.state.map(|array| {
+            let (array, rest) = array.split_at_mut(element);
+            *rests.next().expect("as many as states") = rest;
+            array
+        });
+        (Self { w, g, state }, Self { w: w_rest, g: g_rest, state: state_rest })
+    }
+}
+
+/// Gradient scaling: a rule around a rule, and around its weight decay.
+#[derive(Clone, Copy)]
+struct Scaled<R> {
+    rule: R,
+    scale: f32,
+}
+
+impl<R: Rule<N>, const N: usize> Rule<N> for Scaled<R> {
+    #[inline(always)]
+    fn update<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        g: S::f32s,
+        state: [S::f32s; N],
+    ) -> (S::f32s, [S::f32s; N]) {
+        self.rule.update(s, w, s.mul_f32s(g, s.splat_f32s(self.scale)), state)
+    }
+}

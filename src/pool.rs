@@ -1,0 +1,224 @@
+//! Threads: who works on what. The caller works too, and takes over what a worker is late for.
+
+use std::{
+    fmt, mem, process,
+    sync::{
+        Mutex, MutexGuard, TryLockError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
+
+use crate::{
+    ffi::{in_default_environment, with_signals_blocked},
+    share::{Chunks, Piece},
+};
+
+/// The bytes of arrays from which another thread pays. A worker that has gone to sleep needs 30 µs to wake
+/// up here, in which the caller alone gets through 4 MiB in cache; so two threads are woken for no less.
+const BYTES_PER_THREAD: usize = 2 << 20;
+
+/// More workers than this have no memory to work with.
+const MOST_THREADS: usize = 1024;
+
+/// A step needs little stack; a panic's backtrace needs more.
+const STACK_BYTES: usize = 512 << 10;
+
+/// How often a caller that is through looks for the workers' end before it goes to sleep, from which to
+/// wake it would take longer than most steps.
+const LOOKS: usize = 1000;
+
+/// Who works on a step over many tensors. Results do not depend on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Threads<'a> {
+    /// The calling thread alone.
+    #[default]
+    Caller,
+    /// The calling thread and the workers of a pool.
+    Pool(&'a Pool),
+    /// The `rayon` pool that the calling thread is a worker of, or else `rayon`'s global one.
+    ///
+    /// ```
+    /// use downhill::{Extras, Sgd, Tensor, Threads, step_many};
+    ///
+    /// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
+    /// let (mut w, mut g) = ([1.0; 8], [0.5; 8]);
+    /// let mut tensors = [Tensor { w: &mut w, g: &mut g, state: [] }];
+    /// pool.install(|| step_many(&Sgd::default(), &mut tensors, 1, &Extras::default(), Threads::Rayon))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    Rayon,
+}
+
+/// Worker threads that wait for steps over many tensors.
+///
+/// They are started by [`Pool::new`] and joined when the pool is dropped. They block all signals, have
+/// 512 KiB of stack and are named `downhill`. Each keeps, call after call, to its own contiguous part of
+/// the tensors. Small steps wake none of them: it takes 2 MiB of arrays for each thread.
+///
+/// One step at a time has the workers; a caller that finds them at work, or that is a child process forked
+/// after the pool was made, works alone.
+///
+/// ```
+/// use downhill::{Adam, Extras, Pool, Tensor, Threads, step_many};
+///
+/// let pool = Pool::new(0); // a thread for each core
+/// let (mut w, mut g) = (vec![1.0; 1 << 20], vec![0.5; 1 << 20]);
+/// let (mut m, mut v) = (vec![0.0; 1 << 20], vec![0.0; 1 << 20]);
+/// let mut tensors = [Tensor { w: &mut w, g: &mut g, state: [&mut m, &mut v] }];
+/// step_many(&Adam::default(), &mut tensors, 1, &Extras::default(), Threads::Pool(&pool))?;
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub struct Pool {
+    /// None if there is no worker.
+    workers: Option<ThreadPool>,
+    handles: Vec<JoinHandle<()>>,
+    /// Held by the step that has the workers. Others do not wait for it: behind a large step a small one
+    /// would be late by all of it.
+    busy: Mutex<()>,
+    /// Only this process has the workers: a forked child has none.
+    process: u32,
+}
+
+impl Pool {
+    /// A pool with which `threads` threads work, the calling one included; 0 is one for each core that the
+    /// process may use. At most 1,024.
+    ///
+    /// Where the system lets no (more) thread start, the pool has fewer, down to the calling thread alone.
+    /// [`threads`](Pool::threads) says how many.
+    pub fn new(threads: usize) -> Self {
+        let threads = match threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            _ => threads,
+        };
+        // rayon starts all of a pool's threads or none.
+        let mut workers = threads.min(MOST_THREADS) - 1;
+        while workers > 0 {
+            let mut handles = Vec::new();
+            let started = with_signals_blocked(|| start(workers, &mut handles));
+            if let Some(pool) = started {
+                return Self::with(Some(pool), handles);
+            }
+            workers = handles.len();
+            join(handles);
+        }
+        Self::with(None, Vec::new())
+    }
+
+    fn with(workers: Option<ThreadPool>, handles: Vec<JoinHandle<()>>) -> Self {
+        Self { workers, handles, busy: Mutex::new(()), process: process::id() }
+    }
+
+    /// How many threads work, the calling one included.
+    pub fn threads(&self) -> usize {
+        1 + self.handles.len()
+    }
+
+    /// The workers, if they are there and no other step has them. They are ours while the guard lives.
+    fn idle(&self) -> Option<(&ThreadPool, MutexGuard<'_, ()>)> {
+        let workers = self.workers.as_ref().filter(|_| self.process == process::id())?;
+        match self.busy.try_lock() {
+            Ok(guard) => Some((workers, guard)),
+            // A step that panicked has left nothing behind.
+            Err(TryLockError::Poisoned(poisoned)) => Some((workers, poisoned.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// Starts a pool of so many workers, and keeps their handles, even if not all can be started.
+fn start(workers: usize, handles: &mut Vec<JoinHandle<()>>) -> Option<ThreadPool> {
+    let builder = ThreadPoolBuilder::new().num_threads(workers);
+    let builder = builder.spawn_handler(|worker| {
+        let thread = thread::Builder::new().name("downhill".to_owned()).stack_size(STACK_BYTES);
+        handles.push(thread.spawn(|| worker.run())?);
+        Ok(())
+    });
+    builder.build().ok()
+}
+
+fn join(handles: Vec<JoinHandle<()>>) {
+    for handle in handles {
+        // A worker catches the panics of its jobs.
+        handle.join().expect("a worker ends by itself");
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let (workers, handles) = (self.workers.take(), mem::take(&mut self.handles));
+        if self.process == process::id() {
+            drop(workers);
+            join(handles);
+        } else {
+            // There is nobody to tell, and nobody to wait for.
+            mem::forget((workers, handles));
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads()).finish()
+    }
+}
+
+impl Threads<'_> {
+    /// How many threads are to work on so many bytes.
+    pub(crate) fn for_bytes(self, bytes: usize) -> usize {
+        let enough_for = bytes / BYTES_PER_THREAD;
+        if enough_for < 2 {
+            return 1;
+        }
+        enough_for.min(match self {
+            Self::Caller => 1,
+            Self::Pool(pool) => pool.threads(),
+            Self::Rayon => rayon::current_num_threads(),
+        })
+    }
+
+    /// Calls `f` for every chunk of a list of so many elements, on `threads` threads, the calling one
+    /// included, or on those that are there.
+    pub(crate) fn run<P: Piece + Send>(
+        self,
+        threads: usize,
+        list: impl Iterator<Item = P>,
+        elements: usize,
+        f: &(dyn Fn(&mut [P]) + Sync),
+    ) {
+        let mut chunks = Chunks::new(list, elements, threads);
+        let queues = chunks.queues(threads);
+        let work = || queues.work(rayon::current_thread_index().map_or(0, |i| i + 1), f);
+        let running = AtomicUsize::new(threads - 1);
+        match self {
+            Self::Caller => work(),
+            Self::Pool(pool) => match pool.idle() {
+                Some((workers, _busy)) => workers.in_place_scope(|scope| fork(scope, &running, &work)),
+                None => work(),
+            },
+            Self::Rayon => rayon::in_place_scope(|scope| fork(scope, &running, &work)),
+        }
+    }
+}
+
+/// Sets so many others as `running` says to `work`, and works.
+fn fork<'a>(scope: &Scope<'a>, running: &'a AtomicUsize, work: &'a (dyn Fn() + Sync)) {
+    for _ in 0..running.load(Ordering::Relaxed) {
+        scope.spawn(move |_| {
+            in_default_environment(work);
+            running.fetch_sub(1, Ordering::Release);
+        });
+    }
+    work();
+    // A worker of rayon's has better things to do while it waits.
+    if rayon::current_thread_index().is_none() {
+        for _ in 0..LOOKS {
+            if running.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! How a list of arrays is cut up among threads: each has one contiguous part of the whole list, in chunks,
+//! and whoever is through takes chunks from the far end of another's part.
+
+use std::{
+    iter, mem,
+    sync::{Mutex, PoisonError},
+    vec,
+};
+
+/// Every cut is a multiple of so many elements from its array's start. It is the norm's block, and a
+/// multiple of every vector's length.
+pub(crate) const BLOCK: usize = 4096;
+
+/// About how many elements are taken at a time: few microseconds of work.
+const CHUNK: usize = 4 * BLOCK;
+
+/// An array, or several of the same length, that can be cut in two.
+pub(crate) trait Piece: Sized {
+    fn len(&self) -> usize;
+    fn split_at(self, element: usize) -> (Self, Self);
+}
+
+/// A list cut into chunks of about the same number of elements.
+pub(crate) struct Chunks<P> {
+    pieces: Vec<P>,
+    /// Where in `pieces` each chunk ends.
+    ends: Vec<usize>,
+}
+
+impl<P: Piece> Chunks<P> {
+    /// Cuts a list of `elements` elements so that each of `threads` has the same number of chunks.
+    pub fn new(list: impl Iterator<Item = P>, elements: usize, threads: usize) -> Self {
+        let count = elements.div_ceil(CHUNK * threads).max(1) * threads;
+        // The elements before the end of a chunk, were it not for blocks.
+        let end = |chunk: usize| ((chunk + 1) as u128 * elements as u128 / count as u128) as usize;
+        let mut pieces = Vec::with_capacity(list.size_hint().0 + count);
+        let mut ends = Vec::with_capacity(count);
+        let mut before = 0;
+        for mut piece in list {
+            while ends.len() + 1 < count {
+                let room = nearest_block(end(ends.len()).saturating_sub(before));
+                if piece.len() < room {
+                    break;
+                }
+                if room > 0 {
+                    let (head, rest) = piece.split_at(room);
+                    pieces.push(head);
+                    before += room;
+                    piece = rest;
+                }
+                ends.push(pieces.len());
+            }
+            if piece.len() > 0 {
+                before += piece.len();
+                pieces.push(piece);
+            }
+        }
+        ends.resize(count, pieces.len());
+        Self { pieces, ends }
+    }
+
+    /// What each of `threads` begins with.
+    pub fn queues(&mut self, threads: usize) -> Queues<'_, P> {
+        let each = self.ends.len() / threads;
+        let mut rest = &mut self.pieces[..];
+        let mut start = 0;
+        let mut chunks = self.ends.iter().map(|&end| {
+            let (chunk, after) = mem::take(&mut rest).split_at_mut(end - start);
+            (start, rest) = (end, after);
+            chunk
+        });
+        let queue = || Mutex::new(chunks.by_ref().take(each).collect::<Vec<_>>().into_iter());
+        Queues(iter::repeat_with(queue).take(threads).collect())
+    }
+}
+
+/// The chunks of each thread.
+pub(crate) struct Queues<'a, P>(Vec<Mutex<vec::IntoIter<&'a mut [P]>>>);
+
+impl<P> Queues<'_, P> {
+    /// Works on all of `own` queue from its beginning, then on what is left of the others' from their ends.
+    pub fn work(&self, own: usize, f: impl Fn(&mut [P])) {
+        let Self(queues) = self;
+        for turn in 0..queues.len() {
+            let queue = &queues[(own + turn) % queues.len()];
+            let next = || {
+                // Nothing panics while it holds a lock.
+                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                if turn == 0 { queue.next() } else { queue.next_back() }
+            };
+            while let Some(chunk) = next() {
+                f(chunk);
+            }
+        }
+    }
+}
+
+/// The multiple of a block that is nearest to `elements`.
+fn nearest_block(elements: usize) -> usize {
+    elements.saturating_add(BLOCK / 2) / BLOCK * BLOCK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The elements from one to another of an array.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Range {
+        array: usize,
+        from: usize,
+        to: usize,
+    }
+
+    impl Piece for Range {
+        fn len(&self) -> usize {
+            self.to - self.from
+        }
+
+        fn split_at(self, element: usize) -> (Self, Self) {
+            let middle = self.from + element;
+            assert!(middle <= self.to);
+            (Self { to: middle, ..self.clone() }, Self { from: middle, ..self })
+        }
+    }
+
+    fn arrays(lengths: &[usize]) -> Vec<Range> {
+        lengths.iter().enumerate().map(|(array, &to)| Range { array, from: 0, to }).collect()
+    }
+
+    /// What the parts have, put together again.
+    fn joined(parts: &[Vec<Range>]) -> Vec<Range> {
+        let mut whole: Vec<Range> = Vec::new();
+        for piece in parts.iter().flatten() {
+            match whole.last_mut() {
+                Some(last) if last.array == piece.array && last.to == piece.from => last.to = piece.to,
+                _ => whole.push(piece.clone()),
+            }
+        }
+        whole
+    }
+
+    #[test]
+    fn every_thread_has_its_contiguous_part_of_the_whole() {
+        let lists: [&[usize]; 9] = [
+            &[],
+            &[0],
+            &[1],
+            &[BLOCK - 1, 0, BLOCK, BLOCK + 1],
+            &[7 * CHUNK + 100],
+            &[3, 1_000_000, 0, 0, 5, 70_000, 0],
+            &[512; 1000],
+            &[CHUNK; 64],
+            &[BLOCK / 2 - 1, 10 * BLOCK, 1],
+        ];
+        for lengths in lists {
+            for threads in 1..=5 {
+                let whole = arrays(lengths);
+                let elements = lengths.iter().sum();
+                let mut chunks = Chunks::new(whole.iter().cloned(), elements, threads);
+                let queues = chunks.queues(threads);
+                assert_eq!(queues.0.len(), threads);
+                let part = |queue: &Mutex<vec::IntoIter<&mut [Range]>>| {
+                    queue.lock().unwrap().as_slice().iter().flat_map(|chunk| chunk.to_vec()).collect()
+                };
+                let parts: Vec<Vec<Range>> = queues.0.iter().map(part).collect();
+                let all: Vec<_> = whole.into_iter().filter(|range| range.len() > 0).collect();
+                assert_eq!(joined(&parts), all);
+                for part in &parts {
+                    assert!(part.iter().all(|range| range.len() > 0 && range.from % BLOCK == 0));
+                    let size: usize = part.iter().map(Piece::len).sum();
+                    assert!(
+                        size.abs_diff(elements / threads) <= BLOCK + 1,
+                        "{lengths:?} {threads} {size}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_who_is_late_finds_no_work() {
+        let mut chunks = Chunks::new(arrays(&[10 * CHUNK]).into_iter(), 10 * CHUNK, 3);
+        let queues = chunks.queues(3);
+        let done = Mutex::new(Vec::new());
+        queues.work(1, |chunk| done.lock().unwrap().extend_from_slice(chunk));
+        queues.work(0, |_| panic!("work is left"));
+        let done = done.into_inner().unwrap();
+        assert_eq!(done.iter().map(Piece::len).sum::<usize>(), 10 * CHUNK);
+        assert!(done[0].from > 0 && done[1].from == done[0].to, "its own part first, in order");
+    }
+}
