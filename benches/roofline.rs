@@ -1,5 +1,6 @@
 //! How far the steps are from the machine: every rule against the best plain C loop and against a loop
-//! that only moves the same bytes, and a step on subnormal states against a step on normal ones.
+//! that only moves the same bytes, a step on subnormal states against a step on normal ones, and whole
+//! steps over many tensors against the same things done one after another.
 //!
 //! `cargo bench --bench roofline -- --quick` takes seconds. All contestants of a row take turns on the
 //! same arrays in the same rounds; what is printed are medians, the ratios medians of each round's own
@@ -8,6 +9,7 @@
 
 mod c;
 mod common;
+mod whole;
 
 use std::{
     fs,
@@ -15,8 +17,8 @@ use std::{
 };
 
 use c::{CLoop, Loops};
-use clap::Parser;
-use common::{Arrays, T, assert_reference_bits, bytes_per_element, rules};
+use clap::{Parser, ValueEnum};
+use common::{Arrays, T, assert_reference_bits, bytes_per_element, fastest, median, ratio, rules};
 use downhill::{Error, Isa, Optimizer};
 
 const SIZES: [usize; 8] = [16, 256, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 24];
@@ -29,10 +31,13 @@ struct Options {
     /// Few and short rounds.
     #[arg(long)]
     quick: bool,
-    /// Only this rule.
+    /// Only this table.
+    #[arg(long)]
+    table: Option<Table>,
+    /// Only this rule, where a table has all of them.
     #[arg(long)]
     rule: Option<String>,
-    /// Only this number of elements, which may be any.
+    /// Only this number of elements, which may be any, in the first table.
     #[arg(long)]
     size: Option<usize>,
     /// Cargo passes it to benchmarks. Without it, as under `cargo test`, results are only checked.
@@ -40,6 +45,20 @@ struct Options {
     bench: bool,
     #[arg(long, hide = true)]
     test: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Table {
+    /// Every rule against plain C and against streaming.
+    Rules,
+    /// Steps on subnormal states.
+    Subnormal,
+    /// Two threads against one.
+    Threads,
+    /// Many tensors in one call.
+    Lists,
+    /// Scale, norm, clip, skip, update and zero in one call.
+    Extras,
 }
 
 /// How long to measure.
@@ -171,24 +190,8 @@ impl<'a> Contest<'a> {
     }
 }
 
-/// The samples of the contestant with the lowest median.
-fn fastest(samples: &[Vec<f64>]) -> Option<&[f64]> {
-    samples.iter().map(Vec::as_slice).min_by(|a, b| median(a).total_cmp(&median(b)))
-}
-
-/// The median of each round's own ratio.
-fn ratio(a: &[f64], b: &[f64]) -> f64 {
-    let ratios: Vec<_> = a.iter().zip(b).map(|(a, b)| a / b).collect();
-    median(&ratios)
-}
-
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
 fn print_roofline(contests: &[Contest], sizes: &[usize], effort: &Effort) {
+    println!("\nEvery rule against the best plain C loop and against streaming\n");
     println!(
         "| {:<25} | {:>8} | {:>12} | {:>10} | {:>6} | {:>12} | {:>8} | {:>9} |",
         "rule", "n", "ns/call", "ns/element", "GB/s", "C, ns/call", "vs plain", "vs stream"
@@ -240,6 +243,7 @@ fn fill_subnormal(arrays: &mut Arrays) {
 }
 
 fn print_subnormal(contests: &[Contest], effort: &Effort) {
+    println!("\nEvery state subnormal and every gradient zero, n = {SUBNORMAL_SIZE}\n");
     println!(
         "| {:<25} | {:<8} | {:>12} | {:>12} | {:>8} |",
         "rule", "loop", "normal, ns", "subnormal", "ratio"
@@ -283,9 +287,22 @@ fn main() -> Result<(), Error> {
     let effort = if options.quick { QUICK } else { FULL };
     let sizes = options.size.map_or(SIZES.to_vec(), |n| vec![n]);
     println!("CPU: {}\nISA: {isa}", cpu());
-    println!("C:   {}\n", loops.as_ref().map_or("none", |loops| &loops.compiler));
-    print_roofline(&contests, &sizes, &effort);
-    println!("\nEvery state subnormal and every gradient zero, n = {SUBNORMAL_SIZE}\n");
-    print_subnormal(&contests, &effort);
+    println!("C:   {}", loops.as_ref().map_or("none", |loops| &loops.compiler));
+    let wanted = |table| options.table.is_none_or(|only| only == table);
+    if wanted(Table::Rules) {
+        print_roofline(&contests, &sizes, &effort);
+    }
+    if wanted(Table::Subnormal) {
+        print_subnormal(&contests, &effort);
+    }
+    if wanted(Table::Threads) {
+        whole::print_threads(&effort);
+    }
+    if wanted(Table::Lists) {
+        whole::print_lists(loops.as_ref(), &effort);
+    }
+    if wanted(Table::Extras) {
+        whole::print_extras(loops.as_ref(), &effort);
+    }
     Ok(())
 }

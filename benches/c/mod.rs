@@ -94,6 +94,26 @@ impl Loops {
         self.load(&format!("stream_{states}"), &[0.0], states)
     }
 
+    /// A pass over gradients alone.
+    pub fn pass(&self, name: &str, constant: f32) -> CLoop {
+        self.load(&format!("pass_{name}"), &[constant], 0).swap_remove(0)
+    }
+
+    /// The sum of squares of a gradient.
+    pub fn sum_of_squares(&self) -> impl Fn(&[f32]) -> f64 {
+        type Sum = unsafe extern "C" fn(usize, *const f32) -> f64;
+        // SAFETY: the library is `loops.c`, which runs nothing when it is loaded.
+        let library = unsafe { Library::new(&self.files[0]) }.expect("built by this process");
+        // SAFETY: the function in `loops.c` has this type.
+        let sum = unsafe { *library.get::<Sum>("sum_of_squares").expect("defined in loops.c") };
+        move |g| {
+            // It keeps `sum` in memory.
+            let _library = &library;
+            // SAFETY: the function reads as many elements as it is told.
+            unsafe { sum(g.len(), g.as_ptr()) }
+        }
+    }
+
     fn load(&self, symbol: &str, constants: &[f32], states: usize) -> Vec<CLoop> {
         let load = |file| {
             // SAFETY: the library is `loops.c`, which runs nothing when it is loaded.

@@ -1,19 +1,36 @@
-//! The README's C program compiles and does what it says.
+//! The README's C programs compile and do what it says.
 
 use std::fs;
 
 use ffi_tests::{Linking, Standard, compile, directory, root, run};
 
+/// What the program in the README behind this heading prints, linked in both ways.
+fn printed(heading: &str, file: &str) -> [String; 2] {
+    let source = directory("readme").join(file);
+    fs::write(&source, format!("{}\n", block(heading, "c"))).unwrap();
+    [Linking::Static, Linking::Shared].map(|linking| run(&compile(&source, Standard::C99, linking), &[]))
+}
+
+/// The first block of a language behind a heading.
+fn block(heading: &str, language: &str) -> String {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, section) = readme.split_once(&format!("\n## {heading}\n")).expect("the heading");
+    let (_, block) = section.split_once(&format!("\n```{language}\n")).expect("the block");
+    block.split_once("\n```\n").expect("its end").0.to_owned()
+}
+
 #[test]
 fn thirty_seconds_of_c() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, from_program) = readme.split_once("\n```c\n").expect("a C program");
-    let (program, _) = from_program.split_once("\n```\n").expect("its end");
-    let source = directory("readme").join("example.c");
-    fs::write(&source, format!("{program}\n")).unwrap();
-    for linking in [Linking::Static, Linking::Shared] {
-        let printed = run(&compile(&source, Standard::C99, linking), &[]);
+    for printed in printed("Thirty seconds of C", "example.c") {
         let weights: Vec<f32> = printed.split_whitespace().map(|w| w.parse().unwrap()).collect();
         assert!(weights.len() == 3 && weights.iter().all(|w| w.abs() < 0.1), "{printed}");
+    }
+}
+
+#[test]
+fn a_whole_step_in_one_call() {
+    let heading = "A whole step in one call";
+    for printed in printed(heading, "whole.c") {
+        assert_eq!(printed.trim_end(), block(heading, "text"));
     }
 }
