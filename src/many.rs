@@ -32,7 +32,8 @@ pub struct Extras {
     /// −1 to maximize. Default 1.
     pub grad_scale: f64,
     /// The norm of all scaled gradients together above which they are scaled down to it, finite and at
-    /// least 0. Default 0: no clipping.
+    /// least 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
+    /// multiplies all gradients by 0, if `skip_nonfinite` does not prevent it.
     pub max_norm: f64,
     /// Set the gradients to zero behind the step. Default false.
     pub zero_grad: bool,

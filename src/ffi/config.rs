@@ -243,6 +243,7 @@ pub struct downhill_extras {
     /// maximize. Finite. Default 1.
     pub grad_scale: f64,
     /// The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
-    /// Default 0: no clipping.
+    /// Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
+    /// gradients by 0, if DOWNHILL_SKIP_NONFINITE does not prevent it.
     pub max_norm: f64,
 }

@@ -82,11 +82,29 @@ fn no_room(bytes: usize) -> Failure {
     Failure::new(DOWNHILL_STATUS_OUT_OF_MEMORY, message)
 }
 
-/// Where an array stands.
+/// Where an array stands, or several.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Range {
     start: usize,
     end: usize,
+}
+
+/// Arrays in the order in which they come by.
+#[derive(Clone, Copy)]
+struct Row {
+    /// From the first one's start to the last one's end.
+    hull: Range,
+    /// Does each end before the next one starts?
+    ascending: bool,
+}
+
+impl Row {
+    const EMPTY: Self = Self { hull: Range { start: usize::MAX, end: 0 }, ascending: true };
+
+    fn push(&mut self, next: Range) {
+        self.ascending &= self.hull.end <= next.start;
+        self.hull = Range { start: self.hull.start.min(next.start), end: next.end };
+    }
 }
 
 /// Are all pointers usable, and all arrays apart?
@@ -94,37 +112,44 @@ fn check_arrays<C: Configuration<N>, const N: usize>(
     list: &[downhill_tensor],
     slots: [usize; N],
 ) -> Result<(), Failure> {
-    // Lists often are in the order of memory, and nothing has to be sorted then.
-    let mut ascending = true;
-    let mut last = 0;
+    let mut all = Row::EMPTY;
+    let mut kinds = [Row::EMPTY; 5];
+    let kinds = &mut kinds[..N + 2];
     for (index, tensor) in list.iter().enumerate().filter(|(_, tensor)| tensor.n > 0) {
         let mut check = || {
             let bytes = bytes::<f32>("n", tensor.n)?;
-            for k in 0..N + 2 {
+            for (k, kind) in kinds.iter_mut().enumerate() {
                 let (name, array) = array::<C, N>(tensor, slots, k);
                 check_pointer((name, array), bytes)?;
-                ascending &= last <= array.addr();
-                last = array.addr() + bytes;
+                all.push(range(tensor.n, array));
+                kind.push(range(tensor.n, array));
             }
             Ok(())
         };
         check().map_err(|failure: Failure| failure.of_tensor(index))?;
     }
-    if ascending { Ok(()) } else { check_apart::<C, N>(list, slots) }
+    // As most programs have them: each tensor allocated behind the other, or all weights in one large
+    // array, all gradients in another, and so on. Then nothing has to be sorted.
+    if all.ascending || are_columns(kinds) { Ok(()) } else { check_apart::<C, N>(list, slots) }
 }
 
-/// Sorts the arrays by address, all `w` first, then all `g`, ...: as a rule few ascending runs, which the
-/// sort merges.
+/// Does each row ascend, apart from all others?
+fn are_columns(rows: &[Row]) -> bool {
+    let apart = |a: Range, b: Range| a.end <= b.start || b.end <= a.start;
+    (0..rows.len()).all(|i| rows[i].ascending && rows[..i].iter().all(|row| apart(row.hull, rows[i].hull)))
+}
+
+/// Sorts the arrays by address, digit by digit: 40,000 in any order take less than half a millisecond, and
+/// twice to thrice as long by comparisons.
 fn check_apart<C: Configuration<N>, const N: usize>(
     list: &[downhill_tensor],
     slots: [usize; N],
 ) -> Result<(), Failure> {
     let mut ranges = with_room(list.len() * (N + 2))?;
-    for k in 0..N + 2 {
-        let arrays = list.iter().filter(|tensor| tensor.n > 0);
-        ranges.extend(arrays.map(|tensor| range(tensor.n, array::<C, N>(tensor, slots, k).1)));
+    for tensor in list.iter().filter(|tensor| tensor.n > 0) {
+        ranges.extend((0..N + 2).map(|k| range(tensor.n, array::<C, N>(tensor, slots, k).1)));
     }
-    ranges.sort_by_key(|range| range.start);
+    radsort::sort_by_key(&mut ranges, |range: &Range| range.start);
     match ranges.windows(2).find(|pair| pair[1].start < pair[0].end) {
         None => Ok(()),
         Some(pair) => Err(name_overlap::<C, N>(list, slots, pair)),
