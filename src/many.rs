@@ -236,12 +236,11 @@ fn each<const N: usize>(
     f: &(dyn Fn(&mut Tensor<'_, N>) + Sync),
 ) {
     let elements = elements(tensors);
-    let count = threads.for_bytes(elements * bytes_per_element(N));
-    if count == 1 {
+    let count = threads.for_bytes(elements.saturating_mul(bytes_per_element(N)));
+    let list = tensors.iter_mut().map(Tensor::reborrow);
+    if count == 1 || threads.run(count, list, elements, &|chunk| chunk.iter_mut().for_each(f)).is_none()
+    {
         tensors.iter_mut().for_each(f);
-    } else {
-        let list = tensors.iter_mut().map(Tensor::reborrow);
-        threads.run(count, list, elements, &|chunk| chunk.iter_mut().for_each(f));
     }
 }
 

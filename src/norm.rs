@@ -1,10 +1,12 @@
 //! The norm of all gradients: a sum of squares in `f64`, always in the same order.
 
+use std::mem;
+
 use pulp::{Simd, WithSimd};
 
 use crate::{
     Error, Isa, Threads,
-    share::{BLOCK, Piece},
+    share::{BLOCK, Piece, with_room},
 };
 
 /// So many sums are kept side by side, which no instruction set has to add up in another order.
@@ -39,18 +41,34 @@ pub fn grad_norm(gradients: &[&[f32]], threads: Threads<'_>) -> Result<f64, Erro
 /// The sum of squares of all elements of all gradients.
 pub(crate) fn sum_of_squares<'a>(
     isa: Isa,
-    gradients: impl Iterator<Item = &'a [f32]> + Clone,
+    gradients: impl ExactSizeIterator<Item = &'a [f32]> + Clone,
     threads: Threads<'_>,
 ) -> f64 {
-    let elements = gradients.clone().map(<[f32]>::len).sum();
-    let count = threads.for_bytes(elements * WORTH);
-    if count == 1 {
-        return gradients.flat_map(|g| g.chunks(BLOCK)).map(|block| isa.run(BlockSum(block))).sum();
+    let elements: usize = gradients.clone().map(<[f32]>::len).sum();
+    let count = threads.for_bytes(elements.saturating_mul(WORTH));
+    if count > 1
+        && let Some(sum) = by_threads(isa, gradients.clone(), elements, threads, count)
+    {
+        return sum;
     }
-    let mut sums = vec![0.0; gradients.clone().map(|g| g.len().div_ceil(BLOCK)).sum()];
+    let blocks = gradients.flat_map(|g| g.chunks(BLOCK));
+    blocks.fold(0.0, |sum, block| sum + isa.run(BlockSum(block)))
+}
+
+/// The same by so many threads, if there is memory for the sums of all blocks.
+fn by_threads<'a>(
+    isa: Isa,
+    gradients: impl ExactSizeIterator<Item = &'a [f32]> + Clone,
+    elements: usize,
+    threads: Threads<'_>,
+    count: usize,
+) -> Option<f64> {
+    let blocks = gradients.clone().map(|g| g.len().div_ceil(BLOCK)).sum();
+    let mut sums = with_room(blocks)?;
+    sums.resize(blocks, 0.0);
     let mut rest = &mut sums[..];
     let list = gradients.map(|g| {
-        let (sums, after) = std::mem::take(&mut rest).split_at_mut(g.len().div_ceil(BLOCK));
+        let (sums, after) = mem::take(&mut rest).split_at_mut(g.len().div_ceil(BLOCK));
         rest = after;
         Blocks { g, sums }
     });
@@ -60,8 +78,8 @@ pub(crate) fn sum_of_squares<'a>(
                 *sum = isa.run(BlockSum(block));
             }
         }
-    });
-    sums.iter().sum()
+    })?;
+    Some(sums.iter().fold(0.0, |sum, block| sum + block))
 }
 
 /// Blocks of a gradient, and where their sums go.

@@ -1,7 +1,7 @@
 //! Threads: who works on what. The caller works too, and takes over what a worker is late for.
 
 use std::{
-    fmt, mem, process,
+    fmt, mem,
     sync::{
         Mutex, MutexGuard, TryLockError,
         atomic::{AtomicUsize, Ordering},
@@ -12,12 +12,13 @@ use std::{
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 
 use crate::{
-    ffi::{in_default_environment, with_signals_blocked},
-    share::{Chunks, Piece},
+    ffi::{forks, in_default_environment, with_signals_blocked},
+    share::{Chunks, Piece, Queues},
 };
 
-/// The bytes of arrays from which another thread pays. A worker that has gone to sleep needs 30 µs to wake
-/// up here, in which the caller alone gets through 4 MiB in cache; so two threads are woken for no less.
+/// The bytes to move for which another thread pays. A worker that has gone to sleep needs 30 µs to wake up
+/// on the machine this was measured on, in which the caller alone moves 4 MiB in cache; so two threads are
+/// for no less. With 3 MiB, SGD lost a fifth where it came after a pause.
 const BYTES_PER_THREAD: usize = 2 << 20;
 
 /// More workers than this have no memory to work with.
@@ -56,7 +57,8 @@ pub enum Threads<'a> {
 ///
 /// They are started by [`Pool::new`] and joined when the pool is dropped. They block all signals, have
 /// 512 KiB of stack and are named `downhill`. Each keeps, call after call, to its own contiguous part of
-/// the tensors. Small steps wake none of them: it takes 2 MiB of arrays for each thread.
+/// the tensors. Small steps wake none of them: it takes 2 MiB to move for each thread, and an element of
+/// Adam moves 28 bytes (`g` is read; `w`, `m` and `v` are read and written).
 ///
 /// One step at a time has the workers; a caller that finds them at work, or that is a child process forked
 /// after the pool was made, works alone.
@@ -78,8 +80,8 @@ pub struct Pool {
     /// Held by the step that has the workers. Others do not wait for it: behind a large step a small one
     /// would be late by all of it.
     busy: Mutex<()>,
-    /// Only this process has the workers: a forked child has none.
-    process: u32,
+    /// The workers are in the process with this many forks between it and the first; a child has none.
+    forks: usize,
 }
 
 impl Pool {
@@ -108,7 +110,7 @@ impl Pool {
     }
 
     fn with(workers: Option<ThreadPool>, handles: Vec<JoinHandle<()>>) -> Self {
-        Self { workers, handles, busy: Mutex::new(()), process: process::id() }
+        Self { workers, handles, busy: Mutex::new(()), forks: forks() }
     }
 
     /// How many threads work, the calling one included.
@@ -118,7 +120,7 @@ impl Pool {
 
     /// The workers, if they are there and no other step has them. They are ours while the guard lives.
     fn idle(&self) -> Option<(&ThreadPool, MutexGuard<'_, ()>)> {
-        let workers = self.workers.as_ref().filter(|_| self.process == process::id())?;
+        let workers = self.workers.as_ref().filter(|_| self.forks == forks())?;
         match self.busy.try_lock() {
             Ok(guard) => Some((workers, guard)),
             // A step that panicked has left nothing behind.
@@ -149,7 +151,7 @@ fn join(handles: Vec<JoinHandle<()>>) {
 impl Drop for Pool {
     fn drop(&mut self) {
         let (workers, handles) = (self.workers.take(), mem::take(&mut self.handles));
-        if self.process == process::id() {
+        if self.forks == forks() {
             drop(workers);
             join(handles);
         } else {
@@ -180,16 +182,18 @@ impl Threads<'_> {
     }
 
     /// Calls `f` for every chunk of a list of so many elements, on `threads` threads, the calling one
-    /// included, or on those that are there.
+    /// included, or on those that are there. None, and nothing is called, if there is no memory to cut the
+    /// list up.
     pub(crate) fn run<P: Piece + Send>(
         self,
         threads: usize,
-        list: impl Iterator<Item = P>,
+        list: impl ExactSizeIterator<Item = P>,
         elements: usize,
         f: &(dyn Fn(&mut [P]) + Sync),
-    ) {
-        let mut chunks = Chunks::new(list, elements, threads);
-        let queues = chunks.queues(threads);
+    ) -> Option<()> {
+        let mut chunks = Chunks::new(list, elements, threads)?;
+        let mut chunks = chunks.slices()?;
+        let queues = Queues::new(&mut chunks, threads);
         let work = || queues.work(rayon::current_thread_index().map_or(0, |i| i + 1), f);
         let running = AtomicUsize::new(threads - 1);
         match self {
@@ -200,6 +204,7 @@ impl Threads<'_> {
             },
             Self::Rayon => rayon::in_place_scope(|scope| fork(scope, &running, &work)),
         }
+        Some(())
     }
 }
 

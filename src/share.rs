@@ -2,9 +2,8 @@
 //! and whoever is through takes chunks from the far end of another's part.
 
 use std::{
-    iter, mem,
+    mem, slice,
     sync::{Mutex, PoisonError},
-    vec,
 };
 
 /// Every cut is a multiple of so many elements from its array's start. It is the norm's block, and a
@@ -28,13 +27,14 @@ pub(crate) struct Chunks<P> {
 }
 
 impl<P: Piece> Chunks<P> {
-    /// Cuts a list of `elements` elements so that each of `threads` has the same number of chunks.
-    pub fn new(list: impl Iterator<Item = P>, elements: usize, threads: usize) -> Self {
+    /// Cuts a list of `elements` elements so that each of `threads` has the same number of chunks. None if
+    /// there is no memory for it.
+    pub fn new(list: impl ExactSizeIterator<Item = P>, elements: usize, threads: usize) -> Option<Self> {
         let count = elements.div_ceil(CHUNK * threads).max(1) * threads;
         // The elements before the end of a chunk, were it not for blocks.
         let end = |chunk: usize| ((chunk + 1) as u128 * elements as u128 / count as u128) as usize;
-        let mut pieces = Vec::with_capacity(list.size_hint().0 + count);
-        let mut ends = Vec::with_capacity(count);
+        let mut pieces = with_room(list.len().checked_add(count)?)?;
+        let mut ends = with_room(count)?;
         let mut before = 0;
         for mut piece in list {
             while ends.len() + 1 < count {
@@ -56,28 +56,41 @@ impl<P: Piece> Chunks<P> {
             }
         }
         ends.resize(count, pieces.len());
-        Self { pieces, ends }
+        Some(Self { pieces, ends })
     }
 
-    /// What each of `threads` begins with.
-    pub fn queues(&mut self, threads: usize) -> Queues<'_, P> {
-        let each = self.ends.len() / threads;
+    /// The pieces of each chunk. None if there is no memory for it.
+    pub fn slices(&mut self) -> Option<Vec<&mut [P]>> {
+        let mut slices = with_room(self.ends.len())?;
         let mut rest = &mut self.pieces[..];
         let mut start = 0;
-        let mut chunks = self.ends.iter().map(|&end| {
-            let (chunk, after) = mem::take(&mut rest).split_at_mut(end - start);
+        for &end in &self.ends {
+            let (slice, after) = mem::take(&mut rest).split_at_mut(end - start);
+            slices.push(slice);
             (start, rest) = (end, after);
-            chunk
-        });
-        let queue = || Mutex::new(chunks.by_ref().take(each).collect::<Vec<_>>().into_iter());
-        Queues(iter::repeat_with(queue).take(threads).collect())
+        }
+        Some(slices)
     }
 }
 
-/// The chunks of each thread.
-pub(crate) struct Queues<'a, P>(Vec<Mutex<vec::IntoIter<&'a mut [P]>>>);
+/// An empty vector with room for so many, if there is memory.
+pub(crate) fn with_room<T>(count: usize) -> Option<Vec<T>> {
+    let mut vector = Vec::new();
+    vector.try_reserve_exact(count).ok()?;
+    Some(vector)
+}
 
-impl<P> Queues<'_, P> {
+/// The chunks that each thread begins with.
+pub(crate) struct Queues<'a, P>(Vec<Mutex<Queue<'a, P>>>);
+
+type Queue<'a, P> = slice::IterMut<'a, &'a mut [P]>;
+
+impl<'a, P> Queues<'a, P> {
+    pub fn new(chunks: &'a mut [&'a mut [P]], threads: usize) -> Self {
+        let each = chunks.len() / threads;
+        Self(chunks.chunks_mut(each).map(|chunks| Mutex::new(chunks.iter_mut())).collect())
+    }
+
     /// Works on all of `own` queue from its beginning, then on what is left of the others' from their ends.
     pub fn work(&self, own: usize, f: impl Fn(&mut [P])) {
         let Self(queues) = self;
@@ -157,10 +170,11 @@ mod tests {
             for threads in 1..=5 {
                 let whole = arrays(lengths);
                 let elements = lengths.iter().sum();
-                let mut chunks = Chunks::new(whole.iter().cloned(), elements, threads);
-                let queues = chunks.queues(threads);
+                let mut chunks = Chunks::new(whole.iter().cloned(), elements, threads).unwrap();
+                let mut slices = chunks.slices().unwrap();
+                let queues = Queues::new(&mut slices, threads);
                 assert_eq!(queues.0.len(), threads);
-                let part = |queue: &Mutex<vec::IntoIter<&mut [Range]>>| {
+                let part = |queue: &Mutex<Queue<Range>>| {
                     queue.lock().unwrap().as_slice().iter().flat_map(|chunk| chunk.to_vec()).collect()
                 };
                 let parts: Vec<Vec<Range>> = queues.0.iter().map(part).collect();
@@ -180,8 +194,9 @@ mod tests {
 
     #[test]
     fn one_who_is_late_finds_no_work() {
-        let mut chunks = Chunks::new(arrays(&[10 * CHUNK]).into_iter(), 10 * CHUNK, 3);
-        let queues = chunks.queues(3);
+        let mut chunks = Chunks::new(arrays(&[10 * CHUNK]).into_iter(), 10 * CHUNK, 3).unwrap();
+        let mut slices = chunks.slices().unwrap();
+        let queues = Queues::new(&mut slices, 3);
         let done = Mutex::new(Vec::new());
         queues.work(1, |chunk| done.lock().unwrap().extend_from_slice(chunk));
         queues.work(0, |_| panic!("work is left"));

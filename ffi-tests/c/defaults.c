@@ -8,6 +8,15 @@ static void print(const char *rule, const char *field, double value, size_t offs
          (unsigned long)offset);
 }
 
+static void print_extras(void) {
+  const downhill_extras extras = downhill_extras_default();
+  printf("extras.sizeof %lu\n", (unsigned long)sizeof extras);
+  print("extras", "struct_size", (double)extras.struct_size, offsetof(downhill_extras, struct_size));
+  print("extras", "flags", (double)extras.flags, offsetof(downhill_extras, flags));
+  print("extras", "grad_scale", extras.grad_scale, offsetof(downhill_extras, grad_scale));
+  print("extras", "max_norm", extras.max_norm, offsetof(downhill_extras, max_norm));
+}
+
 int main(void) {
   const rule *r;
   const field *f;
@@ -17,5 +26,6 @@ int main(void) {
     print(r->name, "struct_size", (double)config.struct_size, 0);
     for (f = r->fields; f->name != NULL; f++) print(r->name, f->name, get_field(&config, f), f->offset);
   }
+  print_extras();
   return 0;
 }

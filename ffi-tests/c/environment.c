@@ -1,36 +1,9 @@
 /* The same bits in any floating-point environment of the caller's, which is there again afterwards. */
 #include <downhill.h>
-#include <fenv.h>
 
-#include "check.h"
+#include "floating_point.h"
 
 enum { N = 103 };
-
-#if defined(__SSE__)
-#include <immintrin.h>
-enum { FLUSHES = 3 };
-/* DAZ, FTZ, both. */
-static void flush_to_zero(int k) {
-  const unsigned bits[FLUSHES] = {0x0040, 0x8000, 0x8040};
-  _mm_setcsr(_mm_getcsr() | bits[k]);
-}
-static unsigned control(void) { return _mm_getcsr() & ~0x3fu; } /* without the raised exceptions */
-#elif defined(__aarch64__)
-enum { FLUSHES = 1 };
-static unsigned control(void) {
-  uint64_t fpcr;
-  __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
-  return (unsigned)fpcr;
-}
-static void flush_to_zero(int k) {
-  uint64_t fpcr = control() | 1u << (24 + k);
-  __asm__ volatile("msr fpcr, %0" : : "r"(fpcr));
-}
-#else
-enum { FLUSHES = 0 };
-static unsigned control(void) { return (unsigned)fegetround(); }
-static void flush_to_zero(int k) { (void)k; }
-#endif
 
 typedef struct {
   float w[N], g[N], m[N], v[N];
@@ -61,26 +34,18 @@ static void run(arrays *a) {
 }
 
 int main(void) {
-  const int modes[] = {FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
   const arrays start = make_arrays();
-  const unsigned usual = control();
   arrays expected = start;
   int i;
   run(&expected);
-  for (i = 0; i < 3 + FLUSHES; i++) {
+  for (i = 0; i < ENVIRONMENTS; i++) {
     arrays got;
     unsigned callers;
     memcpy(&got, &start, sizeof got);
-    if (i < 3) {
-      CHECK(fesetround(modes[i]) == 0, "mode %d", modes[i]);
-    } else {
-      flush_to_zero(i - 3);
-    }
-    callers = control();
+    callers = enter_environment(i);
     run(&got);
     CHECK(control() == callers, "the caller's environment is gone");
-    fesetenv(FE_DFL_ENV);
-    CHECK(callers != usual, "the environment was never changed");
+    leave_environment();
     CHECK(memcmp(&expected, &got, sizeof got) == 0, "other bits in environment %d", i);
   }
   printf("the same bits in every environment\n");

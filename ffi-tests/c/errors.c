@@ -287,7 +287,7 @@ static void struct_sizes(const rule *r) {
   config.known = r->defaults();
   for (i = 0; i < sizeof refused / sizeof *refused; i++) {
     config.known.struct_size = refused[i];
-    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` is", "must be");
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` of `config` is", "must be");
   }
   /* Up to 4,096 bytes are fine if what follows is zero ... */
   for (i = own; i <= 4096; i++) {
@@ -297,7 +297,7 @@ static void struct_sizes(const rule *r) {
   /* ... and refused if any byte of it is not. */
   for (i = own; i < 4096; i++) {
     bytes[i] = 1;
-    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` is 4096", "not zero");
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` of `config` is 4096", "not zero");
     bytes[i] = 0;
   }
   /* What stands after struct_size bytes is not read. */

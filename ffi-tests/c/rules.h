@@ -33,12 +33,15 @@ typedef struct {
 } field;
 
 typedef downhill_status step_function(size_t n, float *w, const float *g, float *const *state, uint64_t t, const void *config);
+typedef downhill_status step_many_function(size_t count, const downhill_tensor *tensors, uint64_t t, const void *config,
+                                           const downhill_extras *extras, downhill_pool *pool, downhill_report *report);
 
 typedef struct {
   const char *name;
   size_t config_size;
   any_config (*defaults)(void);
   step_function *step;
+  step_many_function *step_many;
   int counts_steps;
   int states, optional; /* the last `optional` of the states may be NULL */
   const char *state[MOST_STATES];
@@ -123,10 +126,31 @@ static inline downhill_status lion_step(size_t n, float *w, const float *g, floa
   return downhill_lion_step(n, w, g, s[0], (const downhill_lion *)config);
 }
 
+#define STEP_MANY(rule, type, ...)                                                                              \
+  static inline downhill_status rule##_step_many(size_t count, const downhill_tensor *tensors, uint64_t t,      \
+                                                 const void *config, const downhill_extras *extras,             \
+                                                 downhill_pool *pool, downhill_report *report) {                \
+    (void)t;                                                                                                    \
+    return downhill_##rule##_step_many(__VA_ARGS__, (const downhill_##type *)config, extras, pool, report);     \
+  }
+
+STEP_MANY(sgd, sgd, count, tensors)
+STEP_MANY(momentum, momentum, count, tensors)
+STEP_MANY(nesterov, nesterov, count, tensors)
+STEP_MANY(adagrad, adagrad, count, tensors)
+STEP_MANY(adadelta, adadelta, count, tensors)
+STEP_MANY(rmsprop, rmsprop, count, tensors)
+STEP_MANY(adam, adam, count, tensors, t)
+STEP_MANY(adamw, adam, count, tensors, t)
+STEP_MANY(amsgrad, adam, count, tensors, t)
+STEP_MANY(adamax, adamax, count, tensors, t)
+STEP_MANY(nadam, nadam, count, tensors, t)
+STEP_MANY(lion, lion, count, tensors)
+
 /* ---- the table ---- */
 
 #define FIELD(type, name, allowed) {#name, offsetof(downhill_##type, name), allowed}
-#define RULE(name, type) #name, sizeof(downhill_##type), name##_defaults, name##_step
+#define RULE(name, type) #name, sizeof(downhill_##type), name##_defaults, name##_step, name##_step_many
 #define ADAM_FIELDS                                                                                        \
   {FIELD(adam, bias_correction, ONE_OF_3), FIELD(adam, decay, ONE_OF_2), FIELD(adam, lr, NON_NEGATIVE),    \
    FIELD(adam, beta1, BELOW_ONE), FIELD(adam, beta2, BELOW_ONE), FIELD(adam, eps, NON_NEGATIVE),           \

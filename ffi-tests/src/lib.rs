@@ -27,7 +27,9 @@ pub enum Linking {
 }
 
 /// Every warning is an error, and each operation is rounded on its own, as the library does.
-const FLAGS: [&str; 6] = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-ffp-contract=off", "-O2"];
+/// Some start threads.
+const FLAGS: [&str; 7] =
+    ["-Wall", "-Wextra", "-pedantic", "-Werror", "-ffp-contract=off", "-O2", "-pthread"];
 
 /// What `rustc --print native-static-libs` says a program needs beside `libdownhill.a`.
 const NATIVE_LIBRARIES: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
@@ -37,6 +39,14 @@ const NATIVE_LIBRARIES: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "
 /// # Panics
 /// If there is no compiler, or it does not accept the source; with what it said.
 pub fn compile(source: &Path, standard: Standard, linking: Linking) -> PathBuf {
+    compile_with(&[], source, standard, linking)
+}
+
+/// [`compile`] with more flags.
+///
+/// # Panics
+/// As `compile` does.
+pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: Linking) -> PathBuf {
     let name = source.file_stem().expect("a file").to_string_lossy();
     let program = directory("programs").join(format!("{name}-{standard:?}-{linking:?}"));
     let (variable, compiler, language, version) = match standard {
@@ -46,7 +56,7 @@ pub fn compile(source: &Path, standard: Standard, linking: Linking) -> PathBuf {
     };
     let compiler = env::var(variable).unwrap_or_else(|_| compiler.to_owned());
     let mut command = Command::new(&compiler);
-    command.args(["-x", language, version]).args(FLAGS).arg("-o").arg(&program);
+    command.args(["-x", language, version]).args(FLAGS).args(flags).arg("-o").arg(&program);
     command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("ffi-tests/c"));
     command.arg(source).args(["-x", "none"]);
     match linking {
@@ -64,6 +74,21 @@ pub fn compile(source: &Path, standard: Standard, linking: Linking) -> PathBuf {
     });
     assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
     program
+}
+
+/// Does the C compiler make a program with this flag?
+pub fn has_flag(flag: &str) -> bool {
+    let source = directory("flags").join("main.c");
+    fs::write(&source, "int main(void) { return 0; }\n")
+        .expect("the target directory can be written to");
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let output = Command::new(compiler)
+        .arg(flag)
+        .arg("-o")
+        .arg(source.with_extension("out"))
+        .arg(source)
+        .output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Runs a program with these environment variables and gives what it printed.

@@ -6,7 +6,7 @@ use downhill::Isa;
 use ffi_tests::{
     Linking::{self, *},
     Standard::{self, *},
-    compile, root, run, start, text,
+    compile, compile_with, has_flag, root, run, start, text,
 };
 
 const EVERY_WAY: [(Standard, Linking); 4] =
@@ -46,6 +46,41 @@ fn errors_name_the_argument_and_write_nothing() {
 #[test]
 fn the_callers_floating_point_environment_changes_nothing() {
     run_everywhere("environment.c");
+}
+
+#[test]
+fn whole_steps_are_the_plain_step_on_each_tensor_bit_by_bit() {
+    run_everywhere("many.c");
+}
+
+#[test]
+fn errors_of_whole_steps_name_argument_and_tensor_and_write_nothing() {
+    run_everywhere("many_errors.c");
+}
+
+#[test]
+fn pools_are_good_guests() {
+    run_everywhere("pool.c");
+}
+
+#[test]
+fn where_threads_or_memory_cannot_be_had_there_are_fewer_or_a_status() {
+    if !cfg!(target_os = "linux") {
+        return eprintln!("SKIPPED: limits.c limits the address space as Linux does");
+    }
+    for linking in [Static, Shared] {
+        println!("{}", run(&compile(&source("limits.c"), C99, linking), &[]).trim());
+    }
+}
+
+#[test]
+fn whole_steps_in_an_openmp_team_are_right() {
+    if !has_flag("-fopenmp") {
+        return eprintln!("SKIPPED: openmp.c needs a compiler that has -fopenmp");
+    }
+    for linking in [Static, Shared] {
+        println!("{}", run(&compile_with(&["-fopenmp"], &source("openmp.c"), C99, linking), &[]).trim());
+    }
 }
 
 #[test]

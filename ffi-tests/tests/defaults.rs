@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Lion, Momentum, Nadam, Nesterov,
-    Rmsprop, Sgd,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Extras, Form, Lion, Momentum, Nadam,
+    Nesterov, Rmsprop, Sgd,
 };
 use ffi_tests::{Linking::Static, Standard::*, compile, root, run};
 
@@ -17,7 +17,7 @@ fn defaults_and_layout_are_as_documented() {
     }
 }
 
-/// What `defaults.c` prints for every rule, from the defaults in Rust.
+/// What `defaults.c` prints for every rule and the extras, from the defaults in Rust.
 fn all_layouts() -> String {
     let (sgd, momentum, nesterov) = (Sgd::default(), Momentum::default(), Nesterov::default());
     let (adagrad, adadelta, rmsprop) = (Adagrad::default(), Adadelta::default(), Rmsprop::default());
@@ -105,6 +105,7 @@ fn all_layouts() -> String {
                 ("weight_decay", lion.weight_decay),
             ],
         ),
+        extras_layout(Extras::default()),
     ]
     .concat()
 }
@@ -121,6 +122,13 @@ fn adam_layout(name: &str, config: Adam) -> String {
             ("weight_decay", config.weight_decay),
         ],
     )
+}
+
+/// The default extras set no flag.
+fn extras_layout(extras: Extras) -> String {
+    let flags = u32::from(extras.zero_grad || extras.skip_nonfinite);
+    let doubles = [("grad_scale", extras.grad_scale), ("max_norm", extras.max_norm)];
+    layout("extras", &[("flags", flags)], &doubles)
 }
 
 fn decay(decay: Decay) -> (&'static str, u32) {

@@ -12,6 +12,7 @@ mod boundary;
 mod config;
 mod decode;
 mod environment;
+mod fork;
 mod library;
 mod many;
 mod pool;
@@ -23,5 +24,6 @@ mod steps;
 mod tensors;
 
 pub(crate) use environment::in_default_environment;
+pub(crate) use fork::forks;
 pub(crate) use prefetch::prefetch;
 pub(crate) use signals::with_signals_blocked;

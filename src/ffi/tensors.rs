@@ -1,13 +1,13 @@
 //! A list of tensors from C, checked and made into slices.
 
-use std::slice;
+use std::{hint, slice};
 
 use super::{
     arrays::{bytes, check_pointer},
     many::downhill_tensor,
     status::{Failure, downhill_status::*},
 };
-use crate::{Tensor, rule::Configuration};
+use crate::{Tensor, rule::Configuration, share::with_room};
 
 /// The list itself. With `count` = 0 the pointer may be anything.
 ///
@@ -35,7 +35,7 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
     slots: [usize; N],
 ) -> Result<Vec<Tensor<'a, N>>, Failure> {
     check_arrays::<C, N>(list, slots)?;
-    let mut tensors = with_room(list.len())?;
+    let mut tensors = room(list.len())?;
     tensors.extend(list.iter().map(|&downhill_tensor { n, w, g, state }| {
         if n == 0 {
             return Tensor { w: &mut [], g: &mut [], state: [(); N].map(|()| Default::default()) };
@@ -53,7 +53,7 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
 /// # Safety
 /// Each `g` that passes the checks is valid for reading its tensor's `n` elements during `'a`.
 pub(super) unsafe fn gradients<'a>(list: &[downhill_tensor]) -> Result<Vec<&'a [f32]>, Failure> {
-    let mut gradients = with_room(list.len())?;
+    let mut gradients = room(list.len())?;
     for (index, &downhill_tensor { n, g, .. }) in list.iter().enumerate() {
         let g = g.cast_const();
         if n == 0 {
@@ -68,12 +68,8 @@ pub(super) unsafe fn gradients<'a>(list: &[downhill_tensor]) -> Result<Vec<&'a [
 }
 
 /// An empty list, or a status where memory is short.
-fn with_room<T>(count: usize) -> Result<Vec<T>, Failure> {
-    let mut list = Vec::new();
-    match list.try_reserve_exact(count) {
-        Ok(()) => Ok(list),
-        Err(_) => Err(no_room(count.saturating_mul(size_of::<T>()))),
-    }
+fn room<T>(count: usize) -> Result<Vec<T>, Failure> {
+    with_room(count).ok_or_else(|| no_room(count.saturating_mul(size_of::<T>())))
 }
 
 #[cold]
@@ -136,7 +132,8 @@ fn check_arrays<C: Configuration<N>, const N: usize>(
 /// Does each row ascend, apart from all others?
 fn are_columns(rows: &[Row]) -> bool {
     let apart = |a: Range, b: Range| a.end <= b.start || b.end <= a.start;
-    (0..rows.len()).all(|i| rows[i].ascending && rows[..i].iter().all(|row| apart(row.hull, rows[i].hull)))
+    (0..rows.len())
+        .all(|i| rows[i].ascending && rows[..i].iter().all(|row| apart(row.hull, rows[i].hull)))
 }
 
 /// Sorts the arrays by address, digit by digit: 40,000 in any order take less than half a millisecond, and
@@ -145,10 +142,12 @@ fn check_apart<C: Configuration<N>, const N: usize>(
     list: &[downhill_tensor],
     slots: [usize; N],
 ) -> Result<(), Failure> {
-    let mut ranges = with_room(list.len() * (N + 2))?;
+    let mut ranges = room(list.len() * (N + 2))?;
     for tensor in list.iter().filter(|tensor| tensor.n > 0) {
         ranges.extend((0..N + 2).map(|k| range(tensor.n, array::<C, N>(tensor, slots, k).1)));
     }
+    // The sort takes as much again, and would abort where there is not.
+    drop(hint::black_box(room::<Range>(ranges.len())?));
     radsort::sort_by_key(&mut ranges, |range: &Range| range.start);
     match ranges.windows(2).find(|pair| pair[1].start < pair[0].end) {
         None => Ok(()),

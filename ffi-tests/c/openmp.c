@@ -1,0 +1,22 @@
+/* Whole steps called by all threads of an OpenMP team at once: with one pool, and each on its own. */
+#include "training.h"
+
+enum { TEAM = 4 };
+
+int main(void) {
+  list start = training_list(LARGE, 2), end = trained(&start);
+  downhill_pool *const pool = downhill_pool_new(2);
+  int i, threads = 0;
+#pragma omp parallel for num_threads(TEAM) schedule(static, 1) reduction(+ : threads)
+  for (i = 0; i < TEAM; i++) {
+    compare_training(&start, &end, pool, "in a team, with a pool");
+    compare_training(&start, &end, NULL, "in a team, without a pool");
+    threads++;
+  }
+  CHECK(threads == TEAM, "%d iterations", threads);
+  downhill_pool_free(pool);
+  free_list(&start);
+  free_list(&end);
+  printf("the same bits in a team\n");
+  return 0;
+}
