@@ -12,7 +12,7 @@ use std::{
 use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 
 use crate::{
-    ffi::{forks, in_default_environment, with_signals_blocked},
+    ffi::{current_cpu, forks, in_default_environment, leave_cpu, with_signals_blocked},
     share::{Chunks, Piece, Queues},
 };
 
@@ -199,24 +199,47 @@ impl Threads<'_> {
         match self {
             Self::Caller => work(),
             Self::Pool(pool) => match pool.idle() {
-                Some((workers, _busy)) => workers.in_place_scope(|scope| fork(scope, &running, &work)),
+                Some((workers, _busy)) => {
+                    let callers = current_cpu();
+                    let help = || {
+                        // Some schedulers wake a worker where its waker runs, and leave both there.
+                        if let Some(cpu) = callers.filter(|_| current_cpu() == callers) {
+                            leave_cpu(cpu);
+                        }
+                        work();
+                    };
+                    workers.in_place_scope(|scope| {
+                        call(scope, &running, &help);
+                        // Lets one that is here leave.
+                        thread::yield_now();
+                        work();
+                        wait(&running);
+                    });
+                }
                 None => work(),
             },
-            Self::Rayon => rayon::in_place_scope(|scope| fork(scope, &running, &work)),
+            Self::Rayon => rayon::in_place_scope(|scope| {
+                call(scope, &running, &work);
+                work();
+                wait(&running);
+            }),
         }
         Some(())
     }
 }
 
-/// Sets so many others as `running` says to `work`, and works.
-fn fork<'a>(scope: &Scope<'a>, running: &'a AtomicUsize, work: &'a (dyn Fn() + Sync)) {
+/// Calls as many others to `help` as `running` says.
+fn call<'a>(scope: &Scope<'a>, running: &'a AtomicUsize, help: &'a (dyn Fn() + Sync)) {
     for _ in 0..running.load(Ordering::Relaxed) {
         scope.spawn(move |_| {
-            in_default_environment(work);
+            in_default_environment(help);
             running.fetch_sub(1, Ordering::Release);
         });
     }
-    work();
+}
+
+/// Looks for the others' end. They are nearly through.
+fn wait(running: &AtomicUsize) {
     // A worker of rayon's has better things to do while it waits.
     if rayon::current_thread_index().is_none() {
         for _ in 0..LOOKS {

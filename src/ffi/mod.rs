@@ -10,6 +10,7 @@
 mod arrays;
 mod boundary;
 mod config;
+mod cpu;
 mod decode;
 mod environment;
 mod fork;
@@ -23,6 +24,7 @@ mod status;
 mod steps;
 mod tensors;
 
+pub(crate) use cpu::{current_cpu, leave_cpu};
 pub(crate) use environment::in_default_environment;
 pub(crate) use fork::forks;
 pub(crate) use prefetch::prefetch;
