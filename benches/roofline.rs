@@ -18,7 +18,7 @@ use std::{
 
 use c::{CLoop, Loops};
 use clap::{Parser, ValueEnum};
-use common::{Arrays, T, assert_reference_bits, bytes_per_element, fastest, median, ratio, rules};
+use common::{Arrays, T, assert_reference_bits, bytes_per_element, rules};
 use downhill::{Error, Isa, Optimizer};
 
 const SIZES: [usize; 8] = [16, 256, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 24];
@@ -188,6 +188,24 @@ impl<'a> Contest<'a> {
             cell(stream.map(|c| ratio(c, &samples[0]))),
         );
     }
+}
+
+/// The samples of the contestant with the lowest median.
+fn fastest(samples: &[Vec<f64>]) -> Option<&[f64]> {
+    samples.iter().map(Vec::as_slice).min_by(|a, b| median(a).total_cmp(&median(b)))
+}
+
+/// The median of each round's own ratio.
+fn ratio(a: &[f64], b: &[f64]) -> f64 {
+    let ratios: Vec<_> = a.iter().zip(b).map(|(a, b)| a / b).collect();
+    median(&ratios)
+}
+
+/// The middle one.
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
 fn print_roofline(contests: &[Contest], sizes: &[usize], effort: &Effort) {

@@ -56,24 +56,6 @@ pub fn assert_reference_bits(rule: &dyn Optimizer, name: &str, step: impl Fn(&mu
     }
 }
 
-/// The samples of the contestant with the lowest median.
-pub fn fastest(samples: &[Vec<f64>]) -> Option<&[f64]> {
-    samples.iter().map(Vec::as_slice).min_by(|a, b| median(a).total_cmp(&median(b)))
-}
-
-/// The median of each round's own ratio.
-pub fn ratio(a: &[f64], b: &[f64]) -> f64 {
-    let ratios: Vec<_> = a.iter().zip(b).map(|(a, b)| a / b).collect();
-    median(&ratios)
-}
-
-/// The middle one.
-pub fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
 /// One array, at its own place in a page.
 struct Array {
     buffer: Vec<f32>,

@@ -12,7 +12,8 @@ use downhill::{
 use crate::{
     Effort,
     c::{CLoop, Loops},
-    common::{T, fastest, median, ratio},
+    common::T,
+    fastest, median, ratio,
 };
 
 /// The tensors of GPT-2 with 124 million parameters: embeddings, twelve blocks, the last normalization.
@@ -201,12 +202,11 @@ fn print_gpt2(loops: &Loops, effort: &Effort) {
             in_parts(list, count, &|Tensor { w, g, state }| stream.call(w, g, state));
         };
         let ours = |list: &mut [Tensor<'_, 2>]| ADAM(list, &Extras::default(), threads);
-        let mut contestants: Vec<Box<dyn Fn(&mut [Tensor<'_, 2>])>> = vec![Box::new(ours)];
-        for each in loops.stream(2) {
-            contestants.push(Box::new(move |list| stream(&each, list)));
-        }
-        let contestants: Vec<Contestant<2>> =
-            contestants.iter().map(|contestant| &**contestant).collect();
+        let streams = loops.stream(2);
+        let streams: Vec<_> =
+            streams.iter().map(|each| move |list: &mut [Tensor<'_, 2>]| stream(each, list)).collect();
+        let mut contestants: Vec<Contestant<2>> = vec![&ours];
+        contestants.extend(streams.iter().map(|stream| stream as Contestant<2>));
         let rounds = effort.rounds.div_ceil(4);
         let times = samples(&mut list, &contestants, rounds, effort.block, Duration::ZERO);
         let stream = fastest(&times[1..]).expect("there is a streaming loop");
