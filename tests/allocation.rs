@@ -1,9 +1,12 @@
-//! A step allocates nothing.
+//! A step allocates nothing, and neither does a whole step without threads.
 
 mod common;
 
 use common::{every_option, uniform};
-use downhill::Isa;
+use downhill::{
+    Adam, Amsgrad, Extras, Isa, Momentum, Pool, Report, Rmsprop, RmspropForm, Sgd, Tensor, Threads,
+    grad_norm, step_many,
+};
 
 #[test]
 fn a_step_allocates_nothing() {
@@ -25,4 +28,79 @@ fn a_step_allocates_nothing() {
         allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 10]))).count_total,
         1
     );
+}
+
+/// Nothing that a whole step can do besides, and all of it.
+fn extras() -> [Extras; 2] {
+    let all = Extras {
+        grad_scale: 0.5,
+        max_norm: 0.1,
+        zero_grad: true,
+        skip_nonfinite: true,
+        grad_norm: true,
+    };
+    [Extras::default(), all]
+}
+
+/// Steps over tensors of `n` and of 7 elements, and allocates nothing.
+fn check_whole_step<const N: usize>(
+    n: usize,
+    threads: Threads<'_>,
+    step: impl Fn(&mut [Tensor<'_, N>], u64, &Extras, Threads<'_>) -> Report,
+) {
+    // The first call of a process looks at the CPU and the environment.
+    Isa::current().unwrap();
+    for extras in extras() {
+        let mut arrays = [n, 7].map(|n| vec![vec![0.5; n]; 2 + N]);
+        let mut tensors = arrays.each_mut().map(|arrays| {
+            let [w, g, state @ ..] = &mut arrays[..] else { unreachable!() };
+            let mut state = state.iter_mut();
+            Tensor { w, g, state: std::array::from_fn(|_| &mut state.next().unwrap()[..]) }
+        });
+        let mut clipped = false;
+        let count = allocation_counter::measure(|| {
+            for t in 1..=3 {
+                let report = step(&mut tensors, t, &extras, threads);
+                clipped |= report.applied_scale < 0.5;
+            }
+            // Skipped, if steps are to be.
+            tensors[1].g[6] = f32::NAN;
+            let report = step(&mut tensors, 4, &extras, threads);
+            assert_eq!(report.skipped.is_some(), extras.skip_nonfinite);
+        });
+        assert_eq!(count.count_total, 0, "{N} states, {n} elements, {extras:?}");
+        assert_eq!(clipped, extras.max_norm > 0.0);
+    }
+}
+
+/// With as many elements as would be enough for threads, and with few though there are threads.
+#[test]
+fn a_whole_step_without_threads_allocates_nothing() {
+    let pool = Pool::new(2);
+    for (n, threads) in
+        [(1003, Threads::Caller), (500_000, Threads::Caller), (1003, Threads::Pool(&pool))]
+    {
+        macro_rules! check {
+            ($states:literal, $config:expr) => {
+                check_whole_step::<$states>(n, threads, |tensors, t, extras, threads| {
+                    step_many(&$config, tensors, t, extras, threads).unwrap()
+                })
+            };
+        }
+        check!(0, Sgd::default());
+        check!(1, Momentum::default());
+        check!(2, Adam::adamw());
+        check!(3, Amsgrad::default());
+        check!(3, RmspropForm::<true>(Rmsprop { momentum: 0.9, ..Rmsprop::default() }));
+    }
+}
+
+#[test]
+fn a_norm_without_threads_allocates_nothing() {
+    Isa::current().unwrap();
+    let g = vec![0.5; 600_000];
+    let count = allocation_counter::measure(|| {
+        grad_norm(&[&g, &[], &g[1..]], Threads::Caller).unwrap();
+    });
+    assert_eq!(count.count_total, 0);
 }

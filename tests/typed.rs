@@ -1,13 +1,14 @@
 //! The functions of each rule, as Rust calls them: each hands its arrays on in the right order, and
-//! allocates nothing.
+//! allocates nothing. The whole step with each rule's configuration does what its function does.
 
 mod common;
 
 use common::{same, uniform};
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Error, Isa, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd,
-    adadelta_step, adagrad_step, adam_step, adamax_step, adamw_step, amsgrad_step, lion_step,
-    momentum_step, nadam_step, nesterov_step, reference, rmsprop_step, sgd_step,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Error, Extras, Isa, Lion, Momentum, Nadam,
+    Nesterov, Report, Rmsprop, RmspropForm, Sgd, Tensor, Threads, adadelta_step, adagrad_step,
+    adam_step, adamax_step, adamw_step, amsgrad_step, lion_step, momentum_step, nadam_step,
+    nesterov_step, reference, rmsprop_step, sgd_step, step_many,
 };
 
 /// `w`, `g` and three states; a rule with fewer leaves the rest alone.
@@ -97,6 +98,58 @@ fn steps() -> Vec<(&'static str, Step, Step)> {
     ]
 }
 
+/// What [`steps`] has, as whole steps with the rules' configurations, in the same order.
+fn whole_steps() -> [Step; 15] {
+    macro_rules! whole {
+        ($config:expr) => {
+            |arrays| {
+                whole(arrays, |list| step_many(&$config, list, T, &Extras::default(), Threads::Caller))
+            }
+        };
+        ($states:literal, $config:expr) => {
+            |arrays| {
+                whole::<$states>(arrays, |list| {
+                    step_many(&$config, list, T, &Extras::default(), Threads::Caller)
+                })
+            }
+        };
+    }
+    [
+        whole!(Sgd::default()),
+        whole!(Momentum::default()),
+        whole!(Nesterov::default()),
+        whole!(Adagrad::default()),
+        whole!(Adadelta::default()),
+        whole!(1, RmspropForm::<false>(Rmsprop::default())),
+        whole!(2, RmspropForm::<true>(Rmsprop::default())),
+        whole!(2, RmspropForm::<false>(RMSPROP)),
+        whole!(3, RmspropForm::<true>(RMSPROP)),
+        whole!(Adam::default()),
+        whole!(Adamw::default()),
+        whole!(Amsgrad::default()),
+        whole!(Adamax::default()),
+        whole!(Nadam::default()),
+        whole!(Lion::default()),
+    ]
+}
+
+/// A whole step over two tensors that are these arrays in two parts.
+fn whole<const N: usize>(
+    [w, g, state @ ..]: &mut Arrays,
+    step: impl FnOnce(&mut [Tensor<'_, N>]) -> Result<Report, Error>,
+) -> Result<(), Error> {
+    let (w, w_rest) = w.split_at_mut(20);
+    let (g, g_rest) = g.split_at_mut(20);
+    let (mut states, mut rests): (Vec<_>, Vec<_>) = state.iter_mut().map(|x| x.split_at_mut(20)).unzip();
+    let [mut states, mut rests] = [states.drain(..), rests.drain(..)];
+    let mut list = [
+        Tensor { w, g, state: std::array::from_fn(|_| states.next().unwrap()) },
+        Tensor { w: w_rest, g: g_rest, state: std::array::from_fn(|_| rests.next().unwrap()) },
+    ];
+    assert_eq!(step(&mut list)?, Report { grad_norm: None, applied_scale: 1.0, skipped: None });
+    Ok(())
+}
+
 const RMSPROP: Rmsprop = Rmsprop {
     lr: 0.1,
     alpha: 0.9,
@@ -124,6 +177,37 @@ fn every_function_is_its_reference() {
         assert!(ours.iter().zip(&expected).all(equal), "{name}");
         assert_ne!(ours[0], arrays()[0], "{name} moved nothing");
     }
+}
+
+#[test]
+fn every_whole_step_is_its_function() {
+    assert_eq!(whole_steps().len(), steps().len());
+    for ((name, step, _), whole) in steps().into_iter().zip(whole_steps()) {
+        let (mut ours, mut expected) = (arrays(), arrays());
+        for _ in 0..3 {
+            whole(&mut ours).unwrap();
+            step(&mut expected).unwrap();
+        }
+        let equal = |(a, b): (&Vec<f32>, &Vec<f32>)| a.iter().zip(b).all(|(&a, &b)| same(a, b));
+        assert!(ours.iter().zip(&expected).all(equal), "{name}");
+    }
+}
+
+/// AdamW is Adam with other defaults, whichever configuration it is called with.
+#[test]
+fn adamw_is_adam_decoupled_in_whole_steps_too() {
+    let extras = Extras { max_norm: 0.1, ..Extras::default() };
+    let run = |adamw: bool| {
+        let [mut w, mut g, mut m, mut v, _] = arrays();
+        let mut list = [Tensor { w: &mut w, g: &mut g, state: [&mut m, &mut v] }];
+        let report = match adamw {
+            true => step_many(&Adamw::default(), &mut list, T, &extras, Threads::Caller),
+            false => step_many(&Adam::adamw(), &mut list, T, &extras, Threads::Caller),
+        };
+        (report.unwrap(), [w, m, v])
+    };
+    assert_eq!(run(true), run(false));
+    assert!(run(true).0.applied_scale < 1.0);
 }
 
 #[test]

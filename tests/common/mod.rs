@@ -2,8 +2,9 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Isa, Lion,
-    Momentum, Nadam, Nesterov, Optimizer, Rmsprop, Sgd, optimizer,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, AnyTensor, BiasCorrection, Decay, Error, Extras,
+    Form, Isa, Lion, Momentum, Nadam, Nesterov, NonFinite, Optimizer, Report, Rmsprop, Sgd, Threads,
+    optimizer, reference,
 };
 use proptest::prelude::*;
 
@@ -208,10 +209,61 @@ impl Arrays {
         }
     }
 
+    /// The elements of these arrays as tensors of these lengths, one behind the other.
+    pub fn tensors(&mut self, lengths: &[usize]) -> Vec<AnyTensor<'_>> {
+        tensors(&mut self.w, &mut self.g, self.state.iter_mut().map(|x| &mut x[..]), lengths)
+    }
+
+    /// A whole step over [`tensors`](Arrays::tensors), with the kernels of `isa`.
+    pub fn step_many(
+        &mut self,
+        rule: &dyn Optimizer,
+        isa: Isa,
+        lengths: &[usize],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        rule.step_many_on(isa, &mut self.tensors(lengths), t, extras, threads)
+    }
+
+    /// What a whole step does and reports, by the reference: one tensor after another.
+    pub fn reference_step_many(
+        &mut self,
+        rule: &dyn Optimizer,
+        lengths: &[usize],
+        t: u64,
+        extras: &Extras,
+    ) -> Report {
+        let gradients: Vec<&[f32]> = cut(&self.g, lengths).collect();
+        let Extras { grad_scale, max_norm, zero_grad, skip_nonfinite, grad_norm } = *extras;
+        let norm = (grad_norm || skip_nonfinite || max_norm > 0.0)
+            .then(|| reference::grad_norm(&gradients) * grad_scale.abs());
+        let skipped = if skip_nonfinite { first_nonfinite(&gradients) } else { None };
+        let scale = reference::applied_scale(&gradients, grad_scale, max_norm);
+        if skipped.is_none() {
+            let g = self.g.clone();
+            if scale != 1.0 {
+                self.g.iter_mut().for_each(|g| *g *= scale);
+            }
+            let mut from = 0;
+            for len in lengths {
+                self.try_step(rule, None, t, from, from + len).unwrap();
+                from += len;
+            }
+            self.g = if zero_grad { vec![0.0; g.len()] } else { g };
+        }
+        let applied_scale = if skipped.is_some() { 0.0 } else { scale.into() };
+        Report { grad_norm: norm, applied_scale, skipped }
+    }
+
+    fn arrays(&self) -> impl Iterator<Item = &Vec<f32>> {
+        [&self.w, &self.g].into_iter().chain(&self.state)
+    }
+
     /// Where the first element stands whose bits differ, if any do. A NaN is like any other.
     pub fn difference(&self, other: &Self) -> Option<String> {
-        let arrays = |x: &Self| [vec![x.w.clone(), x.g.clone()], x.state.clone()].concat();
-        for (k, (ours, theirs)) in arrays(self).iter().zip(&arrays(other)).enumerate() {
+        for (k, (ours, theirs)) in self.arrays().zip(other.arrays()).enumerate() {
             assert_eq!(ours.len(), theirs.len());
             for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
                 if !same(*a, *b) {
@@ -223,6 +275,62 @@ impl Arrays {
     }
 }
 
+/// Slices of these lengths, one behind the other.
+pub fn cut<'a, T>(mut array: &'a [T], lengths: &[usize]) -> impl Iterator<Item = &'a [T]> {
+    assert_eq!(array.len(), lengths.iter().sum::<usize>());
+    lengths.iter().map(move |&len| array.split_off(..len).expect("long enough"))
+}
+
+/// The tensors that arrays are when they are cut up in these lengths.
+pub fn tensors<'a>(
+    w: &'a mut [f32],
+    g: &'a mut [f32],
+    state: impl Iterator<Item = &'a mut [f32]>,
+    lengths: &[usize],
+) -> Vec<AnyTensor<'a>> {
+    let mut w = cut_mut(w, lengths);
+    let mut g = cut_mut(g, lengths);
+    let mut state: Vec<_> = state.map(|x| cut_mut(x, lengths)).collect();
+    let mut tensor = || {
+        let state = state.iter_mut().map(|x| x.next().expect("as many as lengths")).collect();
+        Some(AnyTensor { w: w.next()?, g: g.next()?, state })
+    };
+    (0..lengths.len()).filter_map(|_| tensor()).collect()
+}
+
+fn cut_mut<'a>(mut array: &'a mut [f32], lengths: &[usize]) -> impl Iterator<Item = &'a mut [f32]> {
+    assert_eq!(array.len(), lengths.iter().sum::<usize>());
+    lengths.iter().map(move |&len| array.split_off_mut(..len).expect("long enough"))
+}
+
+/// The first gradient that is NaN or infinite.
+fn first_nonfinite(gradients: &[&[f32]]) -> Option<NonFinite> {
+    for (tensor, g) in gradients.iter().enumerate() {
+        for (element, &value) in g.iter().enumerate() {
+            if !value.is_finite() {
+                return Some(NonFinite { tensor, element, value });
+            }
+        }
+    }
+    None
+}
+
+/// The same bits in all fields; a NaN is like any other.
+pub fn same_report(a: &Report, b: &Report) -> bool {
+    let same_f64 = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+    let norms = match (a.grad_norm, b.grad_norm) {
+        (Some(a), Some(b)) => same_f64(a, b),
+        (None, None) => true,
+        _ => false,
+    };
+    let places = match (a.skipped, b.skipped) {
+        (Some(a), Some(b)) => (a.tensor, a.element) == (b.tensor, b.element) && same(a.value, b.value),
+        (None, None) => true,
+        _ => false,
+    };
+    norms && places && same_f64(a.applied_scale, b.applied_scale)
+}
+
 /// The same bits; a NaN's payload is not part of the contract.
 pub fn same(a: f32, b: f32) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
@@ -230,7 +338,12 @@ pub fn same(a: f32, b: f32) -> bool {
 
 /// Numbers in (-1, 1) from a fixed sequence, for tests that need many values and no shrinking.
 pub fn uniform() -> impl FnMut() -> f32 {
-    let mut state = 1_u64;
+    uniform_from(1)
+}
+
+/// Another such sequence for each seed.
+pub fn uniform_from(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed;
     move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
@@ -239,8 +352,13 @@ pub fn uniform() -> impl FnMut() -> f32 {
 
 /// As [`uniform`], with one in eight a zero, a subnormal, tiny, huge, infinite or NaN.
 pub fn mixed() -> impl FnMut() -> f32 {
+    mixed_from(1)
+}
+
+/// Another such sequence for each seed.
+pub fn mixed_from(seed: u64) -> impl FnMut() -> f32 {
     let special = [0.0, -0.0, 1e-40, -3e-45, 1e-20, 3e38, f32::INFINITY, f32::NAN];
-    let mut next = uniform();
+    let mut next = uniform_from(seed);
     move || {
         let choice = ((next() + 1.0) * 32.0) as usize;
         special.get(choice).copied().unwrap_or_else(&mut next)

@@ -1,0 +1,242 @@
+//! Pools: how many threads they have, that these are workers and not only names, and that they are gone
+//! when the pool is.
+
+mod common;
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use common::{Arrays, uniform};
+use downhill::{Adam, Extras, Isa, Pool, Threads, optimizer};
+
+/// To be held by every test that makes a pool: some count this process's threads.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn the_number_of_threads() {
+    let _alone = alone();
+    let cores = thread::available_parallelism().unwrap().get();
+    assert_eq!(Pool::new(0).threads(), cores.min(1024));
+    for threads in 1..=5 {
+        assert_eq!(Pool::new(threads).threads(), threads);
+    }
+}
+
+/// Fewer, where the system does not let so many start.
+#[test]
+fn there_are_at_most_1024() {
+    let _alone = alone();
+    let pool = Pool::new(1100);
+    println!("{} of 1024", pool.threads());
+    assert!(pool.threads() <= 1024);
+    assert_eq!(steps(&pool, 300_000, 1), None);
+}
+
+#[test]
+fn a_pool_says_how_many_threads_it_has() {
+    let _alone = alone();
+    assert_eq!(format!("{:?}", Pool::new(1)), "Pool { threads: 1 }");
+    assert_eq!(format!("{:?}", Pool::new(4)), "Pool { threads: 4 }");
+    assert_eq!(format!("{:?}", Threads::Pool(&Pool::new(2))), "Pool(Pool { threads: 2 })");
+}
+
+#[test]
+fn a_pool_can_be_shared_and_sent() {
+    fn check<T: Send + Sync + 'static>() {}
+    check::<Pool>();
+}
+
+/// Steps over so many elements; where they are wrong, if they are.
+fn steps(pool: &Pool, n: usize, count: u64) -> Option<String> {
+    let rule = &*optimizer(Adam::default());
+    let lengths = [n / 2, n - n / 2];
+    let mut ours = Arrays::new(rule, n, uniform());
+    let mut expected = ours.clone();
+    let extras = Extras { grad_norm: true, ..Extras::default() };
+    for t in 1..=count {
+        let isa = Isa::current().unwrap();
+        let report = ours.step_many(rule, isa, &lengths, t, &extras, Threads::Pool(pool)).unwrap();
+        assert_eq!(report, expected.reference_step_many(rule, &lengths, t, &extras));
+    }
+    ours.difference(&expected)
+}
+
+/// A pool that is dropped while its workers are still looking for work, or asleep, or have not begun.
+#[test]
+fn pools_come_and_go() {
+    let _alone = alone();
+    for k in 0..60 {
+        let pool = Pool::new(2 + k % 3);
+        if k % 2 == 0 {
+            assert_eq!(steps(&pool, 310_000, 1), None);
+        }
+        if k % 4 == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_pool_made_in_one_thread_and_dropped_in_another() {
+    let _alone = alone();
+    let pool = thread::spawn(|| Pool::new(3)).join().unwrap();
+    assert_eq!(steps(&pool, 310_000, 2), None);
+    thread::spawn(move || drop(pool)).join().unwrap();
+}
+
+/// What Linux says about the threads of this process.
+#[cfg(target_os = "linux")]
+mod proc {
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        time::Instant,
+    };
+
+    use super::*;
+
+    /// The directories of all threads that a pool has started. They come and go meanwhile.
+    fn workers() -> Vec<PathBuf> {
+        let threads = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+        let is_worker = |thread: &PathBuf| {
+            fs::read_to_string(thread.join("comm")).is_ok_and(|name| name == "downhill\n")
+        };
+        threads.map(|thread| thread.path()).filter(is_worker).collect()
+    }
+
+    /// Waits for this number of workers. The system forgets a thread a little after it has been joined, and
+    /// a thread names itself a little after it has been started.
+    fn await_workers(count: usize) {
+        let mut looks = (0..5000).map(|_| {
+            thread::sleep(Duration::from_millis(1));
+            workers().len()
+        });
+        assert!(looks.any(|workers| workers == count), "{} workers, not {count}", workers().len());
+    }
+
+    #[test]
+    fn a_dropped_pool_leaves_no_thread_behind() {
+        let _alone = alone();
+        await_workers(0);
+        let pools = [1, 3, 4].map(Pool::new);
+        await_workers(5);
+        let [one, three, four] = pools;
+        assert_eq!(steps(&three, 310_000, 2), None);
+        drop(three);
+        await_workers(3);
+        // The others have lost nothing.
+        assert_eq!(steps(&four, 310_000, 2), None);
+        assert_eq!(steps(&one, 310_000, 2), None);
+        drop(one);
+        await_workers(3);
+        drop(four);
+        await_workers(0);
+    }
+
+    /// When `drop` returns, the workers have ended, and not a little later.
+    #[test]
+    fn workers_end_before_their_pool_does() {
+        let _alone = alone();
+        await_workers(0);
+        for _ in 0..50 {
+            let pool = Pool::new(4);
+            await_workers(3);
+            let ids = workers();
+            drop(pool);
+            assert_eq!(ids.iter().filter(|thread| lives(thread)).count(), 0);
+        }
+    }
+
+    /// Is it there, and not one that has ended and that the system has yet to forget?
+    fn lives(thread: &Path) -> bool {
+        const EXITING: u32 = 4;
+        let Ok(stat) = fs::read_to_string(thread.join("stat")) else { return false };
+        let (_name, fields) = stat.rsplit_once(") ").unwrap();
+        let flags: u32 = fields.split(' ').nth(6).unwrap().parse().unwrap();
+        flags & EXITING == 0
+    }
+
+    /// The set of signals under this name in a `status` file.
+    fn signals(status: &str, name: &str) -> u64 {
+        let set = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(set.trim(), 16).unwrap()
+    }
+
+    #[test]
+    fn workers_block_all_signals_and_their_maker_does_not() {
+        let _alone = alone();
+        await_workers(0);
+        let blocked = |path: PathBuf| signals(&fs::read_to_string(path).unwrap(), "SigBlk:");
+        let before = blocked("/proc/thread-self/status".into());
+        let pool = Pool::new(3);
+        assert_eq!(blocked("/proc/thread-self/status".into()), before);
+        await_workers(2);
+        // KILL and STOP cannot be blocked, and the C library keeps 32 to 34 for itself.
+        let kept = [9, 19, 32, 33, 34].map(|signal| 1_u64 << (signal - 1));
+        let all = !kept.iter().sum::<u64>();
+        for worker in workers() {
+            assert_eq!(blocked(worker.join("status")) & all, all);
+        }
+        drop(pool);
+    }
+
+    /// How long a thread has been computing.
+    fn computed(thread: &Path) -> Option<Duration> {
+        let times = fs::read_to_string(thread.join("schedstat")).ok()?;
+        Some(Duration::from_nanos(times.split(' ').next()?.parse().ok()?))
+    }
+
+    /// What they compute cannot be seen from outside, but that they do: in some long step each of them for more
+    /// than a twentieth of its time, of which waking up to find nothing to do takes far less.
+    #[test]
+    fn workers_work() {
+        let _alone = alone();
+        await_workers(0);
+        let cores = thread::available_parallelism().unwrap().get();
+        if cores == 1 || computed(Path::new("/proc/thread-self")).is_none() {
+            println!("not tested: {cores} core, or a system that does not count threads' time");
+            return;
+        }
+        for threads in [2, 3] {
+            let pool = Pool::new(threads);
+            await_workers(threads - 1);
+            let shares = least_shares(&pool);
+            assert!(shares.iter().any(|&share| share > 0.05), "{threads} threads: {shares:?}");
+        }
+    }
+
+    /// For how much of its time that worker has computed who has least, for each of some steps: up to the
+    /// first for which it is much.
+    fn least_shares(pool: &Pool) -> Vec<f64> {
+        let rule = &*optimizer(Adam::default());
+        let n = 1 << 20;
+        let mut value = uniform();
+        // Subnormal gradients, and the narrowest instruction set: so slow that workers have their turn even if
+        // there are fewer cores than threads.
+        let mut arrays = Arrays::new(rule, n, || value() * 1e-39);
+        let isa = Isa::available()[0];
+        let workers = workers();
+        let all_computed = || workers.iter().map(|worker| computed(worker).unwrap()).collect::<Vec<_>>();
+        let mut least_share = |t| {
+            let (before, start) = (all_computed(), Instant::now());
+            let extras = Extras::default();
+            arrays.step_many(rule, isa, &[n], t, &extras, Threads::Pool(pool)).unwrap();
+            let elapsed = start.elapsed();
+            // Until they sleep again, and the system has counted.
+            thread::sleep(Duration::from_millis(2));
+            let computed = all_computed().into_iter().zip(before).map(|(after, before)| after - before);
+            computed.min().unwrap().as_secs_f64() / elapsed.as_secs_f64()
+        };
+        let mut shares: Vec<f64> = Vec::new();
+        while shares.len() < 40 && shares.last().is_none_or(|&share| share < 0.05) {
+            shares.push(least_share(1 + shares.len() as u64));
+        }
+        shares
+    }
+}
