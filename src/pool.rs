@@ -249,3 +249,49 @@ fn fork<'a>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, iter, sync::Barrier};
+
+    use super::*;
+
+    /// From one element to another.
+    struct Span(usize, usize);
+
+    impl Piece for Span {
+        fn len(&self) -> usize {
+            self.1 - self.0
+        }
+
+        fn split_at(self, element: usize) -> (Self, Self) {
+            (Self(self.0, self.0 + element), Self(self.0 + element, self.1))
+        }
+    }
+
+    #[test]
+    fn each_thread_begins_with_its_own_part() {
+        const ELEMENTS: usize = 3 << 20;
+        let pool = Pool::new(3);
+        assert_eq!(pool.threads(), 3);
+        let firsts = Mutex::new(HashMap::new());
+        let all = Barrier::new(3);
+        // Nobody goes on before all have begun.
+        let begin = |chunk: &mut [Span]| {
+            let id = thread::current().id();
+            let is_first = !firsts.lock().unwrap().contains_key(&id);
+            if is_first {
+                firsts.lock().unwrap().insert(id, chunk[0].0);
+                all.wait();
+            }
+        };
+        for _ in 0..10 {
+            firsts.lock().unwrap().clear();
+            let list = iter::once(Span(0, ELEMENTS));
+            Threads::Pool(&pool).run(3, list, ELEMENTS, &begin).unwrap();
+            let mut starts: Vec<usize> = firsts.lock().unwrap().values().copied().collect();
+            starts.sort_unstable();
+            assert_eq!(starts, [0, ELEMENTS / 3, ELEMENTS / 3 * 2]);
+        }
+    }
+}

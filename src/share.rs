@@ -203,5 +203,7 @@ mod tests {
         let done = done.into_inner().unwrap();
         assert_eq!(done.iter().map(Piece::len).sum::<usize>(), 10 * CHUNK);
         assert!(done[0].from > 0 && done[1].from == done[0].to, "its own part first, in order");
+        let stolen = done.iter().position(|range| range.to == 10 * CHUNK).unwrap();
+        assert!(done[stolen + 1].to == done[stolen].from, "another's from its end");
     }
 }
