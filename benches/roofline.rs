@@ -162,14 +162,10 @@ impl<'a> Contest<'a> {
 
     /// How many calls make a block, for each contestant.
     fn calls(&self, arrays: &mut Arrays, effort: &Effort) -> Vec<u32> {
-        let enough = |contestant: &Contestant| {
-            let mut calls = 1;
-            while contestant.time(arrays, calls) < effort.block {
-                calls *= 2;
-            }
-            calls
-        };
-        self.contestants.iter().map(enough).collect()
+        let contestants = self.contestants.iter();
+        contestants
+            .map(|contestant| enough(effort.block, |calls| contestant.time(arrays, calls)))
+            .collect()
     }
 
     fn print_row(&self, n: usize, effort: &Effort) {
@@ -188,6 +184,15 @@ impl<'a> Contest<'a> {
             cell(stream.map(|c| ratio(c, &samples[0]))),
         );
     }
+}
+
+/// How many calls take as long as a block.
+fn enough(block: Duration, mut time: impl FnMut(u32) -> Duration) -> u32 {
+    let mut calls = 1;
+    while time(calls) < block {
+        calls *= 2;
+    }
+    calls
 }
 
 /// The samples of the contestant with the lowest median.

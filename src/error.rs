@@ -51,6 +51,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The same, said of one of many tensors.
+    #[cold]
+    pub(crate) fn of_tensor(self, index: usize) -> Self {
+        Self::Tensor { index, error: Box::new(self) }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,6 +6,7 @@ use crate::{
     Error, Isa, Threads,
     norm::sum_of_squares,
     rule::{Configuration, Job, Rule, check_lengths},
+    rules::range,
     share::Piece,
     sweep::{Gradient, Sweep, is_far},
 };
@@ -138,7 +139,7 @@ pub(crate) fn step<const N: usize, C: Configuration<N>>(
     extras.check()?;
     for (index, Tensor { w, g, state }) in tensors.iter().enumerate() {
         check_lengths::<N, C>(w, g, state.each_ref().map(|array| &**array))
-            .map_err(|error| Error::Tensor { index, error: Box::new(error) })?;
+            .map_err(|error| error.of_tensor(index))?;
     }
     let mut report = Report::default();
     config.apply(t, Whole { isa, tensors, extras, threads, report: &mut report })?;
@@ -147,12 +148,9 @@ pub(crate) fn step<const N: usize, C: Configuration<N>>(
 
 impl Extras {
     fn check(&self) -> Result<(), Error> {
-        let check = |argument, value: f64, ok, allowed| match ok && (value as f32).is_finite() {
-            true => Ok(()),
-            false => Err(Error::Hyperparameter { argument, value, allowed }),
-        };
-        check("grad_scale", self.grad_scale, true, "finite in f32")?;
-        check("max_norm", self.max_norm, self.max_norm >= 0.0, "at least 0 and finite in f32")
+        range::finite("grad_scale", self.grad_scale)?;
+        range::non_negative("max_norm", self.max_norm)?;
+        Ok(())
     }
 
     /// What gradients of this norm, scaled, are to be multiplied by.
@@ -187,15 +185,16 @@ impl<const N: usize> Job<N> for Whole<'_, '_, N> {
         }
         let scale = report.applied_scale as f32;
         let scaled = Scaled { rule, scale };
-        let far = is_far(elements(tensors), N);
+        let elements = tensors.iter().map(|tensor| tensor.w.len()).sum();
+        let far = is_far(elements, N);
         match (extras.zero_grad, scale) {
-            (false, 1.0) => each(tensors, threads, &|Tensor { w, g, state }| {
+            (false, 1.0) => each(tensors, elements, threads, &|Tensor { w, g, state }| {
                 sweep(isa, rule, w, &**g, state, far);
             }),
-            (false, _) => each(tensors, threads, &|Tensor { w, g, state }| {
+            (false, _) => each(tensors, elements, threads, &|Tensor { w, g, state }| {
                 sweep(isa, scaled, w, &**g, state, far);
             }),
-            (true, _) => each(tensors, threads, &|Tensor { w, g, state }| {
+            (true, _) => each(tensors, elements, threads, &|Tensor { w, g, state }| {
                 sweep(isa, scaled, w, &mut **g, state, far);
             }),
         }
@@ -229,23 +228,19 @@ fn first_nonfinite<const N: usize>(tensors: &[Tensor<'_, N>]) -> Option<NonFinit
     })
 }
 
-/// Calls `f` for every tensor or part of one.
+/// Calls `f` for every tensor or part of one, of so many elements in all.
 fn each<const N: usize>(
     tensors: &mut [Tensor<'_, N>],
+    elements: usize,
     threads: Threads<'_>,
     f: &(dyn Fn(&mut Tensor<'_, N>) + Sync),
 ) {
-    let elements = elements(tensors);
     let count = threads.for_bytes(elements.saturating_mul(bytes_per_element(N)));
     let list = tensors.iter_mut().map(Tensor::reborrow);
     if count == 1 || threads.run(count, list, elements, &|chunk| chunk.iter_mut().for_each(f)).is_none()
     {
         tensors.iter_mut().for_each(f);
     }
-}
-
-fn elements<const N: usize>(tensors: &[Tensor<'_, N>]) -> usize {
-    tensors.iter().map(|tensor| tensor.w.len()).sum()
 }
 
 /// What is moved for each element: `g` is read, `w` and every state are read and written.

@@ -120,7 +120,7 @@ impl<C: Configuration<N>, const N: usize> Optimizer for Configured<C, N> {
         let tensors = tensors.iter_mut().enumerate().map(|(index, AnyTensor { w, g, state })| {
             match arrays::<C, N>(state) {
                 Ok(state) => Ok(Tensor { w, g, state }),
-                Err(error) => Err(Error::Tensor { index, error: Box::new(error) }),
+                Err(error) => Err(error.of_tensor(index)),
             }
         });
         let mut tensors = tensors.collect::<Result<Vec<_>, _>>()?;

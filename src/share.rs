@@ -10,7 +10,7 @@ use std::{
 /// multiple of every vector's length.
 pub(crate) const BLOCK: usize = 4096;
 
-/// About how many elements are taken at a time: few microseconds of work.
+/// About how many elements are taken at a time: a few microseconds of work.
 const CHUNK: usize = 4 * BLOCK;
 
 /// An array, or several of the same length, that can be cut in two.

@@ -13,7 +13,7 @@ use crate::{
     Effort,
     c::{CLoop, Loops},
     common::T,
-    fastest, median, ratio,
+    enough, fastest, median, ratio,
 };
 
 /// The tensors of GPT-2 with 124 million parameters: embeddings, twelve blocks, the last normalization.
@@ -68,16 +68,11 @@ fn samples<const N: usize>(
         (0..calls).for_each(|_| contestant(list));
         start.elapsed()
     };
-    let calls: Vec<u32> = contestants
-        .iter()
-        .map(|contestant| {
-            let mut calls = 1;
-            while pause.is_zero() && time(list, *contestant, calls) < block {
-                calls *= 2;
-            }
-            calls
-        })
-        .collect();
+    let mut calls = vec![1; contestants.len()];
+    if pause.is_zero() {
+        let enough = |contestant: &Contestant<N>| enough(block, |calls| time(list, *contestant, calls));
+        calls = contestants.iter().map(enough).collect();
+    }
     let mut samples = vec![Vec::new(); contestants.len()];
     for round in 0..rounds {
         for turn in 0..contestants.len() {

@@ -24,11 +24,7 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
         return Ok((&mut [], &[], [(); N].map(|()| Default::default())));
     }
     let bytes = bytes::<f32>("n", n)?;
-    let array = |i: usize| match i {
-        0 => ("w", w.cast_const()),
-        1 => ("g", g),
-        _ => (C::STATES[i - 2], state[i - 2].cast_const()),
-    };
+    let array = |k| array::<C, N>(w, g, state, k);
     for i in 0..N + 2 {
         check_pointer(array(i), bytes)?;
         for j in 0..i {
@@ -43,6 +39,21 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
             slice::from_raw_parts(g, n),
             state.map(|array| slice::from_raw_parts_mut(array, n)),
         ))
+    }
+}
+
+/// Array `k` of `w`, `g` and the states, and its name.
+#[inline(always)]
+pub(super) fn array<C: Configuration<N>, const N: usize>(
+    w: *const f32,
+    g: *const f32,
+    state: [*mut f32; N],
+    k: usize,
+) -> (&'static str, *const f32) {
+    match k {
+        0 => ("w", w),
+        1 => ("g", g),
+        _ => (C::STATES[k - 2], state[k - 2].cast_const()),
     }
 }
 

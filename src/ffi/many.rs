@@ -3,7 +3,7 @@
 use std::convert::identity;
 
 use super::{
-    arrays::{check_pointer, null},
+    arrays::check_pointer,
     boundary,
     config::*,
     decode::CConfig,
@@ -142,9 +142,6 @@ pub unsafe extern "C" fn downhill_grad_norm(
     norm: *mut f64,
 ) -> downhill_status {
     boundary::call(|| {
-        if norm.is_null() {
-            return Err(null("norm"));
-        }
         check_pointer(("norm", norm.cast_const()), size_of::<f64>())?;
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         let (gradients, threads) = unsafe { (gradients(list(count, tensors)?)?, threads(pool)) };

@@ -3,7 +3,7 @@
 use std::{hint, slice};
 
 use super::{
-    arrays::{bytes, check_pointer},
+    arrays::{self, bytes, check_pointer},
     many::downhill_tensor,
     status::{Failure, downhill_status::*},
 };
@@ -117,8 +117,9 @@ fn check_arrays<C: Configuration<N>, const N: usize>(
             for (k, kind) in kinds.iter_mut().enumerate() {
                 let (name, array) = array::<C, N>(tensor, slots, k);
                 check_pointer((name, array), bytes)?;
-                all.push(range(tensor.n, array));
-                kind.push(range(tensor.n, array));
+                let range = range(tensor.n, array);
+                all.push(range);
+                kind.push(range);
             }
             Ok(())
         };
@@ -161,11 +162,7 @@ fn array<C: Configuration<N>, const N: usize>(
     slots: [usize; N],
     k: usize,
 ) -> (&'static str, *const f32) {
-    match k {
-        0 => ("w", tensor.w.cast_const()),
-        1 => ("g", tensor.g.cast_const()),
-        _ => (C::STATES[k - 2], tensor.state[slots[k - 2]].cast_const()),
-    }
+    arrays::array::<C, N>(tensor.w, tensor.g, slots.map(|slot| tensor.state[slot]), k)
 }
 
 fn range(n: usize, array: *const f32) -> Range {

@@ -10,7 +10,7 @@ mod lion;
 mod momentum;
 mod nadam;
 mod nesterov;
-mod range;
+pub(crate) mod range;
 mod rmsprop;
 mod sgd;
 

@@ -11,8 +11,13 @@ fn within(argument: &'static str, value: f64, ok: bool, allowed: &'static str) -
     }
 }
 
+/// Either sign.
+pub(crate) fn finite(argument: &'static str, value: f64) -> Result<f32, Error> {
+    within(argument, value, true, "finite in f32")
+}
+
 #[inline]
-pub(super) fn non_negative(argument: &'static str, value: f64) -> Result<f32, Error> {
+pub(crate) fn non_negative(argument: &'static str, value: f64) -> Result<f32, Error> {
     within(argument, value, value >= 0.0, "at least 0 and finite in f32")
 }
 
