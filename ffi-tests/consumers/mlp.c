@@ -1,0 +1,66 @@
+/* Trains a network to read handwritten digits, with AdamW over mini-batches, and prints the loss as it falls.
+ *
+ *   mlp DIGITS.CSV
+ *
+ * Each step is one call for all tensors: gradients scaled to their mean, clipped, applied by all cores, and set to
+ * zero for the next batch. */
+#include <downhill.h>
+
+#include "network.h"
+
+enum { EPOCHS = 20, BATCH = 32 };
+
+/* A tensor of the network, with its gradient and the two states of Adam. */
+#define TENSOR(name) {sizeof w.name / sizeof *w.name, w.name, g.name, {m.name, v.name}}
+
+static digit digits[DIGITS];
+static network w, g, m, v; /* weights, gradient, states: zeros */
+
+static void print_epoch(int epoch, double loss) {
+  int i;
+  printf("epoch %2d  loss %.4f  ", epoch, loss);
+  for (i = 0; i < (int)(loss * 50.0); i++) putchar('#');
+  putchar('\n');
+}
+
+int main(int argc, char **argv) {
+  downhill_tensor tensors[] = {TENSOR(w1), TENSOR(b1), TENSOR(w2), TENSOR(b2)};
+  downhill_adam config = downhill_adamw_default();
+  downhill_extras extras = downhill_extras_default();
+  downhill_pool *pool = downhill_pool_new(0); /* a thread for each core; it uses them where the tensors are large */
+  uint64_t random = 1, t = 0;
+  int order[DIGITS], count = 0, epoch, start, i;
+  double test_accuracy;
+
+  if (argc != 2) {
+    fprintf(stderr, "usage: %s DIGITS.CSV\n", argv[0]);
+    return EXIT_FAILURE;
+  }
+  read_digits(argv[1], digits);
+  for (i = 0; i < DIGITS; i++)
+    if (!is_test(i)) order[count++] = i;
+  initialize(&w, &random);
+
+  config.lr = 3e-3;
+  extras.max_norm = 1.0;
+  extras.flags = DOWNHILL_ZERO_GRAD;
+  for (epoch = 1; epoch <= EPOCHS; epoch++) {
+    double loss = 0.0;
+    shuffle(order, count, &random);
+    for (start = 0; start < count; start += BATCH) {
+      const int end = start + BATCH < count ? start + BATCH : count;
+      for (i = start; i < end; i++) loss += add_gradient(&w, &digits[order[i]], &g);
+      extras.grad_scale = 1.0 / (end - start);
+      if (downhill_adamw_step_many(4, tensors, ++t, &config, &extras, pool, NULL) != DOWNHILL_STATUS_OK) {
+        fprintf(stderr, "%s\n", downhill_last_error());
+        return EXIT_FAILURE;
+      }
+    }
+    print_epoch(epoch, loss / count);
+  }
+  downhill_pool_free(pool);
+
+  test_accuracy = accuracy(&w, digits);
+  printf("%.1f %% of the digits that it has not seen\n", 100.0 * test_accuracy);
+  return test_accuracy >= 0.95 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
