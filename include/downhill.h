@@ -38,7 +38,8 @@
  *     the downhill_..._default() function of the rule. One from a later release of this header works as
  *     long as its additions are zero. So it is with extras.
  *   - tensors points to count initialized tensors. count = 0 is allowed, and tensors may then be anything.
- * Then, with different arrays, steps may be called from any number of threads at once.
+ * Then, with different arrays, steps may be called from any number of threads at once. A signal handler may call
+ * no function of this library.
  *
  * Status: every step function returns DOWNHILL_STATUS_OK or one of
  *   _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH    an array, n, config, tensors, count, extras...
@@ -63,6 +64,10 @@
  * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A step over
  * many tensors allocates a list of them. The only threads are the pools' that the caller makes. After a
  * fork() the child may step, with a pool of the parent's too, which then works on the calling thread.
+ *
+ * Compatibility: a program that was built with this header runs with the library of the same release and with later
+ * ones, of the same minor version before 1.0 and of the same major version from then on. Libraries that it does
+ * not run with have another SONAME. downhill.hpp is this header for C++17.
  *
  * CONTENTS
  *   1. Version     DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
@@ -92,6 +97,9 @@
 
 #ifndef DOWNHILL_H
 #define DOWNHILL_H
+
+/** @file
+ * Fused optimizer steps on f32 arrays. The introduction stands at the top of the file. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -127,7 +135,7 @@ extern "C" {
  *
  * @return "major.minor.patch", a string that lives as long as the program
  *
- * Since 0.1.0.
+ * Threads: any number at once. Since 0.1.0.
  */
 const char *downhill_version(void);
 
@@ -136,7 +144,7 @@ const char *downhill_version(void);
  *
  * @return 10000*major + 100*minor + patch
  *
- * Since 0.1.0.
+ * Threads: any number at once. Since 0.1.0.
  */
 uint32_t downhill_version_number(void);
 
@@ -149,7 +157,7 @@ uint32_t downhill_version_number(void);
  *         has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
  *         the program
  *
- * Since 0.1.0.
+ * Threads: any number at once. Since 0.1.0.
  */
 const char *downhill_isa(void);
 
@@ -227,7 +235,7 @@ extern "C" {
  * @param status  any value; one that no function returns gets "unknown status"
  * @return a string that lives as long as the program
  *
- * Since 0.1.0.
+ * Threads: any number at once. Since 0.1.0.
  */
 const char *downhill_status_message(uint32_t status);
 
@@ -238,7 +246,7 @@ const char *downhill_status_message(uint32_t status);
  * @return a string that lives until the next failing call in this thread, or the thread's end;
  *         "" if no call has failed
  *
- * Since 0.1.0.
+ * Threads: any number at once; each has its own text. Since 0.1.0.
  */
 const char *downhill_last_error(void);
 
@@ -847,9 +855,10 @@ extern "C" {
  * @param w       weights, updated
  * @param g       gradient
  * @param config  hyper-parameters, as from downhill_sgd_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_sgd_step(size_t n, float *w, const float *g, const downhill_sgd *config);
 
@@ -865,9 +874,10 @@ downhill_status downhill_sgd_step(size_t n, float *w, const float *g, const down
  * @param g       gradient
  * @param u       state, updated; zeros before the first step
  * @param config  hyper-parameters, as from downhill_momentum_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_momentum_step(size_t n,
                                        float *w,
@@ -889,9 +899,10 @@ downhill_status downhill_momentum_step(size_t n,
  * @param g       gradient
  * @param u       state, updated; zeros before the first step
  * @param config  hyper-parameters, as from downhill_nesterov_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_nesterov_step(size_t n,
                                        float *w,
@@ -911,9 +922,10 @@ downhill_status downhill_nesterov_step(size_t n,
  * @param g       gradient
  * @param s       state, updated; zeros before the first step, or another initial accumulator
  * @param config  hyper-parameters, as from downhill_adagrad_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adagrad_step(size_t n,
                                       float *w,
@@ -935,9 +947,10 @@ downhill_status downhill_adagrad_step(size_t n,
  * @param v       state (average of squared gradients), updated; zeros before the first step
  * @param u       state (average of squared steps), updated; zeros before the first step
  * @param config  hyper-parameters, as from downhill_adadelta_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adadelta_step(size_t n,
                                        float *w,
@@ -967,9 +980,10 @@ downhill_status downhill_adadelta_step(size_t n,
  * @param g_avg   state, updated; zeros before the first step; NULL: not centered
  * @param u       state, updated; zeros before the first step; NULL: no momentum
  * @param config  hyper-parameters, as from downhill_rmsprop_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_rmsprop_step(size_t n,
                                       float *w,
@@ -994,9 +1008,10 @@ downhill_status downhill_rmsprop_step(size_t n,
  * @param v       state, updated; zeros before the first step
  * @param t       number of this step, counted from 1 by the caller
  * @param config  hyper-parameters, as from downhill_adam_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adam_step(size_t n,
                                    float *w,
@@ -1024,9 +1039,10 @@ downhill_status downhill_adam_step(size_t n,
  * @param v       state, updated; zeros before the first step
  * @param t       number of this step, counted from 1 by the caller
  * @param config  hyper-parameters, as from downhill_adamw_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adamw_step(size_t n,
                                     float *w,
@@ -1055,9 +1071,10 @@ downhill_status downhill_adamw_step(size_t n,
  * @param v_max   state, updated; zeros before the first step
  * @param t       number of this step, counted from 1 by the caller
  * @param config  hyper-parameters, as from downhill_amsgrad_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_amsgrad_step(size_t n,
                                       float *w,
@@ -1085,9 +1102,10 @@ downhill_status downhill_amsgrad_step(size_t n,
  * @param u       state, updated; zeros before the first step
  * @param t       number of this step, counted from 1 by the caller
  * @param config  hyper-parameters, as from downhill_adamax_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adamax_step(size_t n,
                                      float *w,
@@ -1123,9 +1141,10 @@ downhill_status downhill_adamax_step(size_t n,
  * @param v       state, updated; zeros before the first step
  * @param t       number of this step, counted from 1 by the caller
  * @param config  hyper-parameters, as from downhill_nadam_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_nadam_step(size_t n,
                                     float *w,
@@ -1149,9 +1168,10 @@ downhill_status downhill_nadam_step(size_t n,
  * @param g       gradient
  * @param m       state, updated; zeros before the first step
  * @param config  hyper-parameters, as from downhill_lion_default()
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_lion_step(size_t n,
                                    float *w,
@@ -1189,7 +1209,7 @@ extern "C" {
  *         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, on
  *         a bug in this library only
  *
- * Since 0.1.0.
+ * Threads: any number at once. Since 0.1.0.
  */
 struct downhill_pool *downhill_pool_new(size_t threads);
 
@@ -1199,7 +1219,7 @@ struct downhill_pool *downhill_pool_new(size_t threads);
  * @param pool  a pool, or NULL
  * @return at least 1; 1 for NULL
  *
- * Since 0.1.0.
+ * Threads: any number at once. Since 0.1.0.
  */
 size_t downhill_pool_threads(const struct downhill_pool *pool);
 
@@ -1209,7 +1229,7 @@ size_t downhill_pool_threads(const struct downhill_pool *pool);
  *
  * @param pool  a pool that no thread uses any more, or NULL
  *
- * Since 0.1.0.
+ * Threads: one, when no call with this pool is running or to come. Since 0.1.0.
  */
 void downhill_pool_free(struct downhill_pool *pool);
 
@@ -1278,9 +1298,10 @@ extern "C" {
  * @param tensors  the tensors, of which n and g are looked at
  * @param pool     who works, or NULL: this thread
  * @param norm     where the norm is written
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _INVALID_LENGTH, _INVALID_CONFIG (DOWNHILL_ISA),
+ *         _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool and on the same gradients. Since 0.1.0.
  */
 downhill_status downhill_grad_norm(size_t count,
                                    const struct downhill_tensor *tensors,
@@ -1288,7 +1309,8 @@ downhill_status downhill_grad_norm(size_t count,
                                    double *norm);
 
 /**
- * downhill_sgd_step() over many tensors, with the extras.
+ * The formula of downhill_sgd_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state is not looked at
@@ -1296,9 +1318,10 @@ downhill_status downhill_grad_norm(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_sgd_step_many(size_t count,
                                        const struct downhill_tensor *tensors,
@@ -1308,7 +1331,8 @@ downhill_status downhill_sgd_step_many(size_t count,
                                        struct downhill_report *report);
 
 /**
- * downhill_momentum_step() over many tensors, with the extras.
+ * The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: u
@@ -1316,9 +1340,10 @@ downhill_status downhill_sgd_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_momentum_step_many(size_t count,
                                             const struct downhill_tensor *tensors,
@@ -1328,7 +1353,8 @@ downhill_status downhill_momentum_step_many(size_t count,
                                             struct downhill_report *report);
 
 /**
- * downhill_nesterov_step() over many tensors, with the extras.
+ * The formula of downhill_nesterov_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: u
@@ -1336,9 +1362,10 @@ downhill_status downhill_momentum_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_nesterov_step_many(size_t count,
                                             const struct downhill_tensor *tensors,
@@ -1348,7 +1375,8 @@ downhill_status downhill_nesterov_step_many(size_t count,
                                             struct downhill_report *report);
 
 /**
- * downhill_adagrad_step() over many tensors, with the extras.
+ * The formula of downhill_adagrad_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: s
@@ -1356,9 +1384,10 @@ downhill_status downhill_nesterov_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adagrad_step_many(size_t count,
                                            const struct downhill_tensor *tensors,
@@ -1368,7 +1397,8 @@ downhill_status downhill_adagrad_step_many(size_t count,
                                            struct downhill_report *report);
 
 /**
- * downhill_adadelta_step() over many tensors, with the extras.
+ * The formula of downhill_adadelta_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: v, u
@@ -1376,9 +1406,10 @@ downhill_status downhill_adagrad_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adadelta_step_many(size_t count,
                                             const struct downhill_tensor *tensors,
@@ -1388,7 +1419,8 @@ downhill_status downhill_adadelta_step_many(size_t count,
                                             struct downhill_report *report);
 
 /**
- * downhill_rmsprop_step() over many tensors, with the extras.
+ * The formula of downhill_rmsprop_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: v, g_avg or NULL, u or NULL
@@ -1397,9 +1429,10 @@ downhill_status downhill_adadelta_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_rmsprop_step_many(size_t count,
                                            const struct downhill_tensor *tensors,
@@ -1409,7 +1442,8 @@ downhill_status downhill_rmsprop_step_many(size_t count,
                                            struct downhill_report *report);
 
 /**
- * downhill_adam_step() over many tensors, with the extras.
+ * The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, v
@@ -1418,9 +1452,10 @@ downhill_status downhill_rmsprop_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adam_step_many(size_t count,
                                         const struct downhill_tensor *tensors,
@@ -1431,7 +1466,8 @@ downhill_status downhill_adam_step_many(size_t count,
                                         struct downhill_report *report);
 
 /**
- * downhill_adamw_step() over many tensors, with the extras.
+ * The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, v
@@ -1440,9 +1476,10 @@ downhill_status downhill_adam_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adamw_step_many(size_t count,
                                          const struct downhill_tensor *tensors,
@@ -1453,7 +1490,8 @@ downhill_status downhill_adamw_step_many(size_t count,
                                          struct downhill_report *report);
 
 /**
- * downhill_amsgrad_step() over many tensors, with the extras.
+ * The formula of downhill_amsgrad_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, v, v_max
@@ -1462,9 +1500,10 @@ downhill_status downhill_adamw_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_amsgrad_step_many(size_t count,
                                            const struct downhill_tensor *tensors,
@@ -1475,7 +1514,8 @@ downhill_status downhill_amsgrad_step_many(size_t count,
                                            struct downhill_report *report);
 
 /**
- * downhill_adamax_step() over many tensors, with the extras.
+ * The formula of downhill_adamax_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, u
@@ -1484,9 +1524,10 @@ downhill_status downhill_amsgrad_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_adamax_step_many(size_t count,
                                           const struct downhill_tensor *tensors,
@@ -1497,7 +1538,8 @@ downhill_status downhill_adamax_step_many(size_t count,
                                           struct downhill_report *report);
 
 /**
- * downhill_nadam_step() over many tensors, with the extras.
+ * The formula of downhill_nadam_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, v
@@ -1506,9 +1548,10 @@ downhill_status downhill_adamax_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_nadam_step_many(size_t count,
                                          const struct downhill_tensor *tensors,
@@ -1519,7 +1562,8 @@ downhill_status downhill_nadam_step_many(size_t count,
                                          struct downhill_report *report);
 
 /**
- * downhill_lion_step() over many tensors, with the extras.
+ * The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g. Without extras
+ * s is 1; the introduction says what it is with them, and what they do besides.
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m
@@ -1527,9 +1571,10 @@ downhill_status downhill_nadam_step_many(size_t count,
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
  * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, or what the introduction lists
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+ *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
  *
- * Since 0.1.0.
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
 downhill_status downhill_lion_step_many(size_t count,
                                         const struct downhill_tensor *tensors,

@@ -33,6 +33,9 @@
 #ifndef DOWNHILL_HPP
 #define DOWNHILL_HPP
 
+/** @file
+ * downhill.h for C++17. The introduction stands at the top of the file. */
+
 #if __cplusplus < 201703L && (!defined(_MSVC_LANG) || _MSVC_LANG < 201703L)
 #error "downhill.hpp needs C++17 (-std=c++17); downhill.h works with C++11"
 #endif

@@ -11,10 +11,14 @@ use std::{
 pub enum Standard {
     /// C99
     C99,
+    /// C11
+    C11,
     /// C++11
     Cxx11,
     /// C++17
     Cxx17,
+    /// C++20
+    Cxx20,
 }
 
 /// How a program is linked with the library.
@@ -51,8 +55,10 @@ pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: 
     let program = directory("programs").join(format!("{name}-{standard:?}-{linking:?}"));
     let (variable, compiler, language, version) = match standard {
         Standard::C99 => ("CC", "cc", "c", "-std=c99"),
+        Standard::C11 => ("CC", "cc", "c", "-std=c11"),
         Standard::Cxx11 => ("CXX", "c++", "c++", "-std=c++11"),
         Standard::Cxx17 => ("CXX", "c++", "c++", "-std=c++17"),
+        Standard::Cxx20 => ("CXX", "c++", "c++", "-std=c++20"),
     };
     let compiler = env::var(variable).unwrap_or_else(|_| compiler.to_owned());
     let mut command = Command::new(&compiler);
@@ -128,7 +134,10 @@ pub fn directory(name: &str) -> PathBuf {
 }
 
 /// The C library as built for these tests: cargo puts it beside the test's own program.
-fn library(name: &str) -> PathBuf {
+///
+/// # Panics
+/// If it is not there.
+pub fn library(name: &str) -> PathBuf {
     let path = library_directory().join(name);
     assert!(path.exists(), "{path:?} is not there: cargo no longer builds it for a dependent");
     path

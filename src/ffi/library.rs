@@ -18,7 +18,7 @@ pub const DOWNHILL_VERSION_NUMBER: u32 =
 ///
 /// @return "major.minor.patch", a string that lives as long as the program
 ///
-/// Since 0.1.0.
+/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
@@ -29,7 +29,7 @@ pub extern "C" fn downhill_version() -> *const c_char {
 ///
 /// @return 10000*major + 100*minor + patch
 ///
-/// Since 0.1.0.
+/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_version_number() -> u32 {
     DOWNHILL_VERSION_NUMBER
@@ -43,7 +43,7 @@ pub extern "C" fn downhill_version_number() -> u32 {
 ///         has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
 ///         the program
 ///
-/// Since 0.1.0.
+/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_isa() -> *const c_char {
     const NAMES: [&CStr; 4] = [c"scalar", c"avx2", c"avx512", c"neon"];

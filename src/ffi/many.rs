@@ -131,9 +131,10 @@ unsafe fn many_in_order<C: CConfig, R: Configuration<N>, const N: usize>(
 /// @param tensors  the tensors, of which n and g are looked at
 /// @param pool     who works, or NULL: this thread
 /// @param norm     where the norm is written
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _INVALID_LENGTH, _INVALID_CONFIG (DOWNHILL_ISA),
+///         _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool and on the same gradients. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_grad_norm(
     count: usize,
@@ -152,7 +153,8 @@ pub unsafe extern "C" fn downhill_grad_norm(
     })
 }
 
-/// downhill_sgd_step() over many tensors, with the extras.
+/// The formula of downhill_sgd_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state is not looked at
@@ -160,9 +162,10 @@ pub unsafe extern "C" fn downhill_grad_norm(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_sgd_step_many(
     count: usize,
@@ -177,7 +180,8 @@ pub unsafe extern "C" fn downhill_sgd_step_many(
     unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
-/// downhill_momentum_step() over many tensors, with the extras.
+/// The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: u
@@ -185,9 +189,10 @@ pub unsafe extern "C" fn downhill_sgd_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_momentum_step_many(
     count: usize,
@@ -202,7 +207,8 @@ pub unsafe extern "C" fn downhill_momentum_step_many(
     unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
-/// downhill_nesterov_step() over many tensors, with the extras.
+/// The formula of downhill_nesterov_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: u
@@ -210,9 +216,10 @@ pub unsafe extern "C" fn downhill_momentum_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_nesterov_step_many(
     count: usize,
@@ -227,7 +234,8 @@ pub unsafe extern "C" fn downhill_nesterov_step_many(
     unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
-/// downhill_adagrad_step() over many tensors, with the extras.
+/// The formula of downhill_adagrad_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: s
@@ -235,9 +243,10 @@ pub unsafe extern "C" fn downhill_nesterov_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adagrad_step_many(
     count: usize,
@@ -252,7 +261,8 @@ pub unsafe extern "C" fn downhill_adagrad_step_many(
     unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
-/// downhill_adadelta_step() over many tensors, with the extras.
+/// The formula of downhill_adadelta_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: v, u
@@ -260,9 +270,10 @@ pub unsafe extern "C" fn downhill_adagrad_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adadelta_step_many(
     count: usize,
@@ -277,7 +288,8 @@ pub unsafe extern "C" fn downhill_adadelta_step_many(
     unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
-/// downhill_rmsprop_step() over many tensors, with the extras.
+/// The formula of downhill_rmsprop_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: v, g_avg or NULL, u or NULL
@@ -286,9 +298,10 @@ pub unsafe extern "C" fn downhill_adadelta_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_rmsprop_step_many(
     count: usize,
@@ -329,7 +342,8 @@ fn all_have(list: &[downhill_tensor], slot: usize, name: &str) -> Result<bool, F
     }
 }
 
-/// downhill_adam_step() over many tensors, with the extras.
+/// The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, v
@@ -338,9 +352,10 @@ fn all_have(list: &[downhill_tensor], slot: usize, name: &str) -> Result<bool, F
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adam_step_many(
     count: usize,
@@ -356,7 +371,8 @@ pub unsafe extern "C" fn downhill_adam_step_many(
     unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
-/// downhill_adamw_step() over many tensors, with the extras.
+/// The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, v
@@ -365,9 +381,10 @@ pub unsafe extern "C" fn downhill_adam_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adamw_step_many(
     count: usize,
@@ -383,7 +400,8 @@ pub unsafe extern "C" fn downhill_adamw_step_many(
     unsafe { many_in_order(count, tensors, config, whole, Adamw) }
 }
 
-/// downhill_amsgrad_step() over many tensors, with the extras.
+/// The formula of downhill_amsgrad_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, v, v_max
@@ -392,9 +410,10 @@ pub unsafe extern "C" fn downhill_adamw_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_amsgrad_step_many(
     count: usize,
@@ -410,7 +429,8 @@ pub unsafe extern "C" fn downhill_amsgrad_step_many(
     unsafe { many_in_order(count, tensors, config, whole, Amsgrad) }
 }
 
-/// downhill_adamax_step() over many tensors, with the extras.
+/// The formula of downhill_adamax_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, u
@@ -419,9 +439,10 @@ pub unsafe extern "C" fn downhill_amsgrad_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adamax_step_many(
     count: usize,
@@ -437,7 +458,8 @@ pub unsafe extern "C" fn downhill_adamax_step_many(
     unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
-/// downhill_nadam_step() over many tensors, with the extras.
+/// The formula of downhill_nadam_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, v
@@ -446,9 +468,10 @@ pub unsafe extern "C" fn downhill_adamax_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_nadam_step_many(
     count: usize,
@@ -464,7 +487,8 @@ pub unsafe extern "C" fn downhill_nadam_step_many(
     unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
-/// downhill_lion_step() over many tensors, with the extras.
+/// The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g. Without extras
+/// s is 1; the introduction says what it is with them, and what they do besides.
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m
@@ -472,9 +496,10 @@ pub unsafe extern "C" fn downhill_nadam_step_many(
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
 /// @param report   what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_lion_step_many(
     count: usize,

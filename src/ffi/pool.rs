@@ -22,7 +22,7 @@ pub struct downhill_pool(Pool);
 ///         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, on
 ///         a bug in this library only
 ///
-/// Since 0.1.0.
+/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
     let new = || Box::into_raw(Box::new(downhill_pool(Pool::new(threads))));
@@ -37,7 +37,7 @@ pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
 /// @param pool  a pool, or NULL
 /// @return at least 1; 1 for NULL
 ///
-/// Since 0.1.0.
+/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_threads(pool: *const downhill_pool) -> usize {
     // SAFETY: the C caller passes NULL or a pool that is not freed yet.
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn downhill_pool_threads(pool: *const downhill_pool) -> us
 ///
 /// @param pool  a pool that no thread uses any more, or NULL
 ///
-/// Since 0.1.0.
+/// Threads: one, when no call with this pool is running or to come. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_free(pool: *mut downhill_pool) {
     if pool.is_null() {

@@ -95,7 +95,7 @@ pub(super) fn report(failure: Failure) -> downhill_status {
 /// @param status  any value; one that no function returns gets "unknown status"
 /// @return a string that lives as long as the program
 ///
-/// Since 0.1.0.
+/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_status_message(status: u32) -> *const c_char {
     message(status).as_ptr()
@@ -123,7 +123,7 @@ fn message(status: u32) -> &'static CStr {
 /// @return a string that lives until the next failing call in this thread, or the thread's end;
 ///         "" if no call has failed
 ///
-/// Since 0.1.0.
+/// Threads: any number at once; each has its own text. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_last_error() -> *const c_char {
     LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())

@@ -36,9 +36,10 @@ unsafe fn step<C: CConfig, R: Configuration<N>, const N: usize>(
 /// @param w       weights, updated
 /// @param g       gradient
 /// @param config  hyper-parameters, as from downhill_sgd_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_sgd_step(
     n: usize,
@@ -61,9 +62,10 @@ pub unsafe extern "C" fn downhill_sgd_step(
 /// @param g       gradient
 /// @param u       state, updated; zeros before the first step
 /// @param config  hyper-parameters, as from downhill_momentum_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_momentum_step(
     n: usize,
@@ -89,9 +91,10 @@ pub unsafe extern "C" fn downhill_momentum_step(
 /// @param g       gradient
 /// @param u       state, updated; zeros before the first step
 /// @param config  hyper-parameters, as from downhill_nesterov_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_nesterov_step(
     n: usize,
@@ -115,9 +118,10 @@ pub unsafe extern "C" fn downhill_nesterov_step(
 /// @param g       gradient
 /// @param s       state, updated; zeros before the first step, or another initial accumulator
 /// @param config  hyper-parameters, as from downhill_adagrad_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adagrad_step(
     n: usize,
@@ -143,9 +147,10 @@ pub unsafe extern "C" fn downhill_adagrad_step(
 /// @param v       state (average of squared gradients), updated; zeros before the first step
 /// @param u       state (average of squared steps), updated; zeros before the first step
 /// @param config  hyper-parameters, as from downhill_adadelta_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adadelta_step(
     n: usize,
@@ -179,9 +184,10 @@ pub unsafe extern "C" fn downhill_adadelta_step(
 /// @param g_avg   state, updated; zeros before the first step; NULL: not centered
 /// @param u       state, updated; zeros before the first step; NULL: no momentum
 /// @param config  hyper-parameters, as from downhill_rmsprop_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_rmsprop_step(
     n: usize,
@@ -219,9 +225,10 @@ pub unsafe extern "C" fn downhill_rmsprop_step(
 /// @param v       state, updated; zeros before the first step
 /// @param t       number of this step, counted from 1 by the caller
 /// @param config  hyper-parameters, as from downhill_adam_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adam_step(
     n: usize,
@@ -253,9 +260,10 @@ pub unsafe extern "C" fn downhill_adam_step(
 /// @param v       state, updated; zeros before the first step
 /// @param t       number of this step, counted from 1 by the caller
 /// @param config  hyper-parameters, as from downhill_adamw_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adamw_step(
     n: usize,
@@ -288,9 +296,10 @@ pub unsafe extern "C" fn downhill_adamw_step(
 /// @param v_max   state, updated; zeros before the first step
 /// @param t       number of this step, counted from 1 by the caller
 /// @param config  hyper-parameters, as from downhill_amsgrad_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_amsgrad_step(
     n: usize,
@@ -322,9 +331,10 @@ pub unsafe extern "C" fn downhill_amsgrad_step(
 /// @param u       state, updated; zeros before the first step
 /// @param t       number of this step, counted from 1 by the caller
 /// @param config  hyper-parameters, as from downhill_adamax_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adamax_step(
     n: usize,
@@ -364,9 +374,10 @@ pub unsafe extern "C" fn downhill_adamax_step(
 /// @param v       state, updated; zeros before the first step
 /// @param t       number of this step, counted from 1 by the caller
 /// @param config  hyper-parameters, as from downhill_nadam_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_nadam_step(
     n: usize,
@@ -394,9 +405,10 @@ pub unsafe extern "C" fn downhill_nadam_step(
 /// @param g       gradient
 /// @param m       state, updated; zeros before the first step
 /// @param config  hyper-parameters, as from downhill_lion_default()
-/// @return DOWNHILL_STATUS_OK, or what the introduction lists
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
+///         _INVALID_CONFIG, as the introduction says; _PANIC
 ///
-/// Since 0.1.0.
+/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_lion_step(
     n: usize,
