@@ -13,7 +13,8 @@ fn exactly_the_headers_functions_are_exported() {
     let output = Command::new("nm").args(["-D", "--defined-only"]).arg(&path).output();
     let output = output.expect("`nm`, which comes with the C compiler (Debian: binutils)");
     let exported = text(&output.stdout);
-    let exported: BTreeSet<_> = exported.lines().filter_map(|line| line.split(' ').next_back()).collect();
+    let exported: BTreeSet<_> =
+        exported.lines().filter_map(|line| line.split(' ').next_back()).collect();
     let header = fs::read_to_string(root().join("include/downhill.h")).unwrap();
     let declared = functions(&header);
     assert!(declared.contains("downhill_adam_step") && !declared.contains("downhill_adam_default"));
@@ -26,7 +27,8 @@ fn functions(header: &str) -> BTreeSet<&str> {
     let mut comment = false;
     for line in header.lines() {
         comment |= line.trim_start().starts_with("/*");
-        if !comment && line.starts_with(|c: char| c.is_ascii_lowercase()) && !line.starts_with("static") {
+        if !comment && line.starts_with(|c: char| c.is_ascii_lowercase()) && !line.starts_with("static")
+        {
             names.extend(line.split_once('(').map(|(declaration, _)| last_word(declaration)));
         }
         comment &= !line.contains("*/");
@@ -41,7 +43,10 @@ fn last_word(declaration: &str) -> &str {
 #[test]
 fn sizes_and_offsets_are_as_they_were() {
     for standard in [C11, Cxx11] {
-        println!("{}", run(&compile(&root().join("ffi-tests/c/layout.c"), standard, Static), &[]).trim());
+        println!(
+            "{}",
+            run(&compile(&root().join("ffi-tests/c/layout.c"), standard, Static), &[]).trim()
+        );
     }
 }
 

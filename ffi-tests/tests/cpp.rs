@@ -27,7 +27,8 @@ fn headers_are_free_of_warnings() {
         [("downhill.h", &[C99, C11, Cxx11, Cxx17, Cxx20][..]), ("downhill.hpp", &[Cxx17, Cxx20])]
     {
         let source = ffi_tests::directory("headers").join(header).with_extension("alone");
-        let twice = format!("#include <{header}>\n#include <{header}>\nint main(void) {{ return 0; }}\n");
+        let twice =
+            format!("#include <{header}>\n#include <{header}>\nint main(void) {{ return 0; }}\n");
         std::fs::write(&source, twice).unwrap();
         for &standard in standards {
             run(&compile_with(&STRICT, &source, standard, Shared), &[]);

@@ -1,14 +1,18 @@
-//! The README's C programs compile and do what it says.
+//! The README's C and C++ programs compile and do what it says.
 
 use std::fs;
 
-use ffi_tests::{Linking, Standard, compile, directory, root, run};
+use ffi_tests::{
+    Linking,
+    Standard::{self, *},
+    compile, directory, root, run,
+};
 
 /// What the program in the README behind this heading prints, linked in both ways.
-fn printed(heading: &str, file: &str) -> [String; 2] {
-    let source = directory("readme").join(file);
-    fs::write(&source, format!("{}\n", block(heading, "c"))).unwrap();
-    [Linking::Static, Linking::Shared].map(|linking| run(&compile(&source, Standard::C99, linking), &[]))
+fn printed(heading: &str, language: &str, standard: Standard) -> [String; 2] {
+    let source = directory("readme").join(heading.replace(' ', "-")).with_extension(language);
+    fs::write(&source, format!("{}\n", block(heading, language))).unwrap();
+    [Linking::Static, Linking::Shared].map(|linking| run(&compile(&source, standard, linking), &[]))
 }
 
 /// The first block of a language behind a heading.
@@ -20,8 +24,10 @@ fn block(heading: &str, language: &str) -> String {
 }
 
 #[test]
-fn thirty_seconds_of_c() {
-    for printed in printed("Thirty seconds of C", "example.c") {
+fn thirty_seconds_of_c_and_of_cpp() {
+    let [c, cpp] =
+        [printed("Thirty seconds of C", "c", C99), printed("Thirty seconds of C++", "cpp", Cxx17)];
+    for printed in c.into_iter().chain(cpp) {
         let weights: Vec<f32> = printed.split_whitespace().map(|w| w.parse().unwrap()).collect();
         assert!(weights.len() == 3 && weights.iter().all(|w| w.abs() < 0.1), "{printed}");
     }
@@ -30,7 +36,7 @@ fn thirty_seconds_of_c() {
 #[test]
 fn a_whole_step_in_one_call() {
     let heading = "A whole step in one call";
-    for printed in printed(heading, "whole.c") {
+    for printed in printed(heading, "c", C99) {
         assert_eq!(printed.trim_end(), block(heading, "text"));
     }
 }

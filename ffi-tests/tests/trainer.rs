@@ -11,7 +11,7 @@ use downhill::{
         trainer::{Mode, Options, Order, Trainer},
     },
 };
-use ffi_tests::{Linking, Standard, compile, root};
+use ffi_tests::{Linking, Standard, compile, root, text};
 
 const SAMPLES: usize = 1437;
 const EPOCHS: usize = 5;
@@ -90,4 +90,28 @@ fn train(rule: &dyn Optimizer) -> (Vec<u32>, f64) {
     end.extend(trainer.states().iter().cloned());
     end.resize(4, vec![0.0; 650]);
     (end.concat().iter().map(|x| x.to_bits()).collect(), trainer.accuracy(data).unwrap())
+}
+
+#[test]
+fn a_network_in_c_and_in_cpp_reads_digits() {
+    let digits = root().join("data/digits.csv");
+    let printed = [("mlp.c", Standard::C99), ("mlp.cpp", Standard::Cxx17), ("mlp.cpp", Standard::Cxx20)]
+        .map(|(source, standard)| {
+            let source = root().join("ffi-tests/consumers").join(source);
+            let output =
+                Command::new(compile(&source, standard, Linking::Static)).arg(&digits).output().unwrap();
+            // Below 95 % of the digits that are held out it fails.
+            assert!(
+                output.status.success(),
+                "{source:?}: {}{}",
+                text(&output.stdout),
+                text(&output.stderr)
+            );
+            text(&output.stdout)
+        });
+    assert!(printed[0].lines().count() == 21, "20 epochs and the end: {}", printed[0]);
+    assert!(
+        printed.iter().all(|other| *other == printed[0]),
+        "not the same in C and in C++: {printed:?}"
+    );
 }
