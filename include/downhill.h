@@ -33,10 +33,11 @@
  *     before the first step. Only an array that a function says may be NULL may be (g_avg and u of
  *     downhill_rmsprop_step). n = 0 is allowed, and the array pointers may then be anything.
  *   - No two arrays share memory. During the call nobody else writes to any of them, or reads one that
- *     is updated. A step over many tensors checks all arrays of all of them.
+ *     is updated. A step over many tensors checks all arrays of all of them, and wants g for itself, too.
  *   - config points to a configuration whose first member, struct_size, says how long it is. Make it with
- *     the downhill_..._default() function of the rule. One from a later release of this header works as
- *     long as its additions are zero. So it is with extras.
+ *     the downhill_..._default() function of the rule. What its members say is finite must be finite as a
+ *     float. One from a later release of this header works as long as its additions are zero. So it is
+ *     with extras.
  *   - tensors points to count initialized tensors. count = 0 is allowed, and tensors may then be anything.
  * Then, with different arrays, steps may be called from any number of threads at once. A signal handler may call
  * no function of this library.
@@ -65,9 +66,10 @@
  * many tensors allocates a list of them. The only threads are the pools' that the caller makes. After a
  * fork() the child may step, with a pool of the parent's too, which then works on the calling thread.
  *
- * Compatibility: a program that was built with this header runs with the library of the same release and with later
- * ones, of the same minor version before 1.0 and of the same major version from then on. Libraries that it does
- * not run with have another SONAME. downhill.hpp is this header for C++17.
+ * Compatibility: a program that was built with this header runs with the library of the same release and with
+ * later ones, of the same minor version before 1.0 and of the same major version from then on. A later library
+ * that it does not run with has another SONAME; an earlier one with the same SONAME may lack functions.
+ * downhill.hpp is this header for C++17.
  *
  * CONTENTS
  *   1. Version     DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
@@ -263,7 +265,7 @@ const char *downhill_last_error(void);
 
 /**
  * A flag of downhill_extras: if any gradient is NaN or infinite, change nothing at all and return
- * DOWNHILL_STATUS_SKIPPED.
+ * DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
  */
 #define DOWNHILL_SKIP_NONFINITE 2
 
@@ -1204,7 +1206,7 @@ extern "C" {
  * the pool was made, steps alone.
  *
  * @param threads  with how many threads a step is made, the calling one included, at most 1024;
- *                 0: one for each core that the process may use
+ *                 0: one for each logical CPU that the process may use
  * @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the system
  *         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, on
  *         a bug in this library only

@@ -6,6 +6,8 @@
  * zero for the next batch. */
 #include <downhill.h>
 
+#include <stdlib.h>
+
 #include "network.h"
 
 enum { EPOCHS = 20, BATCH = 32 };
@@ -19,7 +21,7 @@ static network w, g, m, v; /* weights, gradient, states: zeros */
 static void print_epoch(int epoch, double loss) {
   int i;
   printf("epoch %2d  loss %.4f  ", epoch, loss);
-  for (i = 0; i < (int)(loss * 50.0); i++) putchar('#');
+  for (i = 0; i < 100 && i < loss * 50.0; i++) putchar('#');
   putchar('\n');
 }
 
@@ -27,7 +29,7 @@ int main(int argc, char **argv) {
   downhill_tensor tensors[] = {TENSOR(w1), TENSOR(b1), TENSOR(w2), TENSOR(b2)};
   downhill_adam config = downhill_adamw_default();
   downhill_extras extras = downhill_extras_default();
-  downhill_pool *pool = downhill_pool_new(0); /* a thread for each core; it uses them where the tensors are large */
+  downhill_pool *pool;
   uint64_t random = 1, t = 0;
   int order[DIGITS], count = 0, epoch, start, i;
   double test_accuracy;
@@ -36,11 +38,12 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s DIGITS.CSV\n", argv[0]);
     return EXIT_FAILURE;
   }
-  read_digits(argv[1], digits);
+  if (!read_digits(argv[1], digits)) return EXIT_FAILURE;
   for (i = 0; i < DIGITS; i++)
     if (!is_test(i)) order[count++] = i;
   initialize(&w, &random);
 
+  pool = downhill_pool_new(0); /* a thread for each core; large tensors are stepped by all of them */
   config.lr = 3e-3;
   extras.max_norm = 1.0;
   extras.flags = DOWNHILL_ZERO_GRAD;
@@ -51,7 +54,7 @@ int main(int argc, char **argv) {
       const int end = start + BATCH < count ? start + BATCH : count;
       for (i = start; i < end; i++) loss += add_gradient(&w, &digits[order[i]], &g);
       extras.grad_scale = 1.0 / (end - start);
-      if (downhill_adamw_step_many(4, tensors, ++t, &config, &extras, pool, NULL) != DOWNHILL_STATUS_OK) {
+      if (downhill_adamw_step_many(sizeof tensors / sizeof *tensors, tensors, ++t, &config, &extras, pool, NULL) != DOWNHILL_STATUS_OK) {
         fprintf(stderr, "%s\n", downhill_last_error());
         return EXIT_FAILURE;
       }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <string>
@@ -44,7 +45,7 @@ double train(const std::vector<digit> &digits) {
   initialize(&net->w, &random);
 
   const downhill::tensors tensors = net->tensors();
-  const downhill::pool pool;  // a thread for each core; it uses them where the tensors are large
+  const downhill::pool pool;  // a thread for each core; large tensors are stepped by all of them
   downhill::adamw config;
   config.lr = 3e-3;
   downhill::extras extras;
@@ -62,7 +63,8 @@ double train(const std::vector<digit> &digits) {
       extras.grad_scale = 1.0 / (end - start);
       downhill::step_many(tensors, ++t, config, extras, pool).or_throw();
     }
-    const std::string bar(static_cast<int>(loss / count * 50.0), '#');
+    std::string bar;
+    while (bar.size() < 100 && bar.size() < loss / count * 50.0) bar += '#';
     std::printf("epoch %2d  loss %.4f  %s\n", epoch, loss / count, bar.c_str());
   }
   return accuracy(&net->w, digits.data());
@@ -77,7 +79,7 @@ int main(int argc, char **argv) {
   }
   try {
     std::vector<digit> digits(DIGITS);
-    read_digits(argv[1], digits.data());
+    if (!read_digits(argv[1], digits.data())) return EXIT_FAILURE;
     const double test_accuracy = train(digits);
     std::printf("%.1f %% of the digits that it has not seen\n", 100.0 * test_accuracy);
     return test_accuracy >= 0.95 ? EXIT_SUCCESS : EXIT_FAILURE;

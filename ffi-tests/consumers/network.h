@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { PIXELS = 64, HIDDEN = 48, CLASSES = 10, DIGITS = 1797 };
 
@@ -25,22 +24,25 @@ typedef struct {
 
 /* ---- data and random numbers ---- */
 
-/* A file with a digit in each line: 64 pixels from 0 to 16, then the class, with commas between. */
-static inline void read_digits(const char *path, digit *digits) {
+/* A file with a digit in each line: 64 pixels from 0 to 16, then the class, with commas between. Gives 1, or says what
+ * is wrong and gives 0. */
+static inline int read_digits(const char *path, digit *digits) {
   FILE *file = fopen(path, "r");
-  int i, k, pixel, ok = file != NULL;
+  int i, k, pixel = 0, ok = 1;
+  if (file == NULL) {
+    perror(path);
+    return 0;
+  }
   for (i = 0; ok && i < DIGITS; i++) {
     for (k = 0; ok && k < PIXELS; k++) {
       ok = fscanf(file, "%d,", &pixel) == 1;
       digits[i].pixels[k] = (float)pixel / 16.0f;
     }
-    ok = ok && fscanf(file, "%d", &digits[i].label) == 1;
-  }
-  if (!ok) {
-    fprintf(stderr, "%s: not the file of digits\n", path);
-    exit(EXIT_FAILURE);
+    ok = ok && fscanf(file, "%d", &digits[i].label) == 1 && digits[i].label >= 0 && digits[i].label < CLASSES;
   }
   fclose(file);
+  if (!ok) fprintf(stderr, "%s, line %d: not a digit\n", path, i);
+  return ok;
 }
 
 /* Every fifth digit is held out, to test with. */
@@ -103,7 +105,10 @@ static inline float add_gradient(const network *net, const digit *d, network *g)
   int i, k, max;
   forward(net, d, hidden, z);
   max = largest(z);
-  for (k = 0; k < CLASSES; k++) sum += dz[k] = expf(z[k] - z[max]);
+  for (k = 0; k < CLASSES; k++) {
+    dz[k] = expf(z[k] - z[max]);
+    sum += dz[k];
+  }
   for (k = 0; k < CLASSES; k++) dz[k] = dz[k] / sum - (k == d->label ? 1.0f : 0.0f);
   for (k = 0; k < CLASSES; k++) {
     g->b2[k] += dz[k];
@@ -111,7 +116,8 @@ static inline float add_gradient(const network *net, const digit *d, network *g)
   }
   for (i = 0; i < HIDDEN; i++) {
     if (hidden[i] == 0.0f) continue;
-    for (dhidden = 0.0f, k = 0; k < CLASSES; k++) dhidden += dz[k] * net->w2[k * HIDDEN + i];
+    dhidden = 0.0f;
+    for (k = 0; k < CLASSES; k++) dhidden += dz[k] * net->w2[k * HIDDEN + i];
     g->b1[i] += dhidden;
     for (k = 0; k < PIXELS; k++) g->w1[i * PIXELS + k] += dhidden * d->pixels[k];
   }

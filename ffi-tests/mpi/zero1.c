@@ -6,13 +6,15 @@
  *   step             each rank updates its shard of the weights
  *   all-gather       each rank gets the other shards
  *
- * All ranks together end with the same bits, however many there are. An update has the same bits wherever an array is
- * cut; what is left to care for are the sums. A batch is cut into SLICES slices, whose gradients are added as a binary
- * tree. With 2, 4 or 8 ranks each one computes a branch of this tree, and the rest of it adds up the ranks.
+ * All ranks together, on CPUs of one kind, end with the same bits, however many there are. An update has the same bits
+ * wherever an array is cut; what is left to care for are the sums. A batch is cut into SLICES slices, whose gradients
+ * are added as a binary tree. With 2, 4 or 8 ranks each one computes a branch of this tree, and the rest of it adds up
+ * the ranks.
  *
- *   mpirun -n 4 zero1 DIGITS.CSV */
+ *   mpirun -n 2 zero1 DIGITS.CSV */
 #include <downhill.h>
 #include <mpi.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../consumers/network.h"
@@ -114,13 +116,14 @@ static void step(const int *batch, int size, uint64_t t, const downhill_tensor *
   const double max_norm = 1.0;
   downhill_adam config = downhill_adamw_default();
   downhill_extras extras = downhill_extras_default();
-  double norm;
+  double norm, clip;
   memset(&g, 0, sizeof g);
   add_slices(batch, size, rank * slices, slices, &g);
   reduce_scatter(&g, shard->g, n);
   norm = global_norm(shard->g) / size;
   config.lr = 3e-3;
-  extras.grad_scale = fmin(1.0, max_norm / (norm + 1e-6)) / size;
+  clip = max_norm / (norm + 1e-6);
+  extras.grad_scale = (clip >= 1.0 ? 1.0 : clip) / size; /* not fmin, which would hide a NaN */
   if (downhill_adamw_step_many(1, shard, t, &config, &extras, NULL, NULL) != DOWNHILL_STATUS_OK)
     fail(downhill_last_error());
   MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, w.all, n, MPI_FLOAT, MPI_COMM_WORLD);
@@ -150,7 +153,7 @@ int main(int argc, char **argv) {
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   if (argc != 2) fail("usage: zero1 DIGITS.CSV");
   if (ranks > SLICES || SLICES % ranks != 0) fail("there must be 1, 2, 4 or 8 ranks");
-  read_digits(argv[1], digits);
+  if (!read_digits(argv[1], digits)) fail("no digits");
   initialize(&w.net, &random);
 
   shard.n = (size_t)(PADDED / ranks);

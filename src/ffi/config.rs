@@ -228,7 +228,7 @@ pub struct downhill_lion {
 /// A flag of downhill_extras: set the gradients to zero behind the step.
 pub const DOWNHILL_ZERO_GRAD: u32 = 1;
 /// A flag of downhill_extras: if any gradient is NaN or infinite, change nothing at all and return
-/// DOWNHILL_STATUS_SKIPPED.
+/// DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
 pub const DOWNHILL_SKIP_NONFINITE: u32 = 2;
 
 /// What a step over many tensors does besides the update. Start from downhill_extras_default().

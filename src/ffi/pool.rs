@@ -17,7 +17,7 @@ pub struct downhill_pool(Pool);
 /// the pool was made, steps alone.
 ///
 /// @param threads  with how many threads a step is made, the calling one included, at most 1024;
-///                 0: one for each core that the process may use
+///                 0: one for each logical CPU that the process may use
 /// @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the system
 ///         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, on
 ///         a bug in this library only
