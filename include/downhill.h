@@ -697,7 +697,7 @@ typedef struct downhill_extras {
 /** The defaults of downhill_sgd. Since 0.1.0. */
 static inline downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 1e-3;
   config.weight_decay = 0.0;
@@ -707,7 +707,7 @@ static inline downhill_sgd downhill_sgd_default(void) {
 /** The defaults of downhill_momentum. Since 0.1.0. */
 static inline downhill_momentum downhill_momentum_default(void) {
   downhill_momentum config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.form = DOWNHILL_FORM_CLASSIC;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 1e-3;
@@ -720,7 +720,7 @@ static inline downhill_momentum downhill_momentum_default(void) {
 /** The defaults of downhill_nesterov. Since 0.1.0. */
 static inline downhill_nesterov downhill_nesterov_default(void) {
   downhill_nesterov config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.form = DOWNHILL_FORM_CLASSIC;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 1e-3;
@@ -732,7 +732,7 @@ static inline downhill_nesterov downhill_nesterov_default(void) {
 /** The defaults of downhill_adagrad. Since 0.1.0. */
 static inline downhill_adagrad downhill_adagrad_default(void) {
   downhill_adagrad config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 1e-2;
   config.eps = 1e-10;
@@ -743,7 +743,7 @@ static inline downhill_adagrad downhill_adagrad_default(void) {
 /** The defaults of downhill_adadelta. Since 0.1.0. */
 static inline downhill_adadelta downhill_adadelta_default(void) {
   downhill_adadelta config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 1.0;
   config.rho = 0.9;
@@ -755,7 +755,7 @@ static inline downhill_adadelta downhill_adadelta_default(void) {
 /** The defaults of downhill_rmsprop. Since 0.1.0. */
 static inline downhill_rmsprop downhill_rmsprop_default(void) {
   downhill_rmsprop config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 1e-2;
   config.momentum = 0.0;
@@ -768,7 +768,7 @@ static inline downhill_rmsprop downhill_rmsprop_default(void) {
 /** The defaults of downhill_adam. Since 0.1.0. */
 static inline downhill_adam downhill_adam_default(void) {
   downhill_adam config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 1e-3;
@@ -795,7 +795,7 @@ static inline downhill_adam downhill_amsgrad_default(void) {
 /** The defaults of downhill_adamax. Since 0.1.0. */
 static inline downhill_adamax downhill_adamax_default(void) {
   downhill_adamax config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 2e-3;
   config.beta1 = 0.9;
@@ -808,7 +808,7 @@ static inline downhill_adamax downhill_adamax_default(void) {
 /** The defaults of downhill_nadam. Since 0.1.0. */
 static inline downhill_nadam downhill_nadam_default(void) {
   downhill_nadam config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 2e-3;
   config.beta1 = 0.9;
@@ -822,7 +822,7 @@ static inline downhill_nadam downhill_nadam_default(void) {
 /** The defaults of downhill_lion. Since 0.1.0. */
 static inline downhill_lion downhill_lion_default(void) {
   downhill_lion config;
-  config.struct_size = (uint32_t)sizeof config;
+  config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
   config.lr = 1e-4;
   config.beta1 = 0.9;
@@ -834,7 +834,7 @@ static inline downhill_lion downhill_lion_default(void) {
 /** Extras that do nothing. Since 0.1.0. */
 static inline downhill_extras downhill_extras_default(void) {
   downhill_extras extras;
-  extras.struct_size = (uint32_t)sizeof extras;
+  extras.struct_size = sizeof extras;
   extras.flags = 0;
   extras.grad_scale = 1.0;
   extras.max_norm = 0.0;

@@ -11,9 +11,9 @@
  *       downhill::step(w, g, m, v, t, config).or_throw();
  *     }
  *
- * The type of the configuration chooses the rule. Arrays are spans, made of anything that has data() and size();
- * all of one step have one length, or the status is DOWNHILL_STATUS_INVALID_LENGTH. The rest is as downhill.h
- * says it: formulas, preconditions, numerics, threads. Every function is one call of C's.
+ * The type of the configuration chooses the rule. Arrays are spans, made of a std::vector, a std::array, a pointer
+ * with a length; all of one step have one length, or the status is DOWNHILL_STATUS_INVALID_LENGTH. The rest is as
+ * downhill.h says it: formulas, preconditions, numerics, threads. Every function is one call of C's.
  *
  * A function that can fail returns a downhill::status, which the compiler does not let pass unseen. Let it throw,
  *
@@ -22,6 +22,9 @@
  * or look at it, with or without exceptions:
  *
  *     if (auto status = downhill::step(w, g, u, config); !status) log(status.message());
+ *
+ * Units of C++17 and of C++20, with exceptions and without, can be parts of one program. (downhill::span is std::span
+ * where there is one: between such units pass pointers.)
  *
  * CONTENTS
  *   1. Spans, status   downhill::span, status, error
@@ -61,6 +64,13 @@
 
 #include "downhill.h"
 
+/** One object for all shared libraries of a program, even if they hide theirs. */
+#ifdef __GNUC__
+#define DOWNHILL_HPP_SHARED __attribute__((visibility("default")))
+#else
+#define DOWNHILL_HPP_SHARED
+#endif
+
 /** Fused optimizer steps: downhill.h for C++. */
 namespace downhill {
 
@@ -83,11 +93,14 @@ class span {
   template <std::size_t N>
   constexpr span(T (&array)[N]) noexcept : data_(array), size_(N) {}
 
-  /** All elements of a std::vector, a std::array, another span: of anything with data() and size(). */
+  /** All elements of a std::vector, a std::array, another span; not of a temporary, unless they are only read. */
   template <class Container, class Pointer = decltype(std::declval<Container &>().data()),
-            class = decltype(std::declval<Container &>().size()),
-            class = std::enable_if_t<std::is_convertible_v<std::remove_pointer_t<Pointer> (*)[], T (*)[]>>>
-  constexpr span(Container &&container) noexcept : data_(container.data()), size_(container.size()) {}
+            class = decltype(std::declval<Container &>().size(), std::declval<Container &>().begin(),
+                             std::declval<Container &>().end()),
+            class = std::enable_if_t<(std::is_lvalue_reference_v<Container> || std::is_const_v<T>) &&
+                                     std::is_convertible_v<std::remove_pointer_t<Pointer> (*)[], T (*)[]>>>
+  constexpr span(Container &&container) noexcept
+      : data_(container.data()), size_(static_cast<std::size_t>(container.size())) {}
 
   /** The first element. */
   constexpr T *data() const noexcept { return data_; }
@@ -111,12 +124,12 @@ class span {
 /** Implementation. */
 namespace detail {
 /** What was wrong with a length, in the last call of this thread where one was. */
-inline thread_local char length_error[128] = "";
+DOWNHILL_HPP_SHARED inline thread_local char length_error[128] = "";
 }  // namespace detail
 
 #ifdef __cpp_exceptions
 /** What status::or_throw() throws; what() says which argument was wrong, and its value. */
-class error : public std::runtime_error {
+class DOWNHILL_HPP_SHARED error : public std::runtime_error {
  public:
   /** A status that is not DOWNHILL_STATUS_OK, and what to say of it. */
   error(downhill_status code, const char *message) : std::runtime_error(message), code_(code) {}
@@ -386,7 +399,7 @@ class tensors {
  public:
   /**
    * Adds a tensor: weights, gradient, and the states in the order of the rule's step(). A state that the rule does
-   * not have, or can do without, is empty.
+   * not have, or can do without, is empty. The list grows as a std::vector does.
    */
   status add(span<float> w, span<float> g, span<float> state0 = {}, span<float> state1 = {}, span<float> state2 = {}) {
     const char *const names[] = {"state0", "state1", "state2"};

@@ -197,6 +197,8 @@ void check_spans() {
   CHECK(downhill::step({vector.data(), 2}, {plain, 2}, {array.data(), 2}, config), "pointers with lengths");
   static_assert(!std::is_constructible_v<downhill::span<float>, const std::vector<float> &>, "not to be written");
   static_assert(!std::is_constructible_v<downhill::span<float>, std::vector<double> &>, "not float");
+  static_assert(!std::is_constructible_v<downhill::span<float>, std::vector<float>>, "it would dangle");
+  static_assert(std::is_constructible_v<downhill::span<const float>, std::vector<float>>, "for the time of a call");
 }
 
 void check_lists() {

@@ -1,10 +1,9 @@
 //! `downhill.hpp`, in every way that it can be compiled.
 
-use downhill::Isa;
-use ffi_tests::{Linking::*, Standard::*, compile_with, root, run};
+use std::fs;
 
-/// With these, no conversion or hidden name goes unseen.
-const STRICT: [&str; 2] = ["-Wconversion", "-Wshadow"];
+use downhill::Isa;
+use ffi_tests::{Linking::*, Standard::*, compile_with, directory, root, run};
 
 #[test]
 fn every_call_is_cs_call() {
@@ -20,18 +19,23 @@ fn every_call_is_cs_call() {
     }
 }
 
-/// A program of every header alone, with more warnings than the tests have.
+/// Programs that include a header twice and use a little of it, with more warnings than the tests have.
 #[test]
 fn headers_are_free_of_warnings() {
-    for (header, standards) in
-        [("downhill.h", &[C99, C11, Cxx11, Cxx17, Cxx20][..]), ("downhill.hpp", &[Cxx17, Cxx20])]
-    {
-        let source = ffi_tests::directory("headers").join(header).with_extension("alone");
-        let twice =
-            format!("#include <{header}>\n#include <{header}>\nint main(void) {{ return 0; }}\n");
-        std::fs::write(&source, twice).unwrap();
+    let c = "downhill_sgd config = downhill_sgd_default(); return config.lr > 1.0;";
+    let cpp =
+        "float w[2] = {}; const std::vector<float> g(2); return !downhill::step(w, g, downhill::sgd());";
+    for (header, body, standards) in [
+        ("downhill.h", c, &[C99, C11, Cxx11, Cxx17, Cxx20][..]),
+        ("downhill.hpp", cpp, &[Cxx17, Cxx20]),
+    ] {
+        let source = directory("headers").join(header).with_extension("alone");
+        let program = format!("#include <{header}>\n#include <{header}>\nint main(void) {{ {body} }}\n");
+        fs::write(&source, program).unwrap();
         for &standard in standards {
-            run(&compile_with(&STRICT, &source, standard, Shared), &[]);
+            let mut flags = vec!["-Wconversion", "-Wsign-conversion", "-Wshadow"];
+            flags.extend(matches!(standard, Cxx11 | Cxx17 | Cxx20).then_some("-Wold-style-cast"));
+            run(&compile_with(&flags, &source, standard, Shared), &[]);
         }
     }
 }
