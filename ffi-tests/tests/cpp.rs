@@ -25,10 +25,9 @@ fn headers_are_free_of_warnings() {
     let c = "downhill_sgd config = downhill_sgd_default(); return config.lr > 1.0;";
     let cpp =
         "float w[2] = {}; const std::vector<float> g(2); return !downhill::step(w, g, downhill::sgd());";
-    for (header, body, standards) in [
-        ("downhill.h", c, &[C99, C11, Cxx11, Cxx17, Cxx20][..]),
-        ("downhill.hpp", cpp, &[Cxx17, Cxx20]),
-    ] {
+    for (header, body, standards) in
+        [("downhill.h", c, &[C99, C11, Cxx11, Cxx17, Cxx20][..]), ("downhill.hpp", cpp, &[Cxx17, Cxx20])]
+    {
         let source = directory("headers").join(header).with_extension("alone");
         let program = format!("#include <{header}>\n#include <{header}>\nint main(void) {{ {body} }}\n");
         fs::write(&source, program).unwrap();
