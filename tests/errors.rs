@@ -2,9 +2,9 @@
 
 mod common;
 
-use std::{iter, process::Command};
+use std::iter;
 
-use common::{Arrays, Rule, every_option, uniform};
+use common::{Arrays, Rule, every_option, runner::command, uniform};
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Error, Extras, Form, Isa, Lion, Momentum,
     Nadam, Nesterov, Optimizer, Pool, Rmsprop, RmspropForm, Sgd, Tensor, Threads, grad_norm, optimizer,
@@ -419,7 +419,7 @@ fn the_environment_names_an_unknown_instruction_set() {
         assert_eq!((w, g), ([1.0], [1.0]));
         return;
     }
-    let mut child = Command::new(std::env::current_exe().unwrap());
+    let mut child = command(&std::env::current_exe().unwrap());
     let output = child.args(["--exact", NAME]).env("DOWNHILL_ISA", "sse2").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -3,8 +3,12 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
 };
+
+#[path = "common/runner.rs"]
+mod runner;
+use runner::command;
 
 const RULES: [&str; 13] = [
     "sgd",
@@ -30,7 +34,7 @@ fn run(name: &str, arguments: &[&str]) -> (Output, PathBuf) {
     assert!(program.exists(), "{program:?} is missing: run plain `cargo test`, which builds it");
     let picture =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.svg", arguments.concat()));
-    let output = Command::new(program).arg("--svg").arg(&picture).args(arguments).output().unwrap();
+    let output = command(&program).arg("--svg").arg(&picture).args(arguments).output().unwrap();
     (output, picture)
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Arrays, uniform};
+use common::{Arrays, runner::skipped_in_emulator, uniform};
 use downhill::{Adam, Extras, Isa, Pool, Threads, optimizer};
 
 /// To be held by every test that makes a pool: some count this process's threads.
@@ -142,6 +142,9 @@ mod proc {
     /// When `drop` returns, the workers have ended, and not a little later.
     #[test]
     fn workers_end_before_their_pool_does() {
+        if skipped_in_emulator("it keeps threads for a while that have ended") {
+            return;
+        }
         let _alone = alone();
         await_workers(0);
         for _ in 0..50 {
@@ -170,6 +173,9 @@ mod proc {
 
     #[test]
     fn workers_block_all_signals_and_their_maker_does_not() {
+        if skipped_in_emulator("its threads have other signal masks than it tells") {
+            return;
+        }
         let _alone = alone();
         await_workers(0);
         let blocked = |path: PathBuf| signals(&fs::read_to_string(path).unwrap(), "SigBlk:");

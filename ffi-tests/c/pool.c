@@ -291,13 +291,21 @@ static void a_small_stack(void) {
   free_list(&first);
 }
 
+static int is_emulated(void) {
+  const char *runner = getenv("DOWNHILL_TEST_RUNNER");
+  return runner != NULL && strstr(runner, "qemu") != NULL;
+}
+
 int main(void) {
   training large, small;
   alarm(HANGS_AFTER);
   large = new_training(LARGE);
   small = new_training(SMALL);
   sizes_of_pools(&large);
-  workers();
+  if (is_emulated())
+    printf("SKIPPED in an emulator, whose threads the system sees differently: the workers' signals and end\n");
+  else
+    workers();
   environments(&large);
   forks(&large);
   callers_at_once(&large, &small);

@@ -6,6 +6,10 @@ use std::{
     process::{Command, Output},
 };
 
+#[path = "../../tests/common/runner.rs"]
+mod runner;
+pub use runner::{command, skipped_in_emulator};
+
 /// A language standard that the header promises to work in.
 #[derive(Clone, Copy, Debug)]
 pub enum Standard {
@@ -110,10 +114,7 @@ pub fn run(program: &Path, variables: &[(&str, &str)]) -> String {
 
 /// Runs a program with these environment variables, whether or not it succeeds.
 pub fn start(program: &Path, variables: &[(&str, &str)]) -> Output {
-    Command::new(program)
-        .envs(variables.iter().copied())
-        .output()
-        .expect("the program was just compiled")
+    command(program).envs(variables.iter().copied()).output().expect("the program was just compiled")
 }
 
 /// What a program printed.

@@ -4,11 +4,10 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use downhill::Isa;
-use ffi_tests::{Linking, Standard, compile, directory, root, text};
+use ffi_tests::{Linking, Standard, command, compile, directory, root, text};
 use serde_json::Value;
 
 #[test]
@@ -104,7 +103,7 @@ fn doubles(values: &Value) -> Vec<f64> {
 
 /// The weights after every step, one step after the other.
 fn run(program: &Path, problem: &PathBuf, isa: Isa) -> Vec<f64> {
-    let mut command = Command::new(program);
+    let mut command = command(program);
     command.env("DOWNHILL_ISA", isa.name()).stdin(File::open(problem).unwrap());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{problem:?} on {isa}: {}", text(&output.stderr));

@@ -1,7 +1,5 @@
 //! A trainer written in C and the one in Rust end with the same bits.
 
-use std::process::Command;
-
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Isa, Lion, Momentum, Nadam, Nesterov, Optimizer,
     Rmsprop, Sgd, optimizer,
@@ -11,7 +9,7 @@ use downhill::{
         trainer::{Mode, Options, Order, Trainer},
     },
 };
-use ffi_tests::{Linking, Standard, compile, root, text};
+use ffi_tests::{Linking, Standard, command, compile, root, text};
 
 const SAMPLES: usize = 1437;
 const EPOCHS: usize = 5;
@@ -48,7 +46,7 @@ fn softmax_regression_in_c_and_in_rust() {
         let (expected, accuracy) = train(&*rule);
         assert!(accuracy > 0.9, "{rule:?} learns nothing: {accuracy}");
         for isa in Isa::available() {
-            let output = Command::new(&program)
+            let output = command(&program)
                 .env("DOWNHILL_ISA", isa.name())
                 .arg(&digits)
                 .args([&EPOCHS.to_string(), &BATCH_SIZE.to_string(), rule.name()])
@@ -99,7 +97,7 @@ fn a_network_in_c_and_in_cpp_reads_digits() {
         .map(|(source, standard)| {
             let source = root().join("ffi-tests/consumers").join(source);
             let output =
-                Command::new(compile(&source, standard, Linking::Static)).arg(&digits).output().unwrap();
+                command(&compile(&source, standard, Linking::Static)).arg(&digits).output().unwrap();
             // Below 95 % of the digits that are held out it fails.
             assert!(
                 output.status.success(),

@@ -8,6 +8,8 @@ use downhill::{
 };
 use proptest::prelude::*;
 
+pub mod runner;
+
 pub type Rule = Box<dyn Optimizer>;
 
 /// No decay, and both kinds of it.
