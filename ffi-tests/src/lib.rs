@@ -8,6 +8,7 @@ use std::{
 
 #[path = "../../tests/common/runner.rs"]
 mod runner;
+use runner::named_by;
 pub use runner::{command, skipped_in_emulator};
 
 /// A language standard that the header promises to work in.
@@ -64,8 +65,7 @@ pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: 
         Standard::Cxx17 => ("CXX", "c++", "c++", "-std=c++17"),
         Standard::Cxx20 => ("CXX", "c++", "c++", "-std=c++20"),
     };
-    let compiler = env::var(variable).unwrap_or_else(|_| compiler.to_owned());
-    let mut command = Command::new(&compiler);
+    let mut command = named_by(variable).unwrap_or_else(|| Command::new(compiler));
     command.args(["-x", language, version]).args(FLAGS).args(flags).arg("-o").arg(&program);
     command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("ffi-tests/c"));
     command.arg(source).args(["-x", "none"]);
@@ -78,9 +78,7 @@ pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: 
         }
     };
     let output = command.output().unwrap_or_else(|error| {
-        panic!(
-            "cannot run `{compiler}` ({error}): the tests need a C and a C++ compiler; set {variable}"
-        )
+        panic!("cannot run {command:?} ({error}): the tests need a C and a C++ compiler; set {variable}")
     });
     assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
     program
@@ -91,13 +89,8 @@ pub fn has_flag(flag: &str) -> bool {
     let source = directory("flags").join("main.c");
     fs::write(&source, "int main(void) { return 0; }\n")
         .expect("the target directory can be written to");
-    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    let output = Command::new(compiler)
-        .arg(flag)
-        .arg("-o")
-        .arg(source.with_extension("out"))
-        .arg(source)
-        .output();
+    let mut compiler = named_by("CC").unwrap_or_else(|| Command::new("cc"));
+    let output = compiler.arg(flag).arg("-o").arg(source.with_extension("out")).arg(source).output();
     output.is_ok_and(|output| output.status.success())
 }
 

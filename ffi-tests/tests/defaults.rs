@@ -139,9 +139,9 @@ fn form(form: Form) -> (&'static str, u32) {
     ("form", form as u32)
 }
 
-/// `struct_size`, the enumerations, then the doubles, aligned to 8 bytes: what `defaults.c` prints.
+/// `struct_size`, the enumerations, then the doubles, aligned as this machine aligns them: what `defaults.c` prints.
 fn layout(name: &str, enumerations: &[(&str, u32)], doubles: &[(&str, f64)]) -> String {
-    let first_double = (4 * (1 + enumerations.len())).next_multiple_of(8);
+    let first_double = (4 * (1 + enumerations.len())).next_multiple_of(align_of::<f64>());
     let size = first_double + 8 * doubles.len();
     let mut text = format!("{name}.sizeof {size}\n");
     let mut field = |field: &str, value: f64, offset: usize| {

@@ -14,10 +14,20 @@ pub fn skipped_in_emulator(what: &str) -> bool {
 /// A program that was compiled for the tests: run through the emulator that `DOWNHILL_TEST_RUNNER` names with
 /// its arguments ("qemu-x86_64 -cpu Nehalem"), if there is one.
 pub fn command(program: &Path) -> Command {
-    let runner = env::var("DOWNHILL_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let Some(emulator) = words.next() else { return Command::new(program) };
-    let mut command = Command::new(emulator);
-    command.args(words).arg(program);
-    command
+    match named_by("DOWNHILL_TEST_RUNNER") {
+        Some(mut emulator) => {
+            emulator.arg(program);
+            emulator
+        }
+        None => Command::new(program),
+    }
+}
+
+/// The program that an environment variable names, with its arguments.
+pub fn named_by(variable: &str) -> Option<Command> {
+    let value = env::var(variable).ok()?;
+    let mut words = value.split_whitespace();
+    let mut command = Command::new(words.next()?);
+    command.args(words);
+    Some(command)
 }
