@@ -73,8 +73,40 @@ mod control {
     }
 }
 
+#[cfg(target_arch = "s390x")]
+mod control {
+    use std::arch::asm;
+
+    /// Round to nearest, no traps.
+    pub const DEFAULT: u32 = 0;
+    /// Traps and rounding modes; the rest is a record of what happened.
+    const SETTINGS: u32 = 0xf800_0077;
+
+    pub fn is_default(fpc: u32) -> bool {
+        fpc & SETTINGS == DEFAULT
+    }
+
+    pub fn read() -> u32 {
+        let fpc: u32;
+        // SAFETY: reads a register that every s390x has.
+        unsafe { asm!("efpc {}", out(reg) fpc, options(nostack, preserves_flags)) };
+        fpc
+    }
+
+    pub fn write(fpc: u32) {
+        // SAFETY: `fpc` is `DEFAULT`, which Rust assumes, or what the C caller had, which is put
+        // back when no Rust code but this module's is left to run.
+        unsafe { asm!("sfpc {}", in(reg) fpc, options(nostack, preserves_flags)) };
+    }
+}
+
 /// Other targets compute in the environment they are called in.
-#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(not(any(
+    target_arch = "x86",
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "s390x"
+)))]
 mod control {
     pub const DEFAULT: () = ();
 
