@@ -3,6 +3,7 @@
 mod error;
 mod ffi;
 mod isa;
+mod lanes;
 mod many;
 mod norm;
 mod optimizer;

@@ -8,6 +8,7 @@ use pulp::{Scalar, Scalar128b, Simd, WithSimd};
 use crate::{
     Error, Isa,
     ffi::prefetch,
+    lanes,
     rule::{Configuration, Job, Rule, check_lengths},
 };
 
@@ -197,5 +198,5 @@ fn walk<S: Simd, R: Rule<N>, const N: usize>(
 fn zero_if_subnormal<S: Simd>(s: S, x: S::f32s) -> S::f32s {
     let exponent = s.and_u32s(s.transmute_u32s_f32s(x), s.splat_u32s(0x7f80_0000));
     let none = s.equal_u32s(exponent, s.splat_u32s(0));
-    s.select_f32s(none, s.splat_f32s(0.0), x)
+    lanes::select(s, none, s.splat_f32s(0.0), x)
 }

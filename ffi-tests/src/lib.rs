@@ -8,8 +8,8 @@ use std::{
 
 #[path = "../../tests/common/runner.rs"]
 mod runner;
-use runner::named_by;
-pub use runner::{command, skipped_in_emulator};
+
+pub use runner::{command, named_by, skipped_in_emulator};
 
 /// A language standard that the header promises to work in.
 #[derive(Clone, Copy, Debug)]

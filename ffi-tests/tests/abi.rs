@@ -1,8 +1,8 @@
 //! What compiled programs rely on: exported names, sizes and offsets, versions.
 
-use std::{collections::BTreeSet, env, fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
-use ffi_tests::{Linking::*, Standard::*, compile, library, root, run, text};
+use ffi_tests::{Linking::*, Standard::*, compile, library, named_by, root, run, text};
 
 #[test]
 fn exactly_the_headers_functions_are_exported() {
@@ -10,10 +10,10 @@ fn exactly_the_headers_functions_are_exported() {
         return eprintln!("SKIPPED: `nm -D` reads Linux's libraries");
     }
     let path = library("libdownhill.so");
-    let nm = env::var("NM").unwrap_or_else(|_| "nm".to_owned());
-    let output = Command::new(&nm).args(["-D", "--defined-only"]).arg(&path).output();
-    let output = output.unwrap_or_else(|error| {
-        panic!("cannot run `{nm}` ({error}), which comes with the C compiler; set NM")
+    let mut nm = named_by("NM").unwrap_or_else(|| Command::new("nm"));
+    nm.args(["-D", "--defined-only"]).arg(&path);
+    let output = nm.output().unwrap_or_else(|error| {
+        panic!("cannot run {nm:?} ({error}), which comes with the C compiler; set NM")
     });
     let exported = text(&output.stdout);
     let exported: BTreeSet<_> =

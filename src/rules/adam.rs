@@ -2,9 +2,9 @@
 
 use pulp::Simd;
 
-use super::{Decay, lanes, range};
+use super::{Decay, range};
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many,
+    Error, Extras, Isa, Report, Tensor, Threads, lanes, many,
     power::powers,
     reference,
     rule::{Configuration, Job, Rule},

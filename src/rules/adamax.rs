@@ -2,9 +2,9 @@
 
 use pulp::Simd;
 
-use super::{Decay, lanes, range};
+use super::{Decay, range};
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many,
+    Error, Extras, Isa, Report, Tensor, Threads, lanes, many,
     power::powers,
     reference,
     rule::{Configuration, Job, Rule},
@@ -143,7 +143,7 @@ impl Rule<2> for Formula {
         let eps = s.splat_f32s(self.eps);
         let a = s.splat_f32s(self.a);
         let m = s.add_f32s(s.mul_f32s(beta1, m), s.mul_f32s(fresh1, g));
-        let u = lanes::max(s, s.mul_f32s(beta2, u), s.add_f32s(s.abs_f32s(g), eps));
+        let u = lanes::max(s, s.mul_f32s(beta2, u), s.add_f32s(lanes::abs(s, g), eps));
         (s.sub_f32s(w, s.div_f32s(s.mul_f32s(a, m), u)), [m, u])
     }
 }

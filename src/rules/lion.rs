@@ -2,9 +2,9 @@
 
 use pulp::Simd;
 
-use super::{Decay, lanes, range};
+use super::{Decay, range};
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many, reference,
+    Error, Extras, Isa, Report, Tensor, Threads, lanes, many, reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };

@@ -5,7 +5,6 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod decay;
-mod lanes;
 mod lion;
 mod momentum;
 mod nadam;

@@ -2,9 +2,9 @@
 
 use pulp::Simd;
 
-use super::{Decay, lanes, range};
+use super::{Decay, range};
 use crate::{
-    Error, Extras, Isa, Optimizer, Report, Tensor, Threads, many, optimizer, reference,
+    Error, Extras, Isa, Optimizer, Report, Tensor, Threads, lanes, many, optimizer, reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };

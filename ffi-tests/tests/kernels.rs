@@ -1,0 +1,73 @@
+//! The kernels are what they should be as machine code. A helper that is not inlined gives the same bits, many
+//! times slower, and nothing else would tell.
+
+use std::process::Command;
+
+use ffi_tests::{library, named_by, text};
+
+/// A function's name, and its instructions with their addresses.
+type Function<'a> = (&'a str, Vec<(u64, &'a str)>);
+
+#[test]
+fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        return eprintln!("SKIPPED: it reads the machine code of x86-64");
+    }
+    let disassembly = disassemble();
+    let functions = functions(&disassembly);
+    for (isa, registers) in [("V3", "%ymm"), ("V4", "%zmm")] {
+        let name = format!("::{isa}::vectorize::");
+        let kernels: Vec<_> =
+            functions.iter().filter(|(function, _)| function.contains(&name)).collect();
+        // Twelve rules and their options, each with and without decay, scale and zeroed gradients.
+        assert!(kernels.len() > 100, "only {} kernels for {isa}", kernels.len());
+        for (function, code) in &kernels {
+            let mut loops = loops(code);
+            loops.retain(|body| body.iter().any(|(_, text)| text.contains(registers)));
+            assert!(!loops.is_empty(), "{function} at {:x}: no loop uses {registers}", code[0].0);
+            let call = loops.concat().into_iter().find(|(_, text)| text.starts_with("call"));
+            assert!(call.is_none(), "{function}: {call:x?} in a loop");
+        }
+        println!("{isa}: {} kernels", kernels.len());
+    }
+}
+
+fn disassemble() -> String {
+    let mut objdump = named_by("OBJDUMP").unwrap_or_else(|| Command::new("objdump"));
+    objdump.args(["--disassemble", "--demangle", "--no-show-raw-insn"]).arg(library("libdownhill.so"));
+    let output = objdump.output().unwrap_or_else(|error| {
+        panic!("cannot run {objdump:?} ({error}), which comes with the C compiler; set OBJDUMP")
+    });
+    text(&output.stdout)
+}
+
+/// What stands between `address <name>:` and the next empty line.
+fn functions(disassembly: &str) -> Vec<Function<'_>> {
+    let function = |block| -> Option<Function<'_>> {
+        let (head, code) = str::split_once(block, ">:\n")?;
+        let (_, name) = head.split_once(" <")?;
+        Some((name, code.lines().filter_map(instruction).collect()))
+    };
+    disassembly.split("\n\n").filter_map(function).collect()
+}
+
+/// `  5a4c0:	vsqrtps %zmm0,%zmm1`
+fn instruction(line: &str) -> Option<(u64, &str)> {
+    let (address, text) = line.split_once(":\t")?;
+    Some((u64::from_str_radix(address.trim(), 16).ok()?, text))
+}
+
+/// The innermost loops: what stands between the target of a conditional jump back and the jump. (Without a
+/// condition the ends of panics jump, behind the function's own.)
+fn loops<'a>(code: &'a [(u64, &'a str)]) -> Vec<&'a [(u64, &'a str)]> {
+    let start = |end: usize| -> Option<usize> {
+        let condition = code[end].1.strip_prefix('j').filter(|rest| !rest.starts_with("mp"))?;
+        let target = u64::from_str_radix(condition.split_whitespace().nth(1)?, 16).ok()?;
+        code[..=end].iter().position(|&(address, _)| address == target)
+    };
+    let all: Vec<_> = (0..code.len()).filter_map(|end| Some((start(end)?, end))).collect();
+    let is_innermost = |&&(from, to): &&(usize, usize)| {
+        all.iter().all(|&(a, b)| (a, b) == (from, to) || a < from || to < b)
+    };
+    all.iter().filter(is_innermost).map(|&(from, to)| &code[from..=to]).collect()
+}
