@@ -51,7 +51,7 @@ fn functions(disassembly: &str) -> Vec<Function<'_>> {
     disassembly.split("\n\n").filter_map(function).collect()
 }
 
-/// `  5a4c0:	vsqrtps %zmm0,%zmm1`
+/// Its address, a colon and a tab come before an instruction.
 fn instruction(line: &str) -> Option<(u64, &str)> {
     let (address, text) = line.split_once(":\t")?;
     Some((u64::from_str_radix(address.trim(), 16).ok()?, text))
