@@ -1,4 +1,5 @@
 //! How tests start programs.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::{env, path::Path, process::Command};
 
