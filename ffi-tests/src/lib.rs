@@ -9,7 +9,8 @@ use std::{
 #[path = "../../tests/common/runner.rs"]
 mod runner;
 
-pub use runner::{command, named_by, skipped_in_emulator};
+use runner::named_by;
+pub use runner::{command, skipped_in_emulator};
 
 /// A language standard that the header promises to work in.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +109,18 @@ pub fn run(program: &Path, variables: &[(&str, &str)]) -> String {
 /// Runs a program with these environment variables, whether or not it succeeds.
 pub fn start(program: &Path, variables: &[(&str, &str)]) -> Output {
     command(program).envs(variables.iter().copied()).output().expect("the program was just compiled")
+}
+
+/// What a tool prints that comes with the C compiler: `name`, or what the environment's `variable` names.
+///
+/// # Panics
+/// If it cannot be run.
+pub fn tool(variable: &str, name: &str, arguments: &[&str], file: &Path) -> String {
+    let mut command = named_by(variable).unwrap_or_else(|| Command::new(name));
+    let output = command.args(arguments).arg(file).output().unwrap_or_else(|error| {
+        panic!("cannot run {command:?} ({error}), which comes with the C compiler; set {variable}")
+    });
+    text(&output.stdout)
 }
 
 /// What a program printed.

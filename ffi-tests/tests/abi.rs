@@ -1,8 +1,8 @@
 //! What compiled programs rely on: exported names, sizes and offsets, versions.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs};
 
-use ffi_tests::{Linking::*, Standard::*, compile, library, named_by, root, run, text};
+use ffi_tests::{Linking::*, Standard::*, compile, library, root, run, tool};
 
 #[test]
 fn exactly_the_headers_functions_are_exported() {
@@ -10,12 +10,7 @@ fn exactly_the_headers_functions_are_exported() {
         return eprintln!("SKIPPED: `nm -D` reads Linux's libraries");
     }
     let path = library("libdownhill.so");
-    let mut nm = named_by("NM").unwrap_or_else(|| Command::new("nm"));
-    nm.args(["-D", "--defined-only"]).arg(&path);
-    let output = nm.output().unwrap_or_else(|error| {
-        panic!("cannot run {nm:?} ({error}), which comes with the C compiler; set NM")
-    });
-    let exported = text(&output.stdout);
+    let exported = tool("NM", "nm", &["-D", "--defined-only"], &path);
     let exported: BTreeSet<_> =
         exported.lines().filter_map(|line| line.split(' ').next_back()).collect();
     let header = fs::read_to_string(root().join("include/downhill.h")).unwrap();

@@ -1,9 +1,7 @@
 //! The kernels are what they should be as machine code. A helper that is not inlined gives the same bits, many
 //! times slower, and nothing else would tell.
 
-use std::process::Command;
-
-use ffi_tests::{library, named_by, text};
+use ffi_tests::{library, tool};
 
 /// A function's name, and its instructions with their addresses.
 type Function<'a> = (&'a str, Vec<(u64, &'a str)>);
@@ -13,7 +11,8 @@ fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         return eprintln!("SKIPPED: it reads the machine code of x86-64");
     }
-    let disassembly = disassemble();
+    let arguments = ["--disassemble", "--demangle", "--no-show-raw-insn"];
+    let disassembly = tool("OBJDUMP", "objdump", &arguments, &library("libdownhill.so"));
     let functions = functions(&disassembly);
     for (isa, registers) in [("V3", "%ymm"), ("V4", "%zmm")] {
         let name = format!("::{isa}::vectorize::");
@@ -30,15 +29,6 @@ fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
         }
         println!("{isa}: {} kernels", kernels.len());
     }
-}
-
-fn disassemble() -> String {
-    let mut objdump = named_by("OBJDUMP").unwrap_or_else(|| Command::new("objdump"));
-    objdump.args(["--disassemble", "--demangle", "--no-show-raw-insn"]).arg(library("libdownhill.so"));
-    let output = objdump.output().unwrap_or_else(|error| {
-        panic!("cannot run {objdump:?} ({error}), which comes with the C compiler; set OBJDUMP")
-    });
-    text(&output.stdout)
 }
 
 /// What stands between `address <name>:` and the next empty line.
