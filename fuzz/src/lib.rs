@@ -1,0 +1,16 @@
+//! What the fuzz targets share: the C interface by its own header, memory of exact size, every rule with any
+//! configuration, and which statuses a call may return.
+
+#[allow(
+    non_camel_case_types,
+    non_upper_case_globals,
+    missing_docs,
+    reason = "generated from the header"
+)]
+pub mod abi {
+    include!(concat!(env!("OUT_DIR"), "/abi.rs"));
+}
+pub mod check;
+pub mod input;
+pub mod memory;
+pub mod rules;
