@@ -227,6 +227,15 @@ typedef uint32_t downhill_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+/**
+ * Why a call failed; None for want of memory, of which nothing can be said then that takes some. A thin
+ * pointer, so that a `Result` of it stays in registers on the way up: in memory, results cost a call on a
+ * short array more than its arithmetic.
+ */
+typedef struct Failure Failure;
+
+
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1208,8 +1217,8 @@ extern "C" {
  * @param threads  with how many threads a step is made, the calling one included, at most 1024;
  *                 0: one for each logical CPU that the process may use
  * @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the system
- *         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, on
- *         a bug in this library only
+ *         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, where
+ *         there is no memory at all, or on a bug in this library
  *
  * Threads: any number at once. Since 0.1.0.
  */

@@ -13,7 +13,7 @@ use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 
 use crate::{
     ffi::{current_cpu, forks, in_default_environment, leave_cpu, with_signals_blocked},
-    share::{Chunks, Piece, Queues},
+    share::{Chunks, Piece, Queues, has_room},
 };
 
 /// The bytes to move for which another thread pays. A worker that has gone to sleep needs 30 µs to wake up
@@ -26,6 +26,10 @@ const MOST_THREADS: usize = 1024;
 
 /// A step needs little stack; a panic's backtrace needs more.
 const STACK_BYTES: usize = 512 << 10;
+
+/// What `rayon` and the standard library allocate for a worker, more than twice over. Both abort where they
+/// cannot.
+const BYTES_TO_START: usize = 24 << 10;
 
 /// How often a caller that is through looks for the workers' end before it goes to sleep, from which to
 /// wake it would take longer than most steps.
@@ -88,7 +92,8 @@ impl Pool {
     /// A pool with which `threads` threads work, the calling one included; 0 is one for each core that the
     /// process may use. At most 1,024.
     ///
-    /// Where the system lets no (more) thread start, the pool has fewer, down to the calling thread alone.
+    /// Where the system lets no (more) thread start, or has no memory, the pool has fewer, down to the calling
+    /// thread alone.
     /// [`threads`](Pool::threads) says how many.
     pub fn new(threads: usize) -> Self {
         let threads = match threads {
@@ -97,6 +102,9 @@ impl Pool {
         };
         // rayon starts all of a pool's threads or none.
         let mut workers = threads.min(MOST_THREADS) - 1;
+        while workers > 0 && !has_room(workers * BYTES_TO_START) {
+            workers /= 2;
+        }
         while workers > 0 {
             let mut handles = Vec::new();
             let started = with_signals_blocked(|| start(workers, &mut handles));

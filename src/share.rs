@@ -2,7 +2,7 @@
 //! and whoever is through takes chunks from the far end of another's part.
 
 use std::{
-    mem, slice,
+    hint, mem, slice,
     sync::{Mutex, PoisonError},
 };
 
@@ -78,6 +78,11 @@ pub(crate) fn with_room<T>(count: usize) -> Option<Vec<T>> {
     let mut vector = Vec::new();
     vector.try_reserve_exact(count).ok()?;
     Some(vector)
+}
+
+/// Is there memory for so many bytes? For what aborts where there is not.
+pub(crate) fn has_room(bytes: usize) -> bool {
+    hint::black_box(with_room::<u8>(bytes)).is_some()
 }
 
 /// The chunks that each thread begins with.

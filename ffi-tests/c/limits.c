@@ -3,11 +3,12 @@
 #define _GNU_SOURCE
 #endif
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "training.h"
 
-enum { KIB = 1 << 10, MANY = 1 << 20, MOST_THREADS = 1024, HANGS_AFTER = 120 /* seconds */ };
+enum { KIB = 1 << 10, MANY = 1 << 20, MOST_THREADS = 1024, NOBODY = 65534, HANGS_AFTER = 120 /* seconds */ };
 
 /* ---- the limit ---- */
 
@@ -63,6 +64,52 @@ static void threads_that_cannot_start(void) {
   free_list(&end);
 }
 
+/* Runs `body` in a process of its own, which may spoil its limits. */
+static void apart(void (*body)(void)) {
+  int status;
+  const pid_t child = fork();
+  CHECK(child >= 0, "no process");
+  if (child == 0) {
+    alarm(HANGS_AFTER);
+    body();
+    fflush(stdout);
+    _exit(0);
+  }
+  CHECK(waitpid(child, &status, 0) == child, "not waited for");
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x", (unsigned)status);
+}
+
+/* The user may have so many threads and processes. */
+static void allow_threads(rlim_t count) {
+  struct rlimit limits;
+  CHECK(getrlimit(RLIMIT_NPROC, &limits) == 0, "getrlimit");
+  limits.rlim_cur = count < limits.rlim_max ? count : limits.rlim_max;
+  CHECK(setrlimit(RLIMIT_NPROC, &limits) == 0, "setrlimit");
+}
+
+static void threads_that_the_user_may_not_have(void) {
+  const list start = training_list(LARGE, 2), end = trained(&start);
+  struct rlimit before;
+  downhill_pool *pool;
+  CHECK(getrlimit(RLIMIT_NPROC, &before) == 0, "getrlimit");
+  /* The limit does not bind root. */
+  if (geteuid() == 0 && setuid(NOBODY) != 0) {
+    printf("SKIPPED: root cannot become somebody whose threads can be limited\n");
+    return;
+  }
+  allow_threads(0);
+  pool = downhill_pool_new(4);
+  CHECK(pool != NULL && downhill_pool_threads(pool) == 1, "%lu threads", (unsigned long)downhill_pool_threads(pool));
+  compare_training(&start, &end, pool, "no thread allowed");
+  downhill_pool_free(pool);
+  /* Afterwards there is nothing left that was spoilt. */
+  allow_threads(before.rlim_cur);
+  pool = downhill_pool_new(4);
+  CHECK(downhill_pool_threads(pool) == 4, "%lu threads", (unsigned long)downhill_pool_threads(pool));
+  compare_training(&start, &end, pool, "threads allowed again");
+  downhill_pool_free(pool);
+}
+
 static void more_threads_than_are_of_use(void) {
   downhill_pool *const pool = downhill_pool_new(SIZE_MAX);
   CHECK(downhill_pool_threads(pool) <= MOST_THREADS, "%lu threads", (unsigned long)downhill_pool_threads(pool));
@@ -74,7 +121,7 @@ static void more_threads_than_are_of_use(void) {
 /* The call fails for want of memory, and so the two tensors that have elements stay as they are. */
 static void out_of_memory(downhill_status got, const float *memory, const char *what) {
   CHECK(got == DOWNHILL_STATUS_OUT_OF_MEMORY, "%s: status %lu: %s", what, (unsigned long)got, downhill_last_error());
-  CHECK(strstr(downhill_last_error(), "no memory for a list of ") != NULL, "%s: %s", what, downhill_last_error());
+  CHECK(strstr(downhill_last_error(), "no memory for lists of arrays") != NULL, "%s: %s", what, downhill_last_error());
   CHECK(memory[0] == 1.0f && memory[1] == 2.0f && memory[2] == 3.0f && memory[3] == 4.0f, "%s: something was written", what);
 }
 
@@ -131,8 +178,39 @@ static void any_room(void) {
   free(memory);
 }
 
+/* Takes all memory there is, to the last bytes. */
+static void exhaust(void) {
+  size_t bytes;
+  leave_room(0);
+  for (bytes = MANY; bytes > 0; bytes /= 2)
+    while (malloc(bytes) != NULL) continue;
+}
+
+static void no_memory_at_all(void) {
+  const downhill_sgd config = downhill_sgd_default();
+  float memory[4] = {1.0f, 2.0f, 3.0f, 4.0f};
+  const downhill_tensor tensor = {1, memory, memory + 1, {NULL, NULL, NULL}};
+  downhill_pool *pool;
+  /* The thread's last error is a variable that the C library makes room for when it is first used. */
+  CHECK(downhill_sgd_step(1, NULL, memory, &config) == DOWNHILL_STATUS_NULL_POINTER, "a NULL was taken");
+  exhaust();
+  pool = downhill_pool_new(4);
+  CHECK(downhill_pool_threads(pool) == 1, "%lu threads", (unsigned long)downhill_pool_threads(pool));
+  CHECK(pool != NULL || strstr(downhill_last_error(), "no memory") != NULL, "%s", downhill_last_error());
+  out_of_memory(downhill_sgd_step_many(1, &tensor, &config, NULL, pool, NULL), memory, "one tensor");
+  CHECK(downhill_sgd_step(1, memory, memory + 1, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  downhill_pool_free(pool);
+  leave_all_room();
+  pool = downhill_pool_new(4);
+  CHECK(downhill_pool_threads(pool) == 4, "%lu threads", (unsigned long)downhill_pool_threads(pool));
+  CHECK(downhill_sgd_step_many(1, &tensor, &config, NULL, pool, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  downhill_pool_free(pool);
+}
+
 int main(void) {
   alarm(HANGS_AFTER);
+  apart(no_memory_at_all);
+  apart(threads_that_the_user_may_not_have);
   /* In this order: what threads have had, stacks and memory, the C library keeps for the next who asks. */
   lists_that_cannot_be_had();
   threads_that_cannot_start();

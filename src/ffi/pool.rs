@@ -2,8 +2,11 @@
 
 use std::ptr;
 
-use super::{boundary::guarded, status::report};
-use crate::{Pool, Threads};
+use super::{
+    boundary::guarded,
+    status::{Failure, report},
+};
+use crate::{Pool, Threads, share::has_room};
 
 /// Worker threads that wait for steps over many tensors. Made by downhill_pool_new(), and the caller's to
 /// free. Any number of threads may use one at once.
@@ -19,13 +22,20 @@ pub struct downhill_pool(Pool);
 /// @param threads  with how many threads a step is made, the calling one included, at most 1024;
 ///                 0: one for each logical CPU that the process may use
 /// @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the system
-///         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, on
-///         a bug in this library only
+///         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, where
+///         there is no memory at all, or on a bug in this library
 ///
 /// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
-    let new = || Box::into_raw(Box::new(downhill_pool(Pool::new(threads))));
+    let new = || {
+        let pool = downhill_pool(Pool::new(threads));
+        if !has_room(size_of_val(&pool)) {
+            report(Failure::OUT_OF_MEMORY);
+            return ptr::null_mut();
+        }
+        Box::into_raw(Box::new(pool))
+    };
     guarded(new, |failure| {
         report(failure);
         ptr::null_mut()

@@ -1,6 +1,7 @@
 //! Status values, and the text of a thread's last error.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     ffi::{CStr, CString, c_char},
 };
@@ -36,9 +37,10 @@ pub enum downhill_status {
 
 use downhill_status::*;
 
-/// Why a call failed. A thin pointer, so that a `Result` of it stays in registers on the way up: in
-/// memory, results cost a call on a short array more than its arithmetic.
-pub(super) struct Failure(Box<Reason>);
+/// Why a call failed; None for want of memory, of which nothing can be said then that takes some. A thin
+/// pointer, so that a `Result` of it stays in registers on the way up: in memory, results cost a call on a
+/// short array more than its arithmetic.
+pub(super) struct Failure(Option<Box<Reason>>);
 
 struct Reason {
     status: downhill_status,
@@ -47,16 +49,18 @@ struct Reason {
 }
 
 impl Failure {
+    pub const OUT_OF_MEMORY: Self = Self(None);
+
     #[cold]
     pub fn new(status: downhill_status, message: String) -> Self {
-        Self(Box::new(Reason { status, message }))
+        Self(Some(Box::new(Reason { status, message })))
     }
 
     /// The same, said of one of many tensors.
     #[cold]
     pub fn of_tensor(self, index: usize) -> Self {
-        let Reason { status, message } = *self.0;
-        Self::new(status, format!("tensor {index}: {message}"))
+        let Some(reason) = self.0 else { return self };
+        Self::new(reason.status, format!("tensor {index}: {}", reason.message))
     }
 }
 
@@ -77,15 +81,24 @@ fn status(error: &Error) -> downhill_status {
 }
 
 thread_local! {
-    static LAST_ERROR: RefCell<CString> = RefCell::default();
+    static LAST_ERROR: RefCell<Cow<'static, CStr>> = const { RefCell::new(Cow::Borrowed(c"")) };
 }
 
 /// Keeps the text for `downhill_last_error` and gives the status back.
 #[cold]
 pub(super) fn report(failure: Failure) -> downhill_status {
-    let Reason { status, message } = *failure.0;
-    // No message holds a NUL, and a thread that is past its thread-locals has nobody left to ask.
-    let message = CString::new(message).unwrap_or_default();
+    let (status, message) = match failure.0 {
+        Some(reason) => {
+            let Reason { status, message } = *reason;
+            // No message holds a NUL.
+            (status, Cow::Owned(CString::new(message).unwrap_or_default()))
+        }
+        None => (
+            DOWNHILL_STATUS_OUT_OF_MEMORY,
+            Cow::Borrowed(c"no memory for lists of arrays, or for a pool"),
+        ),
+    };
+    // A thread that is past its thread-locals has nobody left to ask.
     let _ = LAST_ERROR.try_with(|last| last.replace(message));
     status
 }

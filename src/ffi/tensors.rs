@@ -1,13 +1,17 @@
 //! A list of tensors from C, checked and made into slices.
 
-use std::{hint, slice};
+use std::slice;
 
 use super::{
     arrays::{self, bytes, check_pointer},
     many::downhill_tensor,
     status::{Failure, downhill_status::*},
 };
-use crate::{Tensor, rule::Configuration, share::with_room};
+use crate::{
+    Tensor,
+    rule::Configuration,
+    share::{has_room, with_room},
+};
 
 /// The list itself. With `count` = 0 the pointer may be anything.
 ///
@@ -69,13 +73,7 @@ pub(super) unsafe fn gradients<'a>(list: &[downhill_tensor]) -> Result<Vec<&'a [
 
 /// An empty list, or a status where memory is short.
 fn room<T>(count: usize) -> Result<Vec<T>, Failure> {
-    with_room(count).ok_or_else(|| no_room(count.saturating_mul(size_of::<T>())))
-}
-
-#[cold]
-fn no_room(bytes: usize) -> Failure {
-    let message = format!("no memory for a list of {bytes} bytes");
-    Failure::new(DOWNHILL_STATUS_OUT_OF_MEMORY, message)
+    with_room(count).ok_or(Failure::OUT_OF_MEMORY)
 }
 
 /// Where an array stands, or several.
@@ -148,7 +146,9 @@ fn check_apart<C: Configuration<N>, const N: usize>(
         ranges.extend((0..N + 2).map(|k| range(tensor.n, array::<C, N>(tensor, slots, k).1)));
     }
     // The sort takes as much again, and would abort where there is not.
-    drop(hint::black_box(room::<Range>(ranges.len())?));
+    if !has_room(size_of_val(&ranges[..])) {
+        return Err(Failure::OUT_OF_MEMORY);
+    }
     radsort::sort_by_key(&mut ranges, |range: &Range| range.start);
     match ranges.windows(2).find(|pair| pair[1].start < pair[0].end) {
         None => Ok(()),
