@@ -49,11 +49,11 @@ pub struct downhill_report {
 
 /// What the functions below take besides the rule's own configuration.
 #[derive(Clone, Copy)]
-struct Whole {
-    t: u64,
-    extras: *const downhill_extras,
-    pool: *const downhill_pool,
-    report: *mut downhill_report,
+pub(super) struct Whole {
+    pub t: u64,
+    pub extras: *const downhill_extras,
+    pub pool: *const downhill_pool,
+    pub report: *mut downhill_report,
 }
 
 /// A whole step of any rule whose states stand at `slots` of a tensor's `state`; `rule` to choose among the
@@ -108,7 +108,7 @@ fn skipped(NonFinite { tensor, element, value }: NonFinite) -> Failure {
 ///
 /// # Safety
 /// The preconditions at the top of the header.
-unsafe fn many_in_order<C: CConfig, R: Configuration<N>, const N: usize>(
+pub(super) unsafe fn many_in_order<C: CConfig, R: Configuration<N>, const N: usize>(
     count: usize,
     tensors: *const downhill_tensor,
     config: *const C,

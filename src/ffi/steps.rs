@@ -11,7 +11,7 @@ use crate::{Adamw, Amsgrad, Isa, rule::Configuration, rules::RmspropForm};
 /// # Safety
 /// The preconditions at the top of the header.
 #[inline]
-unsafe fn step<C: CConfig, R: Configuration<N>, const N: usize>(
+pub(super) unsafe fn step<C: CConfig, R: Configuration<N>, const N: usize>(
     n: usize,
     w: *mut f32,
     g: *const f32,
