@@ -10,7 +10,7 @@ use std::{
 mod runner;
 
 use runner::named_by;
-pub use runner::{command, skipped_in_emulator};
+pub use runner::{command, is_emulated, skipped_in_emulator};
 
 /// A language standard that the header promises to work in.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub enum Linking {
     Static,
     /// `libdownhill.so`
     Shared,
+    /// Not at all: the program opens `libdownhill.so` itself.
+    Opened,
 }
 
 /// Every warning is an error, and each operation is rounded on its own, as the library does.
@@ -77,6 +79,7 @@ pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: 
             let directory = shared.parent().expect("a file").display().to_string();
             command.arg(&shared).arg(format!("-Wl,-rpath,{directory}")).arg("-lm")
         }
+        Linking::Opened => command.args(["-ldl", "-lm"]),
     };
     let output = command.output().unwrap_or_else(|error| {
         panic!("cannot run {command:?} ({error}): the tests need a C and a C++ compiler; set {variable}")

@@ -1,0 +1,153 @@
+/* Every step on arrays beyond which nothing may be touched: each in memory of exactly its size, for AddressSanitizer
+ * and valgrind to watch; and between two pages that cannot be read. With the argument "beyond" it steps one element
+ * too far, which must be seen. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "subjects.h"
+
+enum { ARRAYS = 2 + MOST_STATES, MOST = 70, T = 3 };
+
+/* Memory for arrays of up to MOST elements: where one stands in it, and for how long. */
+typedef struct {
+  float *(*get)(int array, size_t n);
+  void (*put_back)(float *memory);
+} place;
+
+static float *from_malloc(int array, size_t n) {
+  float *const memory = (float *)malloc(n * sizeof *memory);
+  (void)array;
+  CHECK(memory != NULL || n == 0, "out of memory");
+  return memory;
+}
+
+static void to_malloc(float *memory) { free(memory); }
+
+static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+/* A page of each array's own, between two that cannot be touched. */
+static char *page_of(int array) {
+  static char *pages[ARRAYS];
+  if (pages[array] == NULL) {
+    void *const three = mmap(NULL, 3 * page_size(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(three != MAP_FAILED, "no pages");
+    pages[array] = (char *)three + page_size();
+    CHECK(mprotect(pages[array], page_size(), PROT_READ | PROT_WRITE) == 0, "a page stays closed");
+  }
+  return pages[array];
+}
+
+static float *before_a_wall(int array, size_t n) { return (float *)(page_of(array) + page_size()) - n; }
+
+static float *behind_a_wall(int array, size_t n) {
+  (void)n;
+  return (float *)page_of(array);
+}
+
+static void leave(float *memory) { (void)memory; }
+
+static const place places[] = {{from_malloc, to_malloc}, {before_a_wall, leave}, {behind_a_wall, leave}};
+
+/* w, g and the states that are passed, and the configuration, all where `p` says. */
+static void step(const subject *s, const place *p, size_t n, int variant, decay_option decay, int whole) {
+  const rule *r = find_rule(s->name);
+  const any_config any = configure(r, variant, decay);
+  void *const config = malloc(r->config_size);
+  downhill_tensor *const tensor = (downhill_tensor *)malloc(sizeof *tensor);
+  float *ours[ARRAYS], plain[ARRAYS][MOST], *expected[ARRAYS];
+  downhill_status status;
+  size_t i;
+  int k;
+  CHECK(config != NULL && tensor != NULL, "out of memory");
+  memcpy(config, &any, r->config_size);
+  for (k = 0; k < ARRAYS; k++) {
+    const int is_there = k < 2 || (k - 2 < r->states && passed(r, variant, k - 2));
+    ours[k] = is_there ? p->get(k, n) : NULL;
+    expected[k] = is_there ? plain[k] : NULL;
+    for (i = 0; i < n && is_there; i++) {
+      plain[k][i] = any_float();
+      if (k >= 2 && (s->squares >> (k - 2) & 1) == 1) plain[k][i] = fabsf(plain[k][i]);
+    }
+    if (n > 0 && is_there) memcpy(ours[k], plain[k], n * sizeof(float));
+  }
+  if (whole) {
+    tensor->n = n, tensor->w = ours[0], tensor->g = ours[1];
+    memcpy(tensor->state, ours + 2, sizeof tensor->state);
+    status = r->step_many(1, tensor, T, config, NULL, NULL, NULL);
+  } else {
+    status = r->step(n, ours[0], ours[1], ours + 2, T, config);
+  }
+  CHECK(status == DOWNHILL_STATUS_OK, "%s: %s", s->name, downhill_last_error());
+  s->plain(n, expected[0], expected[1], expected + 2, T, &any);
+  for (k = 0; k < ARRAYS; k++) {
+    for (i = 0; i < n && ours[k] != NULL; i++)
+      CHECK(same(ours[k][i], plain[k][i]), "%s variant %d decay %d, n = %lu, array %d, element %lu: %a, not %a", s->name,
+            variant, (int)decay, (unsigned long)n, k, (unsigned long)i, (double)ours[k][i], (double)plain[k][i]);
+    p->put_back(ours[k]);
+  }
+  free(tensor);
+  free(config);
+}
+
+static void every_step(const subject *s, const place *p) {
+  int variant, decay;
+  size_t n;
+  for (variant = 0; variant < s->variants; variant++)
+    for (decay = NO_DECAY; decay < DECAYS; decay++)
+      for (n = 0; n <= MOST; n++) {
+        step(s, p, n, variant, (decay_option)decay, 0);
+        step(s, p, n, variant, (decay_option)decay, 1);
+      }
+}
+
+/* The whole steps' extras: norm, zero, report. */
+static void extras(const place *p) {
+  const downhill_sgd config = downhill_sgd_default();
+  downhill_extras *const extras = (downhill_extras *)malloc(sizeof *extras);
+  downhill_report *const report = (downhill_report *)malloc(sizeof *report);
+  size_t n, i;
+  CHECK(extras != NULL && report != NULL, "out of memory");
+  *extras = downhill_extras_default();
+  extras->max_norm = 1.0;
+  extras->flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
+  for (n = 0; n <= MOST; n++) {
+    downhill_tensor tensor = {n, p->get(0, n), p->get(1, n), {NULL, NULL, NULL}};
+    for (i = 0; i < n; i++) tensor.w[i] = tensor.g[i] = 3.0f;
+    CHECK(downhill_sgd_step_many(1, &tensor, &config, extras, NULL, report) == DOWNHILL_STATUS_OK, "%s",
+          downhill_last_error());
+    CHECK(report->grad_norm == sqrt(9.0 * (double)n), "norm %a", report->grad_norm);
+    for (i = 0; i < n; i++) CHECK(tensor.g[i] == 0.0f, "element %lu is not zero", (unsigned long)i);
+    p->put_back(tensor.w);
+    p->put_back(tensor.g);
+  }
+  free(report);
+  free(extras);
+}
+
+static void one_too_far(void) {
+  const downhill_sgd config = downhill_sgd_default();
+  float *const w = (float *)malloc(MOST * sizeof *w), *const g = (float *)calloc(MOST, sizeof *g);
+  CHECK(w != NULL && g != NULL, "out of memory");
+  memset(w, 0, MOST * sizeof *w);
+  CHECK(downhill_sgd_step(MOST + 1, w, g, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  free(w);
+  free(g);
+}
+
+int main(int count, char **arguments) {
+  size_t i;
+  const subject *s;
+  if (count == 2 && strcmp(arguments[1], "beyond") == 0) {
+    one_too_far();
+    return 0;
+  }
+  for (i = 0; i < sizeof places / sizeof *places; i++) {
+    for (s = subjects; s < subjects + SUBJECTS; s++) every_step(s, &places[i]);
+    extras(&places[i]);
+  }
+  printf("%s: nothing touched beyond its memory\n", downhill_isa());
+  return 0;
+}
