@@ -3,13 +3,17 @@
 
 use std::{env, path::Path, process::Command};
 
-/// Says so if this process runs in an emulator (qemu), whose threads and memory the system sees differently.
+/// Does this process run in an emulator (qemu)? What takes long may then be done less often.
+pub fn is_emulated() -> bool {
+    env::var("DOWNHILL_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu"))
+}
+
+/// Says so if this process runs in an emulator, whose threads and memory the system sees differently.
 pub fn skipped_in_emulator(what: &str) -> bool {
-    let emulated = env::var("DOWNHILL_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu"));
-    if emulated {
+    if is_emulated() {
         eprintln!("SKIPPED in an emulator: {what}");
     }
-    emulated
+    is_emulated()
 }
 
 /// A program that was compiled for the tests: run through the emulator that `DOWNHILL_TEST_RUNNER` names with
