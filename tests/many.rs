@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{
-    Arrays, Rule, any_rule, any_value, cut, runner::is_emulated, same_report, uniform, uniform_from,
+    Arrays, Rule, any_rule, any_value, cut, runner::is_brief, same_report, uniform, uniform_from,
 };
 use downhill::{
     Adam, Amsgrad, AnyTensor, Decay, Extras, Isa, Lion, NonFinite, Optimizer, Pool, Report, Rmsprop,
@@ -373,7 +373,7 @@ fn large_lists() -> Vec<Vec<usize>> {
 fn threads_change_nothing() {
     let everyone = everyone();
     let lists = large_lists();
-    let lists = if is_emulated() { &lists[..1] } else { &lists[..] };
+    let lists = if is_brief() { &lists[..1] } else { &lists[..] };
     for (lengths, rule) in lists.iter().flat_map(|list| rules().map(|rule| (list, rule))) {
         let start = Arrays::new(&*rule, lengths.iter().sum(), uniform());
         let mut ours = start.clone();

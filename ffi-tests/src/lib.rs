@@ -10,7 +10,7 @@ use std::{
 mod runner;
 
 use runner::named_by;
-pub use runner::{command, is_emulated, skipped_in_emulator};
+pub use runner::{command, is_brief, skipped_in_emulator};
 
 /// A language standard that the header promises to work in.
 #[derive(Clone, Copy, Debug)]
@@ -71,13 +71,15 @@ pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: 
     let mut command = named_by(variable).unwrap_or_else(|| Command::new(compiler));
     command.args(["-x", language, version]).args(FLAGS).args(flags).arg("-o").arg(&program);
     command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("ffi-tests/c"));
-    command.arg(source).args(["-x", "none"]);
+    command.arg(source);
     match linking {
-        Linking::Static => command.arg(library("libdownhill.a")).args(NATIVE_LIBRARIES),
+        Linking::Static => {
+            command.args(["-x", "none"]).arg(library("libdownhill.a")).args(NATIVE_LIBRARIES)
+        }
         Linking::Shared => {
             let shared = library("libdownhill.so");
             let directory = shared.parent().expect("a file").display().to_string();
-            command.arg(&shared).arg(format!("-Wl,-rpath,{directory}")).arg("-lm")
+            command.args(["-x", "none"]).arg(&shared).arg(format!("-Wl,-rpath,{directory}")).arg("-lm")
         }
         Linking::Opened => command.args(["-ldl", "-lm"]),
     };

@@ -6,8 +6,8 @@ use downhill::Isa;
 use ffi_tests::{
     Linking::{self, *},
     Standard::{self, *},
-    command, compile, compile_with, has_flag, is_emulated, library, root, run, skipped_in_emulator,
-    start, text,
+    command, compile, compile_with, has_flag, is_brief, library, root, run, skipped_in_emulator, start,
+    text,
 };
 
 const EVERY_WAY: [(Standard, Linking); 4] =
@@ -26,7 +26,7 @@ fn run_everywhere(name: &str) {
             println!("{name} {standard:?} {linking:?} {isa}: {}", printed.trim());
         }
     };
-    let ways = if is_emulated() { &EVERY_WAY[..2] } else { &EVERY_WAY[..] };
+    let ways = if is_brief() { &EVERY_WAY[..2] } else { &EVERY_WAY[..] };
     thread::scope(|scope| {
         let runs: Vec<_> = ways.iter().map(|&way| scope.spawn(move || run_all(way))).collect();
         for run in runs {

@@ -3,17 +3,18 @@
 
 use std::{env, path::Path, process::Command};
 
-/// Does this process run in an emulator (qemu)? What takes long may then be done less often.
-pub fn is_emulated() -> bool {
-    env::var("DOWNHILL_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu"))
-}
-
-/// Says so if this process runs in an emulator, whose threads and memory the system sees differently.
+/// Says so if this process runs in an emulator (qemu), whose threads and memory the system sees differently.
 pub fn skipped_in_emulator(what: &str) -> bool {
-    if is_emulated() {
+    let emulated = env::var("DOWNHILL_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu"));
+    if emulated {
         eprintln!("SKIPPED in an emulator: {what}");
     }
-    is_emulated()
+    emulated
+}
+
+/// Is what takes long to be done less often, as where everything is slow: in emulators and under sanitizers?
+pub fn is_brief() -> bool {
+    env::var_os("DOWNHILL_TEST_BRIEFLY").is_some()
 }
 
 /// A program that was compiled for the tests: run through the emulator that `DOWNHILL_TEST_RUNNER` names with
