@@ -7,7 +7,7 @@ use downhill_fuzz::{
     abi::DOWNHILL_STATUS_OK,
     check::{self, Errors},
     input::{Fields, Length, Place, Step, Values},
-    memory::{Array, Memory},
+    memory::{self, Array, Memory},
     rules::Rule,
 };
 use libfuzzer_sys::fuzz_target;
@@ -58,8 +58,7 @@ fn run(call: &Call, values: &mut Values) {
     let mut written = Vec::new();
     if status == DOWNHILL_STATUS_OK && n > 0 {
         expected.step(&*optimizer.expect("accepted"), &used, n, t);
-        written =
-            used.iter().filter(|array| array.pointer != g.pointer).map(|&array| (array, n)).collect();
+        written.extend(memory::written(&used, n));
     }
     memory.check(&expected, &written);
 }

@@ -11,7 +11,7 @@ use downhill_fuzz::{
     abi::*,
     check::{self, Errors},
     input::{Fields, Length, Magnitude, Place, Pointer, Size, Step, Values},
-    memory::{Array, Block, Contents, Memory},
+    memory::{self, Array, Block, Contents, Memory},
     rules::{Besides, List, Rule, structure},
 };
 use libfuzzer_sys::fuzz_target;
@@ -90,6 +90,13 @@ impl<'a> Arbitrary<'a> for Elements {
     }
 }
 
+impl Call {
+    /// What is to be done besides. Nothing for a NULL.
+    fn extras(&self) -> Option<&Extras> {
+        self.extras.as_ref().filter(|extras| !matches!(extras.pointer, Pointer::Null))
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Unstructured::new(bytes);
     if let Ok(call) = Call::arbitrary(&mut input) {
@@ -130,11 +137,22 @@ fn run(call: &Call, values: &mut Values) {
         })
         .collect();
 
-    let mut of_list = Errors::new();
-    let (_list, list) = list(&tensors, call, &mut of_list);
-    let pool = pool(call.threads);
-    norm(call, &tensors, list, pool, of_list.clone(), &memory);
-    step(call, &tensors, list, pool, of_list, &memory);
+    let mut errors = Errors::new();
+    let (_list, list) = list(&tensors, call, &mut errors);
+    let case = Case { call, tensors: &tensors, list, errors, pool: pool(call.threads), memory: &memory };
+    case.norm();
+    case.step();
+}
+
+/// Everything in its place for a call.
+struct Case<'a> {
+    call: &'a Call,
+    tensors: &'a [Placed],
+    list: List,
+    /// What is wrong with the list itself.
+    errors: Errors,
+    pool: *mut downhill_pool,
+    memory: &'a Memory,
 }
 
 /// The list as C passes it.
@@ -170,97 +188,81 @@ fn pool(threads: u8) -> *mut downhill_pool {
     }
 }
 
-fn norm(
-    call: &Call,
-    tensors: &[Placed],
-    list: List,
-    pool: *mut downhill_pool,
-    mut errors: Errors,
-    memory: &Memory,
-) {
-    const BEFORE: [u8; 8] = [1; 8];
-    let (block, norm) = check::pointer(&BEFORE, call.norm, &mut errors);
-    tensors.iter().for_each(|placed| check::arrays(placed.n, &[placed.g().0], &mut errors));
-    if errors.is_empty() && !tensors.iter().all(|placed| placed.n == 0 || placed.g().0.is_backed()) {
-        return; // The caller promises memory.
-    }
-    let start = memory.contents();
-    // SAFETY: all gradients are there, or the call is to fail; the list and the number have their pointers.
-    let status = unsafe { downhill_grad_norm(list.count, list.tensors, pool, norm.cast()) };
-    check::status(status, &errors);
-    assert_ne!(status, DOWNHILL_STATUS_SKIPPED);
-    if status == DOWNHILL_STATUS_OK {
-        let expected = reference_norm(&start, tensors);
-        let got = f64::from_ne_bytes(block.bytes().try_into().expect("eight bytes"));
-        assert!(same(got, expected), "norm {got:e}, not {expected:e}");
-    } else {
-        assert!(block.bytes().ends_with(&BEFORE) || norm.is_null());
-    }
-    memory.check(&start, &[]);
-}
-
-fn step(
-    call: &Call,
-    tensors: &[Placed],
-    list: List,
-    pool: *mut downhill_pool,
-    mut errors: Errors,
-    memory: &Memory,
-) {
-    const BEFORE: [u8; size_of::<downhill_report>()] = [1; size_of::<downhill_report>()];
-    let Call { rule, t: Step(t), ref config, .. } = *call;
-    let slots = slots(rule, tensors, &mut errors);
-    for placed in tensors {
-        check::arrays(placed.n, &placed.used(&slots), &mut errors);
-    }
-    let all: Vec<(usize, Array)> = tensors
-        .iter()
-        .flat_map(|placed| placed.used(&slots).into_iter().map(|array| (placed.n, array)))
-        .collect();
-    check::overlaps(all.iter().map(|(n, array)| (*n, array)), &mut errors);
-    let (_config, pointer) =
-        check::structure(&rule.config(config), config.size, config.pointer, &mut errors);
-    let optimizer = check::configuration(rule, config, t, &slots, &mut errors);
-    let (_extras, extras) = extras(call, &mut errors);
-    let (report, report_pointer) = match call.report {
-        Some(pointer @ (Pointer::Good | Pointer::Misaligned(_))) => {
-            check::pointer(&BEFORE, pointer, &mut errors)
+impl Case<'_> {
+    fn norm(&self) {
+        const BEFORE: [u8; 8] = [1; 8];
+        let Self { call, tensors, list, pool, memory, .. } = *self;
+        let mut errors = self.errors.clone();
+        let (block, norm) = check::pointer(&BEFORE, call.norm, &mut errors);
+        tensors.iter().for_each(|placed| check::arrays(placed.n, &[placed.g().0], &mut errors));
+        if errors.is_empty() && !tensors.iter().all(|placed| placed.n == 0 || placed.g().0.is_backed()) {
+            return; // The caller promises memory.
         }
-        Some(Pointer::Null) | None => (Block::new(&BEFORE), ptr::null_mut()),
-    };
-    if errors.is_empty() && !all.iter().all(|(n, array)| *n == 0 || array.is_backed()) {
-        return; // The caller promises memory.
+        let start = memory.contents();
+        // SAFETY: all gradients are there, or the call is to fail; the list and the number have their pointers.
+        let status = unsafe { downhill_grad_norm(list.count, list.tensors, pool, norm.cast()) };
+        check::status(status, &errors);
+        if errors.is_empty() {
+            let expected = reference_norm(&start, tensors);
+            let got = f64::from_ne_bytes(block.bytes().try_into().expect("eight bytes"));
+            assert!(same(got, expected), "norm {got:e}, not {expected:e}");
+        } else {
+            assert!(block.bytes().ends_with(&BEFORE) || norm.is_null());
+        }
+        memory.check(&start, &[]);
     }
 
-    let mut expected = memory.contents();
-    let besides = Besides { extras: extras.cast(), pool, report: report_pointer.cast() };
-    // SAFETY: all arrays are there, or the call is to fail before it looks at any; every structure is as long
-    // as it says; nobody else is here.
-    let status = unsafe { rule.step_many(&list, t, pointer.cast(), &besides) };
-    check::status(status, &errors);
-    let mut written = Vec::new();
-    let mut did = None;
-    if errors.is_empty() {
-        let optimizer = optimizer.expect("accepted");
-        let outcome = reference_step(call, &*optimizer, tensors, &slots, &mut expected);
-        assert_eq!(status == DOWNHILL_STATUS_SKIPPED, outcome.is_skipped);
-        if !outcome.is_skipped {
-            let others = |&(_, array): &(usize, Array)| {
-                tensors.iter().all(|placed| placed.g().0.pointer != array.pointer)
-            };
-            written = all
-                .iter()
-                .filter(|(n, _)| *n > 0)
-                .filter(|x| others(x))
-                .map(|&(n, array)| (array, n))
-                .collect();
+    fn step(&self) {
+        const BEFORE: [u8; size_of::<downhill_report>()] = [1; size_of::<downhill_report>()];
+        let Self { call, tensors, list, pool, memory, .. } = *self;
+        let Call { rule, t: Step(t), ref config, .. } = *call;
+        let mut errors = self.errors.clone();
+        let slots = slots(rule, tensors, &mut errors);
+        let used: Vec<(usize, Vec<Array>)> =
+            tensors.iter().map(|placed| (placed.n, placed.used(&slots))).collect();
+        let all = || used.iter().flat_map(|(n, arrays)| arrays.iter().map(|array| (*n, array)));
+        used.iter().for_each(|(n, arrays)| check::arrays(*n, arrays, &mut errors));
+        check::overlaps(all(), &mut errors);
+        let (_config, pointer) =
+            check::structure(&rule.config(config), config.size, config.pointer, &mut errors);
+        let optimizer = check::configuration(rule, config, t, &slots, &mut errors);
+        let (_extras, extras) = extras(call, &mut errors);
+        let (report, report_pointer) = match call.report {
+            Some(pointer @ (Pointer::Good | Pointer::Misaligned(_))) => {
+                check::pointer(&BEFORE, pointer, &mut errors)
+            }
+            Some(Pointer::Null) | None => (Block::new(&BEFORE), ptr::null_mut()),
+        };
+        if errors.is_empty() && !all().all(|(n, array)| n == 0 || array.is_backed()) {
+            return; // The caller promises memory.
         }
-        did = Some(outcome);
-    }
-    memory.check(&expected, &written);
-    match did {
-        Some(outcome) if !report_pointer.is_null() => outcome.check(report.bytes()),
-        _ => assert!(report.bytes().ends_with(&BEFORE), "a report that was not to be written"),
+
+        let mut expected = memory.contents();
+        let mut written = Vec::new();
+        let outcome = errors.is_empty().then(|| {
+            let optimizer = optimizer.expect("accepted");
+            reference_step(call, &*optimizer, tensors, &slots, &mut expected)
+        });
+        match &outcome {
+            Some(outcome) if outcome.is_skipped => {
+                errors.insert(DOWNHILL_STATUS_SKIPPED);
+            }
+            Some(_) => {
+                let with_elements = used.iter().filter(|(n, _)| *n > 0);
+                written.extend(with_elements.flat_map(|(n, arrays)| memory::written(arrays, *n)));
+            }
+            None => {}
+        }
+        let besides = Besides { extras: extras.cast(), pool, report: report_pointer.cast() };
+        // SAFETY: all arrays are there, or the call is to fail before it looks at any; every structure is as
+        // long as it says; nobody else is here.
+        let status = unsafe { rule.step_many(&list, t, pointer.cast(), &besides) };
+        check::status(status, &errors);
+        memory.check(&expected, &written);
+        match outcome {
+            Some(outcome) if !report_pointer.is_null() => outcome.check(report.bytes()),
+            _ => assert!(report.bytes().ends_with(&BEFORE), "a report that was not to be written"),
+        }
     }
 }
 
@@ -279,11 +281,7 @@ fn slots(rule: Rule, tensors: &[Placed], errors: &mut Errors) -> Vec<usize> {
 }
 
 fn extras(call: &Call, errors: &mut Errors) -> (Block, *mut u8) {
-    // A NULL says that nothing is to be done besides.
-    let Some(extras) = call.extras.as_ref().filter(|extras| !matches!(extras.pointer, Pointer::Null))
-    else {
-        return (Block::new(&[]), ptr::null_mut());
-    };
+    let Some(extras) = call.extras() else { return (Block::new(&[]), ptr::null_mut()) };
     let (scale, max_norm) = (extras.grad_scale(), extras.max_norm.0);
     if extras.flags.0 > 3
         || !(scale as f32).is_finite()
@@ -344,9 +342,9 @@ fn reference_step(
     slots: &[usize],
     contents: &mut Contents,
 ) -> Outcome {
-    let extras = call.extras.as_ref().filter(|extras| !matches!(extras.pointer, Pointer::Null));
-    let (scale, max_norm, flags) =
-        extras.map_or((1.0, 0.0, 0), |extras| (extras.grad_scale(), extras.max_norm.0, extras.flags.0));
+    let (scale, max_norm, flags) = call
+        .extras()
+        .map_or((1.0, 0.0, 0), |extras| (extras.grad_scale(), extras.max_norm.0, extras.flags.0));
     let grad_norm = reference_norm(contents, tensors) * scale.abs();
     let gradients = gradients(contents, tensors);
     if flags & DOWNHILL_SKIP_NONFINITE != 0 && gradients.iter().flatten().any(|g| !g.is_finite()) {

@@ -27,21 +27,17 @@ pub struct Block {
 }
 
 impl Block {
-    pub fn zeroed(len: usize) -> Self {
+    pub fn new(bytes: &[u8]) -> Self {
+        let len = bytes.len();
         let layout = Layout::from_size_align(len.max(1), ALIGN).expect("not too large");
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
         if start.is_null() {
             handle_alloc_error(layout);
         }
+        // SAFETY: so long at least, initialized, and nobody else knows it yet.
+        unsafe { slice::from_raw_parts_mut(start, len) }.copy_from_slice(bytes);
         Self { start, layout, len }
-    }
-
-    pub fn new(bytes: &[u8]) -> Self {
-        let block = Self::zeroed(bytes.len());
-        // SAFETY: the block is this long, and nobody else knows it yet.
-        unsafe { slice::from_raw_parts_mut(block.start, block.len) }.copy_from_slice(bytes);
-        block
     }
 
     pub fn at<T>(&self, offset: usize) -> *mut T {
@@ -73,6 +69,11 @@ impl Array {
     pub fn is_backed(&self) -> bool {
         self.home.is_some()
     }
+}
+
+/// Of `w`, `g` and states of `n` elements, those that a step writes.
+pub fn written(used: &[Array], n: usize) -> impl Iterator<Item = (Array, usize)> {
+    [&used[..1], &used[2..]].into_iter().flatten().map(move |&array| (array, n))
 }
 
 /// All arrays of a call.
