@@ -66,11 +66,12 @@ fn adam_decays_by_l2_and_adamw_decoupled() {
     assert_eq!(Adam::default().weight_decay, 0.0);
 }
 
-/// `1 − β` and `β^t` in `f32`, or as a running product.
+/// `1 − β` and `β^t` in `f32`, or as a running product; and a count of steps in `f32`, which ends at 2^24.
 #[test]
 fn bias_corrections_are_right_to_f64() {
-    let beta2 = 0.9999;
-    for t in [1, 10, 1000, 10_000, 1_000_000] {
+    let slow = 1.0 - 1e-9;
+    let cases = [1, 10, 1000, 10_000, 1_000_000].map(|t| (0.9999, t));
+    for (beta2, t) in cases.into_iter().chain([(slow, 1), (slow, 1 << 24), (slow, 1 << 31)]) {
         let rule = optimizer(Adam { lr: 1.0, beta1: 0.0, beta2, eps: 0.0, ..Adam::default() });
         let (w, states) = step(&*rule, t, 0.0, 0.0625, &[0.0, 0.0]);
         let v = f64::from((1.0 - beta2) as f32) * 0.0625 * 0.0625;

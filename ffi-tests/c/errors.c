@@ -143,10 +143,12 @@ static void lengths(const rule *r) {
   const size_t too_long[] = {SIZE_MAX, SIZE_MAX / 4, PTRDIFF_MAX / 4 + 1};
   const any_config config = r->defaults();
   arguments x = usual(&config);
+  char at_most[60];
   size_t i;
+  snprintf(at_most, sizeof at_most, "at most %lu", (unsigned long)(PTRDIFF_MAX / 4));
   for (i = 0; i < sizeof too_long / sizeof *too_long; i++) {
     x.n = too_long[i];
-    expect(r, &x, DOWNHILL_STATUS_INVALID_LENGTH, "`n`", "at most");
+    expect(r, &x, DOWNHILL_STATUS_INVALID_LENGTH, "`n`", at_most);
   }
 }
 

@@ -1,9 +1,10 @@
 /* Every step on arrays beyond which nothing may be touched: each in memory of exactly its size, for AddressSanitizer
  * and valgrind to watch; and between two pages that cannot be read. With the argument "beyond" it steps one element
- * too far, which must be seen. */
+ * too far, and with "overflow" an int overflows: both must be seen. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <limits.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -140,8 +141,13 @@ static void one_too_far(void) {
 int main(int count, char **arguments) {
   size_t i;
   const subject *s;
+  /* On purpose, for whatever looks on to see. */
   if (count == 2 && strcmp(arguments[1], "beyond") == 0) {
     one_too_far();
+    return 0;
+  }
+  if (count == 2 && strcmp(arguments[1], "overflow") == 0) {
+    printf("%d\n", count + INT_MAX);
     return 0;
   }
   for (i = 0; i < sizeof places / sizeof *places; i++) {

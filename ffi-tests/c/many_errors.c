@@ -513,13 +513,15 @@ static void overlaps_in_a_long_list(const rule *r, layout how) {
   free_list(&l);
 }
 
-/* Arrays that only touch are apart: weights and gradients are written, from the first element to the last. */
+/* Arrays that only touch are apart, and those without elements are nowhere, even in the midst of others: weights and
+ * gradients are written, from the first element to the last. */
 static void touching_arrays(const rule *r, layout how) {
   list l = new_list(COUNT, sizes, r->states, how, 0);
   scene s = set_scene(r, &l, NULL);
   const call c = usual(&s);
   size_t i;
   int k;
+  for (k = 0; k < l.arrays; k++) *array_of(&l.tensors[EMPTY], k) = *array_of(&l.tensors[2], k) + 1;
   CHECK(make(&c) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
   for (i = 0; i < COUNT; i++)
     for (k = 0; k < 2; k++) {
