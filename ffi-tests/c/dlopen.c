@@ -10,7 +10,7 @@
 
 #include "check.h"
 
-enum { N = 400000, THREADS = 2, HANGS_AFTER = 120 /* seconds */ };
+enum { N = 400000, THREADS = 2, HANGS_AFTER = 600 /* seconds */ };
 
 typedef struct {
   void *library;
