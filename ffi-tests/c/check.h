@@ -19,6 +19,9 @@
     }                                                                  \
   } while (0)
 
+/* A program that waits for threads has hung after so many seconds. An emulator needs minutes. */
+enum { HANGS_AFTER = 600 };
+
 /* The same bits; any NaN is like any other. */
 static inline int same(float a, float b) {
   return (isnan(a) && isnan(b)) || memcmp(&a, &b, sizeof a) == 0;

@@ -8,7 +8,7 @@
 
 #include "training.h"
 
-enum { KIB = 1 << 10, MANY = 1 << 20, MOST_THREADS = 1024, NOBODY = 65534, HANGS_AFTER = 600 /* seconds */ };
+enum { KIB = 1 << 10, MANY = 1 << 20, MOST_THREADS = 1024, NOBODY = 65534 };
 
 /* ---- the limit ---- */
 

@@ -11,7 +11,7 @@
 #include "floating_point.h"
 #include "training.h"
 
-enum { CALLERS = 8, MOST_TASKS = 100, HANGS_AFTER = 600 /* seconds */ };
+enum { CALLERS = 8, MOST_TASKS = 100 };
 
 /* A list, and where training leads from there. */
 typedef struct {
