@@ -28,16 +28,27 @@
  *     ...
  *         downhill_adam_step_many(2, tensors, t, &config, &extras, pool, NULL);
  *
+ * States can be packed in a quarter or half of the memory, and weights and gradients be bfloat16. A whole step then
+ * moves fewer bytes, which is what it waits for on large arrays. Each state is rounded at random, and right on average:
+ *
+ *     downhill_packing packing = downhill_packing_default();
+ *     size_t bytes = downhill_packed_bytes(2, n, packing.state_format);
+ *     downhill_packed_tensor tensor = {n, w, g, calloc(bytes, 1), bytes, 0};
+ *     ...
+ *         downhill_adam_step_packed(1, &tensor, t, &config, &packing, &extras, pool, NULL);
+ *
  * Preconditions of every step function:
  *   - Each array has n elements of type float, aligned to 4 bytes, initialized. State arrays are zeros
  *     before the first step. Only an array that a function says may be NULL may be (g_avg and u of
  *     downhill_rmsprop_step). n = 0 is allowed, and the array pointers may then be anything.
  *   - No two arrays share memory. During the call nobody else writes to any of them, or reads one that
  *     is updated. A step over many tensors checks all arrays of all of them, and wants g for itself, too.
+ *   - Packed states are state_bytes bytes, zeros before the first step; weights and gradients beside them are
+ *     n elements of float or of uint16_t, as weight_format says.
  *   - config points to a configuration whose first member, struct_size, says how long it is. Make it with
  *     the downhill_..._default() function of the rule. What its members say is finite must be finite as a
  *     float. One from a later release of this header works as long as its additions are zero. So it is
- *     with extras.
+ *     with extras and packing.
  *   - tensors points to count initialized tensors. count = 0 is allowed, and tensors may then be anything.
  * Then, with different arrays, steps may be called from any number of threads at once. A signal handler may call
  * no function of this library.
@@ -45,7 +56,7 @@
  * Status: every step function returns DOWNHILL_STATUS_OK or one of
  *   _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH    an array, n, config, tensors, count, extras...
  *   _INVALID_STEP                                            t is 0 (rules that count steps)
- *   _INVALID_CONFIG                                          config, extras, or DOWNHILL_ISA in the environment
+ *   _INVALID_CONFIG                                          config, extras, packing, or DOWNHILL_ISA
  *   _SKIPPED                                                 only if DOWNHILL_SKIP_NONFINITE asks for it
  *   _OUT_OF_MEMORY                                           only from steps over many tensors
  *   _PANIC                                                   a bug in this library
@@ -59,7 +70,8 @@
  * instruction set, on alignment, on how arrays are cut into calls, on threads, or on the caller's rounding
  * mode and flush-to-zero setting, which are put back. A step over many tensors gives each the bits that the
  * plain step gives it, with the gradient g*s where s is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to
- * float, and norm that of all scaled gradients together. With s = 1 there is no multiplication.
+ * float, and norm that of all scaled gradients together. With s = 1 there is no multiplication. A step on packed states
+ * decodes them exactly, makes the plain step, and encodes; the random bits depend on seed, t and the element's number.
  *
  * A plain step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of
  * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A step over
@@ -77,7 +89,9 @@
  *   3. Configurations and their defaults
  *                  downhill_decay, downhill_form, downhill_bias_correction;
  *                  downhill_sgd and downhill_sgd_default(), and so on for every rule;
- *                  downhill_extras and downhill_extras_default()
+ *                  downhill_extras and downhill_extras_default();
+ *                  downhill_state_format, downhill_weight_format, downhill_rounding;
+ *                  downhill_packing and downhill_packing_default()
  *   4. Steps       each with its state arrays, and t where it counts steps:
  *                  downhill_sgd_step()
  *                  downhill_momentum_step()   u
@@ -95,6 +109,9 @@
  *   6. Whole steps over many tensors
  *                  downhill_tensor, downhill_report, downhill_grad_norm();
  *                  downhill_sgd_step_many(), and so on for every rule, with t where the plain step has it
+ *   7. Packed      downhill_packed_tensor, downhill_packed_bytes();
+ *                  downhill_momentum_step_packed(), and so for adam, adamw and lion;
+ *                  downhill_momentum_pack(), downhill_momentum_unpack(), and so for adam and lion
  */
 
 #ifndef DOWNHILL_H
@@ -356,6 +373,82 @@ enum downhill_bias_correction
 typedef enum downhill_bias_correction downhill_bias_correction;
 #else
 typedef uint32_t downhill_bias_correction;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How many bits a packed state has.
+ */
+enum downhill_state_format
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * A byte for each state of each element, and one for each state of 64 elements.
+   */
+  DOWNHILL_STATE_FORMAT_BITS8 = 0,
+  /**
+   * bfloat16.
+   */
+  DOWNHILL_STATE_FORMAT_BF16 = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum downhill_state_format downhill_state_format;
+#else
+typedef uint32_t downhill_state_format;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What weights and gradients beside packed states are.
+ */
+enum downhill_weight_format
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * float
+   */
+  DOWNHILL_WEIGHT_FORMAT_F32 = 0,
+  /**
+   * bfloat16: the upper half of a float, as a uint16_t. Weights are rounded as states are.
+   */
+  DOWNHILL_WEIGHT_FORMAT_BF16 = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum downhill_weight_format downhill_weight_format;
+#else
+typedef uint32_t downhill_weight_format;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What becomes of the bits that a code has not.
+ */
+enum downhill_rounding
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Up or down at random, and right on average: a state moves however small a step's part in it is.
+   */
+  DOWNHILL_ROUNDING_STOCHASTIC = 0,
+  /**
+   * To the nearest code. A state that should move by less than half of the distance between two codes stays
+   * where it is, and Adam's v ends up far from what it should be: to compare with, not to train with.
+   */
+  DOWNHILL_ROUNDING_NEAREST = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum downhill_rounding downhill_rounding;
+#else
+typedef uint32_t downhill_rounding;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -703,6 +796,32 @@ typedef struct downhill_extras {
   double max_norm;
 } downhill_extras;
 
+/**
+ * How states are packed. Start from downhill_packing_default().
+ */
+typedef struct downhill_packing {
+  /**
+   * sizeof(downhill_packing), set by downhill_packing_default().
+   */
+  uint32_t struct_size;
+  /**
+   * A downhill_state_format. Default DOWNHILL_STATE_FORMAT_BITS8.
+   */
+  uint32_t state_format;
+  /**
+   * A downhill_weight_format. Default DOWNHILL_WEIGHT_FORMAT_F32.
+   */
+  uint32_t weight_format;
+  /**
+   * A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC.
+   */
+  uint32_t rounding;
+  /**
+   * What random bits are made from, with t and the element's number. Default 0.
+   */
+  uint64_t seed;
+} downhill_packing;
+
 /** The defaults of downhill_sgd. Since 0.1.0. */
 static inline downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
@@ -848,6 +967,17 @@ static inline downhill_extras downhill_extras_default(void) {
   extras.grad_scale = 1.0;
   extras.max_norm = 0.0;
   return extras;
+}
+
+/** The defaults of downhill_packing. Since 0.1.0. */
+static inline downhill_packing downhill_packing_default(void) {
+  downhill_packing packing;
+  packing.struct_size = sizeof packing;
+  packing.state_format = DOWNHILL_STATE_FORMAT_BITS8;
+  packing.weight_format = DOWNHILL_WEIGHT_FORMAT_F32;
+  packing.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
+  packing.seed = 0;
+  return packing;
 }
 
 /* ======== 4. Steps ======== */
@@ -1593,6 +1723,284 @@ downhill_status downhill_lion_step_many(size_t count,
                                         const downhill_extras *extras,
                                         downhill_pool *pool,
                                         struct downhill_report *report);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+/* ======== 7. Packed states ======== */
+
+/**
+ * The arrays of one tensor with packed states.
+ */
+typedef struct downhill_packed_tensor {
+  /**
+   * Number of elements. With 0 the pointers may be anything.
+   */
+  size_t n;
+  /**
+   * Weights, updated: n elements of float, or of uint16_t if weight_format is bfloat16.
+   */
+  void *w;
+  /**
+   * Gradient, of the same; written only with DOWNHILL_ZERO_GRAD.
+   */
+  void *g;
+  /**
+   * All states, updated; zeros before the first step.
+   */
+  uint8_t *state;
+  /**
+   * How many bytes that is: what downhill_packed_bytes() says.
+   */
+  size_t state_bytes;
+  /**
+   * The number of the first element in the whole model, a multiple of 64, which the random bits depend on.
+   * Give each tensor numbers of its own, and a part of a tensor those that it has in the whole: then the parts
+   * are stepped with the bits of the whole.
+   */
+  uint64_t first_element;
+} downhill_packed_tensor;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * How many bytes the packed states of a tensor take: 65 for each state of 64 elements in 8 bits, 128 in bfloat16.
+ *
+ * @param states  how many states the rule has: 1 for momentum and Lion, 2 for Adam and AdamW
+ * @param n       number of elements
+ * @param format  a downhill_state_format
+ * @return the number of bytes, or SIZE_MAX if the address space has not as many or format is unknown
+ *
+ * Threads: any number at once. Since 0.1.0.
+ */
+size_t downhill_packed_bytes(size_t states,
+                             size_t n,
+                             uint32_t format);
+
+/**
+ * The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g, on states that
+ * are decoded before and encoded after. The introduction says what s is.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; one state: u
+ * @param t        number of this step, which the random bits depend on
+ * @param config   hyper-parameters, as from downhill_momentum_default()
+ * @param packing  how states are packed, as from downhill_packing_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
+ *
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_momentum_step_packed(size_t count,
+                                              const struct downhill_packed_tensor *tensors,
+                                              uint64_t t,
+                                              const downhill_momentum *config,
+                                              const downhill_packing *packing,
+                                              const downhill_extras *extras,
+                                              downhill_pool *pool,
+                                              downhill_report *report);
+
+/**
+ * The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g, on states that are
+ * decoded before and encoded after. The introduction says what s is.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; two states: m, v
+ * @param t        number of this step, counted from 1 by the caller, which the random bits depend on, too
+ * @param config   hyper-parameters, as from downhill_adam_default()
+ * @param packing  how states are packed, as from downhill_packing_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_STEP, _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
+ *
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_adam_step_packed(size_t count,
+                                          const struct downhill_packed_tensor *tensors,
+                                          uint64_t t,
+                                          const downhill_adam *config,
+                                          const downhill_packing *packing,
+                                          const downhill_extras *extras,
+                                          downhill_pool *pool,
+                                          downhill_report *report);
+
+/**
+ * The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g, on states that are
+ * decoded before and encoded after. The introduction says what s is.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; two states: m, v
+ * @param t        number of this step, counted from 1 by the caller, which the random bits depend on, too
+ * @param config   hyper-parameters, as from downhill_adamw_default()
+ * @param packing  how states are packed, as from downhill_packing_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_STEP, _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
+ *
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_adamw_step_packed(size_t count,
+                                           const struct downhill_packed_tensor *tensors,
+                                           uint64_t t,
+                                           const downhill_adam *config,
+                                           const downhill_packing *packing,
+                                           const downhill_extras *extras,
+                                           downhill_pool *pool,
+                                           downhill_report *report);
+
+/**
+ * The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g, on states that are
+ * decoded before and encoded after. The introduction says what s is.
+ *
+ * @param count    number of tensors
+ * @param tensors  the tensors; one state: m
+ * @param t        number of this step, which the random bits depend on
+ * @param config   hyper-parameters, as from downhill_lion_default()
+ * @param packing  how states are packed, as from downhill_packing_default()
+ * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+ * @param pool     who works, or NULL: this thread
+ * @param report   what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
+ *
+ * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_lion_step_packed(size_t count,
+                                          const struct downhill_packed_tensor *tensors,
+                                          uint64_t t,
+                                          const downhill_lion *config,
+                                          const downhill_packing *packing,
+                                          const downhill_extras *extras,
+                                          downhill_pool *pool,
+                                          downhill_report *report);
+
+/**
+ * Packs the state of downhill_momentum_step(): each number is rounded to the nearest code.
+ *
+ * @param n             number of elements
+ * @param u             state
+ * @param state_format  a downhill_state_format
+ * @param state         the packed state, written
+ * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ *
+ * Threads: any number at once, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_momentum_pack(size_t n,
+                                       const float *u,
+                                       uint32_t state_format,
+                                       uint8_t *state,
+                                       size_t state_bytes);
+
+/**
+ * What the codes of downhill_momentum_step_packed() stand for, exactly.
+ *
+ * @param n             number of elements
+ * @param u             state, written
+ * @param state_format  a downhill_state_format
+ * @param state         the packed state
+ * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ *
+ * Threads: any number at once, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_momentum_unpack(size_t n,
+                                         float *u,
+                                         uint32_t state_format,
+                                         const uint8_t *state,
+                                         size_t state_bytes);
+
+/**
+ * Packs the states of downhill_adam_step(), and of downhill_adamw_step(): each number is rounded to the nearest code.
+ *
+ * @param n             number of elements
+ * @param m             state
+ * @param v             state
+ * @param state_format  a downhill_state_format
+ * @param state         the packed states, written
+ * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ *
+ * Threads: any number at once, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_adam_pack(size_t n,
+                                   const float *m,
+                                   const float *v,
+                                   uint32_t state_format,
+                                   uint8_t *state,
+                                   size_t state_bytes);
+
+/**
+ * What the codes of downhill_adam_step_packed(), and of downhill_adamw_step_packed(), stand for, exactly.
+ *
+ * @param n             number of elements
+ * @param m             state, written
+ * @param v             state, written
+ * @param state_format  a downhill_state_format
+ * @param state         the packed states
+ * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ *
+ * Threads: any number at once, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_adam_unpack(size_t n,
+                                     float *m,
+                                     float *v,
+                                     uint32_t state_format,
+                                     const uint8_t *state,
+                                     size_t state_bytes);
+
+/**
+ * Packs the state of downhill_lion_step(): each number is rounded to the nearest code.
+ *
+ * @param n             number of elements
+ * @param m             state
+ * @param state_format  a downhill_state_format
+ * @param state         the packed state, written
+ * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ *
+ * Threads: any number at once, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_lion_pack(size_t n,
+                                   const float *m,
+                                   uint32_t state_format,
+                                   uint8_t *state,
+                                   size_t state_bytes);
+
+/**
+ * What the codes of downhill_lion_step_packed() stand for, exactly.
+ *
+ * @param n             number of elements
+ * @param m             state, written
+ * @param state_format  a downhill_state_format
+ * @param state         the packed state
+ * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+ * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+ *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ *
+ * Threads: any number at once, on different arrays. Since 0.1.0.
+ */
+downhill_status downhill_lion_unpack(size_t n,
+                                     float *m,
+                                     uint32_t state_format,
+                                     const uint8_t *state,
+                                     size_t state_bytes);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -29,6 +29,26 @@ pub enum Error {
         /// What is wrong with it.
         error: Box<Error>,
     },
+    /// A packed state has not as many bytes as its format takes for the elements of `w`.
+    PackedLength {
+        /// How many bytes it has.
+        len: usize,
+        /// How many it takes.
+        expected: usize,
+    },
+    /// States that are packed together have not the same length.
+    StateLength {
+        /// The state.
+        argument: &'static str,
+        /// Its length.
+        len: usize,
+        /// The first state.
+        first: &'static str,
+        /// The length of that.
+        expected: usize,
+    },
+    /// The number of a tensor's first element, which this is, is not a multiple of 64.
+    FirstElement(u64),
     /// `t` is 0. Steps are counted from 1.
     Step,
     /// A hyper-parameter is out of its range.
@@ -71,6 +91,16 @@ impl fmt::Display for Error {
                 "{count} state arrays were passed; this rule has {}: {expected:?}",
                 expected.len()
             ),
+            Self::PackedLength { len, expected } => {
+                write!(f, "`state` has {len} bytes; packed as it is to be, it takes {expected}")
+            }
+            Self::StateLength { argument, len, first, expected } => write!(
+                f,
+                "`{argument}` has {len} elements and `{first}` has {expected}; they must be equally long"
+            ),
+            Self::FirstElement(number) => {
+                write!(f, "`first_element` is {number}; it must be a multiple of 64")
+            }
             Self::Tensor { index, error } => write!(f, "tensor {index}: {error}"),
             Self::Step => write!(f, "`t` is 0; steps are counted from 1"),
             Self::Hyperparameter { argument, value, allowed } => {

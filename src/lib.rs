@@ -7,6 +7,7 @@ mod lanes;
 mod many;
 mod norm;
 mod optimizer;
+mod packed;
 mod pool;
 mod power;
 pub mod reference;
@@ -20,5 +21,9 @@ pub use isa::Isa;
 pub use many::{Extras, NonFinite, Report, Tensor, step_many};
 pub use norm::grad_norm;
 pub use optimizer::{AnyTensor, Optimizer, optimizer};
+pub use packed::{
+    PackedOptimizer, PackedTensor, Packing, Rounding, StateFormat, pack, packed_optimizer, step_packed,
+    unpack,
+};
 pub use pool::{Pool, Threads};
 pub use rules::*;

@@ -4,11 +4,11 @@ use pulp::Simd;
 
 use crate::{
     Error, Isa, Threads,
-    norm::sum_of_squares,
+    norm::{Value, sum_of_squares},
     rule::{Configuration, Job, Rule, check_lengths},
     rules::range,
     share::Piece,
-    sweep::{Gradient, Sweep, is_far},
+    sweep::{Gradient, Sweep, bytes, is_far},
 };
 
 /// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
@@ -147,7 +147,7 @@ pub(crate) fn step<const N: usize, C: Configuration<N>>(
 }
 
 impl Extras {
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         range::finite("grad_scale", self.grad_scale)?;
         range::non_negative("max_norm", self.max_norm)?;
         Ok(())
@@ -179,14 +179,14 @@ struct Whole<'a, 'b, const N: usize> {
 impl<const N: usize> Job<N> for Whole<'_, '_, N> {
     fn run<R: Rule<N>>(self, rule: R) {
         let Self { isa, tensors, extras, threads, report } = self;
-        *report = look(isa, tensors, extras, threads);
+        *report = look(isa, tensors.iter().map(|tensor| &*tensor.g), extras, threads);
         if report.skipped.is_some() {
             return;
         }
         let scale = report.applied_scale as f32;
         let scaled = Scaled { rule, scale };
         let elements = tensors.iter().map(|tensor| tensor.w.len()).sum();
-        let far = is_far(elements, N);
+        let far = is_far(bytes(elements, N));
         match (extras.zero_grad, scale) {
             (false, 1.0) => each(tensors, elements, threads, &|Tensor { w, g, state }| {
                 sweep(isa, rule, w, &**g, state, far);
@@ -202,18 +202,17 @@ impl<const N: usize> Job<N> for Whole<'_, '_, N> {
 }
 
 /// The first pass, over gradients only, if one is needed.
-fn look<const N: usize>(
+pub(crate) fn look<'a, E: Value>(
     isa: Isa,
-    tensors: &[Tensor<'_, N>],
+    gradients: impl ExactSizeIterator<Item = &'a [E]> + Clone,
     extras: &Extras,
     threads: Threads<'_>,
 ) -> Report {
-    let gradients = tensors.iter().map(|tensor| &*tensor.g);
     let needed = extras.grad_norm || extras.skip_nonfinite || extras.max_norm > 0.0;
-    let sum = needed.then(|| sum_of_squares(isa, gradients, threads));
+    let sum = needed.then(|| sum_of_squares(isa, gradients.clone(), threads));
     let grad_norm = sum.map(|sum| sum.sqrt() * extras.grad_scale.abs());
     let skipped = match sum {
-        Some(sum) if extras.skip_nonfinite && !sum.is_finite() => first_nonfinite(tensors),
+        Some(sum) if extras.skip_nonfinite && !sum.is_finite() => first_nonfinite(gradients),
         _ => None,
     };
     let applied_scale = if skipped.is_some() { 0.0 } else { extras.applied_scale(grad_norm).into() };
@@ -221,10 +220,11 @@ fn look<const N: usize>(
 }
 
 #[cold]
-fn first_nonfinite<const N: usize>(tensors: &[Tensor<'_, N>]) -> Option<NonFinite> {
-    tensors.iter().enumerate().find_map(|(tensor, Tensor { g, .. })| {
-        let element = g.iter().position(|value| !value.is_finite())?;
-        Some(NonFinite { tensor, element, value: g[element] })
+fn first_nonfinite<'a, E: Value>(gradients: impl Iterator<Item = &'a [E]>) -> Option<NonFinite> {
+    gradients.enumerate().find_map(|(tensor, g)| {
+        let mut values = g.iter().map(|value| value.float());
+        let element = values.position(|value| !value.is_finite())?;
+        Some(NonFinite { tensor, element, value: g[element].float() })
     })
 }
 
@@ -286,9 +286,9 @@ impl<const N: usize> Piece for Tensor<'_, N> {
 
 /// Gradient scaling: a rule around a rule, and around its weight decay.
 #[derive(Clone, Copy)]
-struct Scaled<R> {
-    rule: R,
-    scale: f32,
+pub(crate) struct Scaled<R> {
+    pub rule: R,
+    pub scale: f32,
 }
 
 impl<R: Rule<N>, const N: usize> Rule<N> for Scaled<R> {

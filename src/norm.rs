@@ -38,13 +38,25 @@ pub fn grad_norm(gradients: &[&[f32]], threads: Threads<'_>) -> Result<f64, Erro
     Ok(sum_of_squares(Isa::current()?, gradients.iter().copied(), threads).sqrt())
 }
 
+/// What a gradient is made of.
+pub(crate) trait Value: Copy + Sync + 'static {
+    fn float(self) -> f32;
+}
+
+impl Value for f32 {
+    #[inline(always)]
+    fn float(self) -> f32 {
+        self
+    }
+}
+
 /// The sum of squares of all elements of all gradients.
-pub(crate) fn sum_of_squares<'a>(
+pub(crate) fn sum_of_squares<'a, E: Value>(
     isa: Isa,
-    gradients: impl ExactSizeIterator<Item = &'a [f32]> + Clone,
+    gradients: impl ExactSizeIterator<Item = &'a [E]> + Clone,
     threads: Threads<'_>,
 ) -> f64 {
-    let elements: usize = gradients.clone().map(<[f32]>::len).sum();
+    let elements: usize = gradients.clone().map(<[E]>::len).sum();
     let count = threads.for_bytes(elements.saturating_mul(WORTH));
     if count > 1
         && let Some(sum) = by_threads(isa, gradients.clone(), elements, threads, count)
@@ -56,9 +68,9 @@ pub(crate) fn sum_of_squares<'a>(
 }
 
 /// The same by so many threads, if there is memory for the sums of all blocks.
-fn by_threads<'a>(
+fn by_threads<'a, E: Value>(
     isa: Isa,
-    gradients: impl ExactSizeIterator<Item = &'a [f32]> + Clone,
+    gradients: impl ExactSizeIterator<Item = &'a [E]> + Clone,
     elements: usize,
     threads: Threads<'_>,
     count: usize,
@@ -83,12 +95,12 @@ fn by_threads<'a>(
 }
 
 /// Blocks of a gradient, and where their sums go.
-struct Blocks<'a> {
-    g: &'a [f32],
+struct Blocks<'a, E> {
+    g: &'a [E],
     sums: &'a mut [f64],
 }
 
-impl Piece for Blocks<'_> {
+impl<E> Piece for Blocks<'_, E> {
     fn len(&self) -> usize {
         self.g.len()
     }
@@ -101,19 +113,19 @@ impl Piece for Blocks<'_> {
 }
 
 /// The sum of squares of a block.
-struct BlockSum<'a>(&'a [f32]);
+struct BlockSum<'a, E>(&'a [E]);
 
-impl WithSimd for BlockSum<'_> {
+impl<E: Value> WithSimd for BlockSum<'_, E> {
     type Output = f64;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> f64 {
         // Vectors that hold the sums together.
         match S::F64_LANES {
-            8 => block_sum::<S, 4>(s, self.0),
-            4 => block_sum::<S, 8>(s, self.0),
-            2 => block_sum::<S, 16>(s, self.0),
-            _ => block_sum::<S, 32>(s, self.0),
+            8 => block_sum::<S, E, 4>(s, self.0),
+            4 => block_sum::<S, E, 8>(s, self.0),
+            2 => block_sum::<S, E, 16>(s, self.0),
+            _ => block_sum::<S, E, 32>(s, self.0),
         }
     }
 }
@@ -124,12 +136,12 @@ const WIDENED: usize = 8 * SUMS;
 
 /// With the sums in `K` vectors.
 #[inline(always)]
-fn block_sum<S: Simd, const K: usize>(s: S, block: &[f32]) -> f64 {
+fn block_sum<S: Simd, E: Value, const K: usize>(s: S, block: &[E]) -> f64 {
     let mut sums = [s.splat_f64s(0.0); K];
     let mut wide = [0.0; WIDENED];
     for part in block.chunks(WIDENED) {
-        for (wide, &g) in wide.iter_mut().zip(part) {
-            *wide = f64::from(g);
+        for (wide, g) in wide.iter_mut().zip(part) {
+            *wide = f64::from(g.float());
         }
         let end = part.len().next_multiple_of(SUMS);
         // Zeros add nothing.

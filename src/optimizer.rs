@@ -145,7 +145,7 @@ impl<C: fmt::Debug, const N: usize> fmt::Debug for Configured<C, N> {
 }
 
 /// A list of state arrays as the fixed number that the rule has.
-fn arrays<'a, C: Configuration<N>, const N: usize>(
+pub(crate) fn arrays<'a, C: Configuration<N>, const N: usize>(
     state: &'a mut [&mut [f32]],
 ) -> Result<[&'a mut [f32]; N], Error> {
     let count = state.len();

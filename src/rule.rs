@@ -7,7 +7,7 @@ use std::fmt;
 
 use pulp::Simd;
 
-use crate::{Error, Extras, Isa, Report, Tensor, Threads};
+use crate::{Error, Extras, Isa, Report, Tensor, Threads, rules::Decayed};
 
 /// The formula of an update with `N` states per element, its constants already in `f32`.
 ///
@@ -26,8 +26,18 @@ pub trait Rule<const N: usize>: Copy + Sync {
 }
 
 /// What is to be done with a rule, whose type is known only once the options have been looked at.
-pub trait Job<const N: usize> {
+pub trait Job<const N: usize>: Sized {
     fn run<R: Rule<N>>(self, rule: R);
+
+    /// The same with weight decay around the rule, for a job that makes more of a rule than a loop.
+    #[inline(always)]
+    fn run_decayed<R: Rule<N>>(self, rule: Decayed<R>) {
+        match rule {
+            Decayed::Not(rule) => self.run(rule),
+            Decayed::L2(rule) => self.run(rule),
+            Decayed::Decoupled(rule) => self.run(rule),
+        }
+    }
 }
 
 /// The hyper-parameters of a family of rules with `N` states per element.
@@ -90,11 +100,14 @@ pub(crate) fn check_lengths<const N: usize, C: Configuration<N>>(
     g: &[f32],
     state: [&[f32]; N],
 ) -> Result<(), Error> {
-    let expected = w.len();
-    let check = |argument, array: &[f32]| match array.len() {
-        len if len == expected => Ok(()),
-        len => Err(Error::Length { argument, len, expected }),
-    };
-    check("g", g)?;
-    C::STATES.into_iter().zip(state).try_for_each(|(name, array)| check(name, array))
+    check_length("g", g.len(), w.len())?;
+    C::STATES
+        .into_iter()
+        .zip(state)
+        .try_for_each(|(name, array)| check_length(name, array.len(), w.len()))
+}
+
+#[inline]
+pub(crate) fn check_length(argument: &'static str, len: usize, expected: usize) -> Result<(), Error> {
+    if len == expected { Ok(()) } else { Err(Error::Length { argument, len, expected }) }
 }

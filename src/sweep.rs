@@ -20,10 +20,16 @@ const FAR: usize = 64 << 20;
 /// How many bytes before their use. From 1 to 4 KiB there is no difference.
 const AHEAD: usize = 2 << 10;
 
-/// Are the arrays of `n` elements with `states` states, and gradient and weights, too large for caches?
+/// Are arrays of so many bytes too large for caches?
 #[inline(always)]
-pub(crate) fn is_far(n: usize, states: usize) -> bool {
-    n * (states + 2) * size_of::<f32>() >= FAR
+pub(crate) fn is_far(bytes: usize) -> bool {
+    bytes >= FAR
+}
+
+/// The bytes of `n` weights, their gradient and `states` states.
+#[inline(always)]
+pub(crate) fn bytes(n: usize, states: usize) -> usize {
+    n * (states + 2) * size_of::<f32>()
 }
 
 /// One step of a configured rule over whole arrays, on the calling thread.
@@ -51,7 +57,7 @@ impl<const N: usize> Job<N> for Step<'_, N> {
     #[inline(always)]
     fn run<R: Rule<N>>(self, rule: R) {
         let Self { isa, w, g, state } = self;
-        let far = is_far(w.len(), N);
+        let far = is_far(bytes(w.len(), N));
         isa.run(Sweep { rule, w, g, state, far });
     }
 }
@@ -80,7 +86,7 @@ impl<R: Rule<N>, G: Gradient, const N: usize> WithSimd for Sweep<'_, R, G, N> {
 impl<R: Rule<N>, G: Gradient, const N: usize> Sweep<'_, R, G, N> {
     /// Steps what fills whole vectors, and gives the rest back.
     #[inline(always)]
-    fn whole_vectors<S: Simd>(self, s: S) -> Self {
+    pub fn whole_vectors<S: Simd>(self, s: S) -> Self {
         let Self { rule, w, g, mut state, far } = self;
         let (w, w_rest) = S::as_mut_simd_f32s(w);
         let (g, g_rest) = g.split::<S>();

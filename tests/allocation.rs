@@ -4,8 +4,8 @@ mod common;
 
 use common::{every_option, uniform};
 use downhill::{
-    Adam, Amsgrad, Extras, Isa, Momentum, Pool, Report, Rmsprop, RmspropForm, Sgd, Tensor, Threads,
-    grad_norm, step_many,
+    Adam, Amsgrad, Extras, Isa, Momentum, PackedTensor, Packing, Pool, Report, Rmsprop, RmspropForm,
+    Sgd, StateFormat, Tensor, Threads, grad_norm, step_many, step_packed,
 };
 
 #[test]
@@ -92,6 +92,23 @@ fn a_whole_step_without_threads_allocates_nothing() {
         check!(2, Adam::adamw());
         check!(3, Amsgrad::default());
         check!(3, RmspropForm::<true>(Rmsprop { momentum: 0.9, ..Rmsprop::default() }));
+    }
+}
+
+#[test]
+fn a_step_on_packed_states_without_threads_allocates_nothing() {
+    Isa::current().unwrap();
+    for format in [StateFormat::Bits8, StateFormat::Bf16] {
+        let packing = Packing { format, ..Packing::default() };
+        let (mut w, mut g) = (vec![1.0; 500_003], vec![0.5; 500_003]);
+        let mut state = vec![0; format.bytes(2, w.len()).unwrap()];
+        let extras = Extras { max_norm: 1.0, zero_grad: true, ..Extras::default() };
+        let count = allocation_counter::measure(|| {
+            let mut tensors =
+                [PackedTensor { w: &mut w, g: &mut g, state: &mut state, first_element: 0 }];
+            step_packed(&Adam::default(), &mut tensors, 1, &packing, &extras, Threads::Caller).unwrap();
+        });
+        assert_eq!(count.count_total, 0, "{format:?}");
     }
 }
 

@@ -3,13 +3,14 @@
 use std::{env, fs, path::Path};
 
 /// The header's sections, in order of need, and the source file of each.
-const SECTIONS: [(&str, &str); 6] = [
+const SECTIONS: [(&str, &str); 7] = [
     ("Version", "library"),
     ("Status", "status"),
     ("Configurations", "config"),
     ("Steps", "steps"),
     ("Pools", "pool"),
     ("Whole steps", "many"),
+    ("Packed states", "packed"),
 ];
 
 #[test]

@@ -126,6 +126,21 @@ MEMBER(report, grad_norm, 0, 8);
 MEMBER(report, applied_scale, 8, 8);
 MEMBER(report, skipped, 16, 4);
 
+SIZE(packing, 24);
+MEMBER(packing, struct_size, 0, 4);
+MEMBER(packing, state_format, 4, 4);
+MEMBER(packing, weight_format, 8, 4);
+MEMBER(packing, rounding, 12, 4);
+MEMBER(packing, seed, 16, 8);
+
+SIZE(packed_tensor, 48);
+MEMBER(packed_tensor, n, 0, 8);
+MEMBER(packed_tensor, w, 8, 8);
+MEMBER(packed_tensor, g, 16, 8);
+MEMBER(packed_tensor, state, 24, 8);
+MEMBER(packed_tensor, state_bytes, 32, 8);
+MEMBER(packed_tensor, first_element, 40, 8);
+
 int main(void) {
   puts("every size and offset is as it was");
   return 0;

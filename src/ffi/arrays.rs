@@ -60,20 +60,36 @@ pub(super) fn array<C: Configuration<N>, const N: usize>(
 /// The size of `n` elements, which must be one that memory can have.
 #[inline]
 pub(super) fn bytes<T>(name: &str, n: usize) -> Result<usize, Failure> {
-    let bytes = n.checked_mul(size_of::<T>()).filter(|&bytes| isize::try_from(bytes).is_ok());
-    bytes.ok_or_else(|| too_long::<T>(name, n))
+    sized(name, n, size_of::<T>())
+}
+
+/// The same, of elements of this size.
+#[inline]
+pub(super) fn sized(name: &str, n: usize, size: usize) -> Result<usize, Failure> {
+    let bytes = n.checked_mul(size).filter(|&bytes| isize::try_from(bytes).is_ok());
+    bytes.ok_or_else(|| too_long(name, n, size))
 }
 
 #[inline]
 pub(super) fn check_pointer<T>((name, array): (&str, *const T), bytes: usize) -> Result<(), Failure> {
-    if array.is_null() {
+    check_address(name, array.addr(), align_of::<T>(), bytes)
+}
+
+#[inline]
+pub(super) fn check_address(
+    name: &str,
+    address: usize,
+    alignment: usize,
+    bytes: usize,
+) -> Result<(), Failure> {
+    if address == 0 {
         return Err(null(name));
     }
-    if !array.is_aligned() {
-        return Err(misaligned(name, array.addr(), align_of::<T>()));
+    if !address.is_multiple_of(alignment) {
+        return Err(misaligned(name, address, alignment));
     }
-    if array.addr().checked_add(bytes).is_none() {
-        return Err(past_the_end(name, array.addr(), bytes));
+    if address.checked_add(bytes).is_none() {
+        return Err(past_the_end(name, address, bytes));
     }
     Ok(())
 }
@@ -103,8 +119,8 @@ pub(super) fn misaligned(name: &str, address: usize, alignment: usize) -> Failur
 }
 
 #[cold]
-fn too_long<T>(name: &str, n: usize) -> Failure {
-    let most = isize::MAX as usize / size_of::<T>();
+fn too_long(name: &str, n: usize, size: usize) -> Failure {
+    let most = isize::MAX as usize / size;
     let message = format!("`{name}` is {n}; it must be at most {most}");
     Failure::new(DOWNHILL_STATUS_INVALID_LENGTH, message)
 }

@@ -247,3 +247,50 @@ pub struct downhill_extras {
     /// gradients by 0, if DOWNHILL_SKIP_NONFINITE does not prevent it.
     pub max_norm: f64,
 }
+
+/// How many bits a packed state has.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum downhill_state_format {
+    /// A byte for each state of each element, and one for each state of 64 elements.
+    DOWNHILL_STATE_FORMAT_BITS8 = 0,
+    /// bfloat16.
+    DOWNHILL_STATE_FORMAT_BF16 = 1,
+}
+
+/// What weights and gradients beside packed states are.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum downhill_weight_format {
+    /// float
+    DOWNHILL_WEIGHT_FORMAT_F32 = 0,
+    /// bfloat16: the upper half of a float, as a uint16_t. Weights are rounded as states are.
+    DOWNHILL_WEIGHT_FORMAT_BF16 = 1,
+}
+
+/// What becomes of the bits that a code has not.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum downhill_rounding {
+    /// Up or down at random, and right on average: a state moves however small a step's part in it is.
+    DOWNHILL_ROUNDING_STOCHASTIC = 0,
+    /// To the nearest code. A state that should move by less than half of the distance between two codes stays
+    /// where it is, and Adam's v ends up far from what it should be: to compare with, not to train with.
+    DOWNHILL_ROUNDING_NEAREST = 1,
+}
+
+/// How states are packed. Start from downhill_packing_default().
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_packing {
+    /// sizeof(downhill_packing), set by downhill_packing_default().
+    pub struct_size: u32,
+    /// A downhill_state_format. Default DOWNHILL_STATE_FORMAT_BITS8.
+    pub state_format: u32,
+    /// A downhill_weight_format. Default DOWNHILL_WEIGHT_FORMAT_F32.
+    pub weight_format: u32,
+    /// A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC.
+    pub rounding: u32,
+    /// What random bits are made from, with t and the element's number. Default 0.
+    pub seed: u64,
+}

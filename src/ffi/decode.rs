@@ -3,7 +3,7 @@
 use super::{config::*, read::invalid, status::Failure};
 use crate::{
     Adadelta, Adagrad, Adam, Adamax, BiasCorrection, Decay, Extras, Form, Lion, Momentum, Nadam,
-    Nesterov, Rmsprop, Sgd,
+    Nesterov, Packing, Rmsprop, Rounding, Sgd, StateFormat,
 };
 
 /// A C structure that starts with `struct_size`.
@@ -168,5 +168,40 @@ impl CConfig for downhill_extras {
         let zero_grad = flags & DOWNHILL_ZERO_GRAD != 0;
         let skip_nonfinite = flags & DOWNHILL_SKIP_NONFINITE != 0;
         Ok(Extras { grad_scale, max_norm, zero_grad, skip_nonfinite, grad_norm: false })
+    }
+}
+
+/// What weights and gradients beside packed states are.
+#[derive(Clone, Copy)]
+pub(super) enum WeightFormat {
+    F32,
+    Bf16,
+}
+
+pub(super) fn state_format(value: u32) -> Result<StateFormat, Failure> {
+    use downhill_state_format::*;
+    let bits8 = (DOWNHILL_STATE_FORMAT_BITS8 as u32, StateFormat::Bits8);
+    choice("state_format", value, [bits8, (DOWNHILL_STATE_FORMAT_BF16 as u32, StateFormat::Bf16)])
+}
+
+fn weight_format(value: u32) -> Result<WeightFormat, Failure> {
+    use downhill_weight_format::*;
+    let f32 = (DOWNHILL_WEIGHT_FORMAT_F32 as u32, WeightFormat::F32);
+    choice("weight_format", value, [f32, (DOWNHILL_WEIGHT_FORMAT_BF16 as u32, WeightFormat::Bf16)])
+}
+
+impl CConfig for downhill_packing {
+    type Config = (Packing, WeightFormat);
+
+    const ARGUMENT: &'static str = "packing";
+
+    fn decode(&self) -> Result<Self::Config, Failure> {
+        use downhill_rounding::*;
+        let &Self { rounding, seed, .. } = self;
+        let stochastic = (DOWNHILL_ROUNDING_STOCHASTIC as u32, Rounding::Stochastic { seed });
+        let nearest = (DOWNHILL_ROUNDING_NEAREST as u32, Rounding::Nearest);
+        let rounding = choice("rounding", rounding, [stochastic, nearest])?;
+        let format = state_format(self.state_format)?;
+        Ok((Packing { format, rounding }, weight_format(self.weight_format)?))
     }
 }

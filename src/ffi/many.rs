@@ -72,19 +72,40 @@ unsafe fn many<C: CConfig, R: Configuration<N>, const N: usize>(
     // SAFETY: the caller promises what `read`, `slices` and `threads` ask for.
     let (config, mut tensors, threads) =
         unsafe { (read(config)?, slices::<R, N>(list, slots)?, threads(pool)) };
+    // SAFETY: the caller promises it.
+    let extras = unsafe { checked_extras(extras, report)? };
+    let done = step_many(&rule(config), &mut tensors, t, &extras, threads)?;
+    // SAFETY: checked above; valid for writing by this function's contract.
+    unsafe { tell(done, report) }
+}
+
+/// The extras of a step that is to be reported on.
+///
+/// # Safety
+/// `extras` is NULL or what [`read`] asks for.
+pub(super) unsafe fn checked_extras(
+    extras: *const downhill_extras,
+    report: *const downhill_report,
+) -> Result<Extras, Failure> {
     let extras = if extras.is_null() {
         Extras::default()
     } else {
-        // SAFETY: as for `config`.
+        // SAFETY: this function's contract.
         unsafe { read(extras)? }
     };
     if !report.is_null() {
-        check_pointer(("report", report.cast_const()), size_of::<downhill_report>())?;
+        check_pointer(("report", report), size_of::<downhill_report>())?;
     }
-    let extras = Extras { grad_norm: !report.is_null(), ..extras };
-    let done = step_many(&rule(config), &mut tensors, t, &extras, threads)?;
+    Ok(Extras { grad_norm: !report.is_null(), ..extras })
+}
+
+/// Writes what was done, and says if the step was skipped.
+///
+/// # Safety
+/// `report` is NULL, or passed [`checked_extras`] and is valid for writing.
+pub(super) unsafe fn tell(done: Report, report: *mut downhill_report) -> Result<(), Failure> {
     if !report.is_null() {
-        // SAFETY: aligned, checked above; valid for writing by this function's contract.
+        // SAFETY: this function's contract.
         unsafe { report.write(done.into()) };
     }
     done.skipped.map_or(Ok(()), |first| Err(skipped(first)))

@@ -16,6 +16,7 @@ mod environment;
 mod fork;
 mod library;
 mod many;
+mod packed;
 mod pool;
 mod prefetch;
 mod read;

@@ -73,10 +73,15 @@ impl From<Error> for Failure {
 
 fn status(error: &Error) -> downhill_status {
     match error {
-        Error::Length { .. } | Error::StateCount { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
+        Error::Length { .. }
+        | Error::PackedLength { .. }
+        | Error::StateCount { .. }
+        | Error::StateLength { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
         Error::Tensor { error, .. } => status(error),
         Error::Step => DOWNHILL_STATUS_INVALID_STEP,
-        Error::Hyperparameter { .. } | Error::Isa { .. } => DOWNHILL_STATUS_INVALID_CONFIG,
+        Error::Hyperparameter { .. } | Error::FirstElement(_) | Error::Isa { .. } => {
+            DOWNHILL_STATUS_INVALID_CONFIG
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::slice;
 
 use super::{
-    arrays::{self, bytes, check_pointer},
+    arrays::{self, bytes, check_address, check_pointer, sized},
     many::downhill_tensor,
+    packed::downhill_packed_tensor,
     status::{Failure, downhill_status::*},
 };
 use crate::{
-    Tensor,
+    PackedTensor, Tensor,
     rule::Configuration,
     share::{has_room, with_room},
 };
@@ -17,14 +18,11 @@ use crate::{
 ///
 /// # Safety
 /// A pointer that passes the checks is valid for reading `count` tensors, initialized, during `'a`.
-pub(super) unsafe fn list<'a>(
-    count: usize,
-    tensors: *const downhill_tensor,
-) -> Result<&'a [downhill_tensor], Failure> {
+pub(super) unsafe fn list<'a, T>(count: usize, tensors: *const T) -> Result<&'a [T], Failure> {
     if count == 0 {
         return Ok(&[]);
     }
-    check_pointer(("tensors", tensors), bytes::<downhill_tensor>("count", count)?)?;
+    check_pointer(("tensors", tensors), bytes::<T>("count", count)?)?;
     // SAFETY: not NULL, aligned and not too long, checked above; the rest is this function's contract.
     Ok(unsafe { slice::from_raw_parts(tensors, count) })
 }
@@ -38,7 +36,10 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
     list: &[downhill_tensor],
     slots: [usize; N],
 ) -> Result<Vec<Tensor<'a, N>>, Failure> {
-    check_arrays::<C, N>(list, slots)?;
+    check_arrays(list, N + 2, |&downhill_tensor { n, w, g, state }, k| {
+        let (name, array) = arrays::array::<C, N>(w, g, slots.map(|slot| state[slot]), k);
+        Array::new(name, array, ("n", n))
+    })?;
     let mut tensors = room(list.len())?;
     tensors.extend(list.iter().map(|&downhill_tensor { n, w, g, state }| {
         if n == 0 {
@@ -50,6 +51,78 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
         Tensor { w: array(w), g: array(g), state: slots.map(|slot| array(state[slot])) }
     }));
     Ok(tensors)
+}
+
+/// Checks every array of every tensor with packed states.
+///
+/// # Safety
+/// Each pointer that passes the checks is valid for its tensor's `n` elements or `state_bytes` bytes, for reading and
+/// writing, during `'a`, and nobody else accesses them meanwhile.
+pub(super) unsafe fn packed_slices<'a, E>(
+    list: &[downhill_packed_tensor],
+) -> Result<Vec<PackedTensor<'a, E>>, Failure> {
+    check_arrays(list, 3, |tensor, k| match k {
+        0 => Array::new("w", tensor.w.cast::<E>(), ("n", tensor.n)),
+        1 => Array::new("g", tensor.g.cast::<E>(), ("n", tensor.n)),
+        _ => Array::new("state", tensor.state, ("state_bytes", tensor.state_bytes)),
+    })?;
+    let mut tensors = room(list.len())?;
+    tensors.extend(list.iter().map(|tensor| {
+        let &downhill_packed_tensor { n, w, g, state, state_bytes, first_element } = tensor;
+        // SAFETY: empty, or not NULL, aligned, not too long and apart from all other arrays, checked above; valid by this
+        // function's contract.
+        unsafe {
+            PackedTensor {
+                w: array_mut(w.cast(), n),
+                g: array_mut(g.cast(), n),
+                state: array_mut(state, state_bytes),
+                first_element,
+            }
+        }
+    }));
+    Ok(tensors)
+}
+
+/// Checks arrays of `n` states and their packed form, which a function takes alone.
+pub(super) fn check_states<C: Configuration<N>, const N: usize>(
+    n: usize,
+    states: [*const f32; N],
+    (state, state_bytes): (*const u8, usize),
+) -> Result<(), Failure> {
+    let packed = Array::new("state", state, ("state_bytes", state_bytes));
+    for k in 0..=N {
+        let array = |k: usize| {
+            if k == N { packed } else { Array::new(C::STATES[k], states[k], ("n", n)) }
+        };
+        let Some(range) = array(k).check()? else { continue };
+        for other in (0..k).map(array).filter(|other| other.count.1 > 0) {
+            if range.start < other.range().end && other.range().start < range.end {
+                let said = |array: &Array| format!("`{}` at {:#x}", array.name, array.address);
+                return Err(shared(said(&other), said(&array(k))));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+/// With `n` > 0, `array` is what [`slice::from_raw_parts`] asks for.
+pub(super) unsafe fn array<'a, T>(array: *const T, n: usize) -> &'a [T] {
+    if n == 0 {
+        return &[];
+    }
+    // SAFETY: this function's contract.
+    unsafe { slice::from_raw_parts(array, n) }
+}
+
+/// # Safety
+/// With `n` > 0, `array` is what [`slice::from_raw_parts_mut`] asks for.
+pub(super) unsafe fn array_mut<'a, T>(array: *mut T, n: usize) -> &'a mut [T] {
+    if n == 0 {
+        return &mut [];
+    }
+    // SAFETY: this function's contract.
+    unsafe { slice::from_raw_parts_mut(array, n) }
 }
 
 /// The gradients alone.
@@ -101,31 +174,64 @@ impl Row {
     }
 }
 
-/// Are all pointers usable, and all arrays apart?
-fn check_arrays<C: Configuration<N>, const N: usize>(
-    list: &[downhill_tensor],
-    slots: [usize; N],
+/// An array of a tensor, as C tells of it.
+#[derive(Clone, Copy)]
+struct Array {
+    name: &'static str,
+    address: usize,
+    align: usize,
+    /// The size of an element.
+    size: usize,
+    /// How many elements, and the name of that.
+    count: (&'static str, usize),
+}
+
+impl Array {
+    #[inline(always)]
+    fn new<T>(name: &'static str, array: *const T, count: (&'static str, usize)) -> Self {
+        Self { name, address: array.addr(), align: align_of::<T>(), size: size_of::<T>(), count }
+    }
+
+    /// Where it stands, if it can. Without elements nothing is said of it.
+    #[inline(always)]
+    fn check(&self) -> Result<Option<Range>, Failure> {
+        let (name, count) = self.count;
+        if count == 0 {
+            return Ok(None);
+        }
+        check_address(self.name, self.address, self.align, sized(name, count, self.size)?)?;
+        Ok(Some(self.range()))
+    }
+
+    /// Of one that was checked.
+    #[inline(always)]
+    fn range(&self) -> Range {
+        Range { start: self.address, end: self.address + self.count.1 * self.size }
+    }
+}
+
+/// Are all pointers usable, and all arrays apart? `array` gives array `k` of a tensor, of so many.
+#[inline(always)]
+fn check_arrays<T>(
+    list: &[T],
+    arrays: usize,
+    array: impl Fn(&T, usize) -> Array,
 ) -> Result<(), Failure> {
     let mut all = Row::EMPTY;
     let mut kinds = [Row::EMPTY; 5];
-    let kinds = &mut kinds[..N + 2];
-    for (index, tensor) in list.iter().enumerate().filter(|(_, tensor)| tensor.n > 0) {
-        let mut check = || {
-            let bytes = bytes::<f32>("n", tensor.n)?;
-            for (k, kind) in kinds.iter_mut().enumerate() {
-                let (name, array) = array::<C, N>(tensor, slots, k);
-                check_pointer((name, array), bytes)?;
-                let range = range(tensor.n, array);
+    let kinds = &mut kinds[..arrays];
+    for (index, tensor) in list.iter().enumerate() {
+        for (k, kind) in kinds.iter_mut().enumerate() {
+            let checked = array(tensor, k).check().map_err(|failure| failure.of_tensor(index))?;
+            if let Some(range) = checked {
                 all.push(range);
                 kind.push(range);
             }
-            Ok(())
-        };
-        check().map_err(|failure: Failure| failure.of_tensor(index))?;
+        }
     }
     // As most programs have them: each tensor allocated behind the other, or all weights in one large
     // array, all gradients in another, and so on. Then nothing has to be sorted.
-    if all.ascending || are_columns(kinds) { Ok(()) } else { check_apart::<C, N>(list, slots) }
+    if all.ascending || are_columns(kinds) { Ok(()) } else { check_apart(list, arrays, array) }
 }
 
 /// Does each row ascend, apart from all others?
@@ -137,14 +243,13 @@ fn are_columns(rows: &[Row]) -> bool {
 
 /// Sorts the arrays by address, digit by digit: 40,000 in any order take less than half a millisecond, and
 /// twice to thrice as long by comparisons.
-fn check_apart<C: Configuration<N>, const N: usize>(
-    list: &[downhill_tensor],
-    slots: [usize; N],
-) -> Result<(), Failure> {
-    let mut ranges = room(list.len() * (N + 2))?;
-    for tensor in list.iter().filter(|tensor| tensor.n > 0) {
-        ranges.extend((0..N + 2).map(|k| range(tensor.n, array::<C, N>(tensor, slots, k).1)));
-    }
+fn check_apart<T>(list: &[T], arrays: usize, array: impl Fn(&T, usize) -> Array) -> Result<(), Failure> {
+    let of_tensor = |tensor| {
+        let array = &array;
+        (0..arrays).map(move |k| array(tensor, k)).filter(|array| array.count.1 > 0)
+    };
+    let mut ranges = room(list.len() * arrays)?;
+    list.iter().for_each(|tensor| ranges.extend(of_tensor(tensor).map(|array| array.range())));
     // The sort takes as much again, and would abort where there is not.
     if !has_room(size_of_val(&ranges[..])) {
         return Err(Failure::OUT_OF_MEMORY);
@@ -152,40 +257,28 @@ fn check_apart<C: Configuration<N>, const N: usize>(
     radsort::sort_by_key(&mut ranges, |range: &Range| range.start);
     match ranges.windows(2).find(|pair| pair[1].start < pair[0].end) {
         None => Ok(()),
-        Some(pair) => Err(name_overlap::<C, N>(list, slots, pair)),
+        Some(pair) => {
+            let arrays = list.iter().enumerate();
+            Err(overlap(
+                pair,
+                arrays.flat_map(|(index, tensor)| of_tensor(tensor).map(move |array| (index, array))),
+            ))
+        }
     }
-}
-
-/// Array `k` of a tensor, and its name.
-fn array<C: Configuration<N>, const N: usize>(
-    tensor: &downhill_tensor,
-    slots: [usize; N],
-    k: usize,
-) -> (&'static str, *const f32) {
-    arrays::array::<C, N>(tensor.w, tensor.g, slots.map(|slot| tensor.state[slot]), k)
-}
-
-fn range(n: usize, array: *const f32) -> Range {
-    Range { start: array.addr(), end: array.addr() + n * size_of::<f32>() }
 }
 
 /// Says which arrays of which tensors stand at the two ranges.
 #[cold]
-fn name_overlap<C: Configuration<N>, const N: usize>(
-    list: &[downhill_tensor],
-    slots: [usize; N],
-    pair: &[Range],
-) -> Failure {
-    let mut culprits = Vec::new();
-    for (index, tensor) in list.iter().enumerate().filter(|(_, tensor)| tensor.n > 0) {
-        for k in 0..N + 2 {
-            let (name, array) = array::<C, N>(tensor, slots, k);
-            if pair.contains(&range(tensor.n, array)) {
-                culprits.push(format!("`{name}` of tensor {index} at {:#x}", array.addr()));
-            }
-        }
-    }
+fn overlap(pair: &[Range], arrays: impl Iterator<Item = (usize, Array)>) -> Failure {
+    let mut culprits = arrays
+        .filter(|(_, array)| pair.contains(&array.range()))
+        .map(|(index, array)| format!("`{}` of tensor {index} at {:#x}", array.name, array.address));
     // More than two have the same memory, all of it; any two will do.
-    let message = format!("{} and {} share memory", culprits[0], culprits[1]);
-    Failure::new(DOWNHILL_STATUS_OVERLAP, message)
+    let mut next = || culprits.next().unwrap_or_default();
+    shared(next(), next())
+}
+
+#[cold]
+fn shared(one: String, other: String) -> Failure {
+    Failure::new(DOWNHILL_STATUS_OVERLAP, format!("{one} and {other} share memory"))
 }

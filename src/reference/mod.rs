@@ -5,8 +5,10 @@ mod clip;
 pub mod data;
 mod layers;
 pub mod models;
+mod packed;
 mod steps;
 pub mod trainer;
 
 pub use clip::*;
+pub use packed::{Float, step_packed};
 pub use steps::*;

@@ -5,6 +5,7 @@ use pulp::Simd;
 use super::{Decay, range};
 use crate::{
     Error, Extras, Isa, Report, Tensor, Threads, lanes, many,
+    packed::{self, How, Kind, List, Packable},
     power::powers,
     reference,
     rule::{Configuration, Job, Rule},
@@ -307,6 +308,22 @@ impl Configuration<3> for Amsgrad {
         t: u64,
     ) -> Result<(), Error> {
         reference::amsgrad_step(w, g, m, v, v_max, t, &self.0)
+    }
+}
+
+impl Packable<2> for Adam {
+    const KINDS: [Kind; 2] = [Kind::Signed, Kind::NonNegative];
+
+    fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error> {
+        packed::step(self, tensors, how)
+    }
+}
+
+impl Packable<2> for Adamw {
+    const KINDS: [Kind; 2] = Adam::KINDS;
+
+    fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error> {
+        self.0.step_packed_on(tensors, how)
     }
 }
 

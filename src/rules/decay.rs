@@ -31,20 +31,27 @@ impl Decay {
         job: impl Job<N>,
     ) -> Result<(), Error> {
         let rounded = range::non_negative("weight_decay", weight_decay)?;
-        if rounded == 0.0 {
-            job.run(rule);
-        } else {
-            match self {
-                Self::L2 => job.run(L2 { rule, weight_decay: rounded }),
-                Self::Decoupled => job.run(Decoupled { rule, keep: range::keep(lr, weight_decay)? }),
+        job.run_decayed(match self {
+            _ if rounded == 0.0 => Decayed::Not(rule),
+            Self::L2 => Decayed::L2(L2 { rule, weight_decay: rounded }),
+            Self::Decoupled => {
+                Decayed::Decoupled(Decoupled { rule, keep: range::keep(lr, weight_decay)? })
             }
-        }
+        });
         Ok(())
     }
 }
 
+/// A rule, and weight decay around it if there is any.
 #[derive(Clone, Copy)]
-struct L2<R> {
+pub enum Decayed<R> {
+    Not(R),
+    L2(L2<R>),
+    Decoupled(Decoupled<R>),
+}
+
+#[derive(Clone, Copy)]
+pub struct L2<R> {
     rule: R,
     weight_decay: f32,
 }
@@ -64,7 +71,7 @@ impl<R: Rule<N>, const N: usize> Rule<N> for L2<R> {
 }
 
 #[derive(Clone, Copy)]
-struct Decoupled<R> {
+pub struct Decoupled<R> {
     rule: R,
     /// `1 − η·λ`
     keep: f32,

@@ -4,7 +4,9 @@ use pulp::Simd;
 
 use super::{Decay, range};
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, lanes, many, reference,
+    Error, Extras, Isa, Report, Tensor, Threads, lanes, many,
+    packed::{self, How, Kind, List, Packable},
+    reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };
@@ -95,6 +97,14 @@ impl Configuration<1> for Lion {
 
     fn reference(&self, w: &mut [f32], g: &[f32], [m]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {
         reference::lion_step(w, g, m, self)
+    }
+}
+
+impl Packable<1> for Lion {
+    const KINDS: [Kind; 1] = [Kind::Signed];
+
+    fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error> {
+        packed::step(self, tensors, how)
     }
 }
 

@@ -4,7 +4,9 @@ use pulp::Simd;
 
 use super::{Decay, range};
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many, reference,
+    Error, Extras, Isa, Report, Tensor, Threads, many,
+    packed::{self, How, Kind, List, Packable},
+    reference,
     rule::{Configuration, Job, Rule},
     sweep,
 };
@@ -131,6 +133,14 @@ impl Configuration<1> for Momentum {
 
     fn reference(&self, w: &mut [f32], g: &[f32], [u]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {
         reference::momentum_step(w, g, u, self)
+    }
+}
+
+impl Packable<1> for Momentum {
+    const KINDS: [Kind; 1] = [Kind::Signed];
+
+    fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error> {
+        packed::step(self, tensors, how)
     }
 }
 

@@ -1,0 +1,406 @@
+//! Steps on packed states.
+
+use std::{convert::identity, ffi::c_void};
+
+use super::{
+    boundary,
+    config::*,
+    decode::{CConfig, WeightFormat, state_format},
+    many::{Whole, checked_extras, downhill_report, tell},
+    pool::{downhill_pool, threads},
+    read::read,
+    status::{Failure, downhill_status},
+    tensors::{array, array_mut, check_states, list, packed_slices},
+};
+use crate::{
+    Adam, Adamw, Isa, Lion, Momentum, Packing,
+    packed::{How, Listed, Packable, pack, unpack},
+};
+
+/// The arrays of one tensor with packed states.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_packed_tensor {
+    /// Number of elements. With 0 the pointers may be anything.
+    pub n: usize,
+    /// Weights, updated: n elements of float, or of uint16_t if weight_format is bfloat16.
+    pub w: *mut c_void,
+    /// Gradient, of the same; written only with DOWNHILL_ZERO_GRAD.
+    pub g: *mut c_void,
+    /// All states, updated; zeros before the first step.
+    pub state: *mut u8,
+    /// How many bytes that is: what downhill_packed_bytes() says.
+    pub state_bytes: usize,
+    /// The number of the first element in the whole model, a multiple of 64, which the random bits depend on.
+    /// Give each tensor numbers of its own, and a part of a tensor those that it has in the whole: then the parts
+    /// are stepped with the bits of the whole.
+    pub first_element: u64,
+}
+
+/// How many bytes the packed states of a tensor take: 65 for each state of 64 elements in 8 bits, 128 in bfloat16.
+///
+/// @param states  how many states the rule has: 1 for momentum and Lion, 2 for Adam and AdamW
+/// @param n       number of elements
+/// @param format  a downhill_state_format
+/// @return the number of bytes, or SIZE_MAX if the address space has not as many or format is unknown
+///
+/// Threads: any number at once. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn downhill_packed_bytes(states: usize, n: usize, format: u32) -> usize {
+    state_format(format).ok().and_then(|format| format.bytes(states, n)).unwrap_or(usize::MAX)
+}
+
+/// A whole step of any rule over tensors with packed states.
+///
+/// # Safety
+/// The preconditions at the top of the header.
+unsafe fn packed<C: CConfig, R: Packable<N>, const N: usize>(
+    count: usize,
+    tensors: *const downhill_packed_tensor,
+    config: *const C,
+    packing: *const downhill_packing,
+    whole: Whole,
+    rule: impl FnOnce(C::Config) -> R,
+) -> downhill_status {
+    boundary::call(|| {
+        // SAFETY: the C caller keeps the preconditions at the top of the header.
+        unsafe {
+            let (list, rule, (packing, weights)) =
+                (list(count, tensors)?, rule(read(config)?), read(packing)?);
+            match weights {
+                WeightFormat::F32 => step::<f32, R, N>(list, &rule, &packing, whole),
+                WeightFormat::Bf16 => step::<u16, R, N>(list, &rule, &packing, whole),
+            }
+        }
+    })
+}
+
+/// The same with weights and gradients of `E`.
+///
+/// # Safety
+/// The preconditions at the top of the header.
+unsafe fn step<E: Listed, R: Packable<N>, const N: usize>(
+    list: &[downhill_packed_tensor],
+    rule: &R,
+    packing: &Packing,
+    Whole { t, extras, pool, report }: Whole,
+) -> Result<(), Failure> {
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    let (mut tensors, threads, extras) =
+        unsafe { (packed_slices::<E>(list)?, threads(pool), checked_extras(extras, report)?) };
+    let how = How { isa: Isa::current()?, t, packing, extras: &extras, threads };
+    let done = rule.step_packed_on(E::list(&mut tensors), how)?;
+    // SAFETY: checked above; valid for writing, as the C caller promises.
+    unsafe { tell(done, report) }
+}
+
+/// The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g, on states that
+/// are decoded before and encoded after. The introduction says what s is.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; one state: u
+/// @param t        number of this step, which the random bits depend on
+/// @param config   hyper-parameters, as from downhill_momentum_default()
+/// @param packing  how states are packed, as from downhill_packing_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
+///
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_momentum_step_packed(
+    count: usize,
+    tensors: *const downhill_packed_tensor,
+    t: u64,
+    config: *const downhill_momentum,
+    packing: *const downhill_packing,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { packed(count, tensors, config, packing, whole, identity) }
+}
+
+/// The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g, on states that are
+/// decoded before and encoded after. The introduction says what s is.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; two states: m, v
+/// @param t        number of this step, counted from 1 by the caller, which the random bits depend on, too
+/// @param config   hyper-parameters, as from downhill_adam_default()
+/// @param packing  how states are packed, as from downhill_packing_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_STEP, _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
+///
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adam_step_packed(
+    count: usize,
+    tensors: *const downhill_packed_tensor,
+    t: u64,
+    config: *const downhill_adam,
+    packing: *const downhill_packing,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { packed(count, tensors, config, packing, whole, identity) }
+}
+
+/// The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g, on states that are
+/// decoded before and encoded after. The introduction says what s is.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; two states: m, v
+/// @param t        number of this step, counted from 1 by the caller, which the random bits depend on, too
+/// @param config   hyper-parameters, as from downhill_adamw_default()
+/// @param packing  how states are packed, as from downhill_packing_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_STEP, _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
+///
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adamw_step_packed(
+    count: usize,
+    tensors: *const downhill_packed_tensor,
+    t: u64,
+    config: *const downhill_adam,
+    packing: *const downhill_packing,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { packed(count, tensors, config, packing, whole, Adamw) }
+}
+
+/// The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g, on states that are
+/// decoded before and encoded after. The introduction says what s is.
+///
+/// @param count    number of tensors
+/// @param tensors  the tensors; one state: m
+/// @param t        number of this step, which the random bits depend on
+/// @param config   hyper-parameters, as from downhill_lion_default()
+/// @param packing  how states are packed, as from downhill_packing_default()
+/// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
+/// @param pool     who works, or NULL: this thread
+/// @param report   what was done is written here, or NULL
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
+///
+/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_lion_step_packed(
+    count: usize,
+    tensors: *const downhill_packed_tensor,
+    t: u64,
+    config: *const downhill_lion,
+    packing: *const downhill_packing,
+    extras: *const downhill_extras,
+    pool: *mut downhill_pool,
+    report: *mut downhill_report,
+) -> downhill_status {
+    let whole = Whole { t, extras, pool, report };
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { packed(count, tensors, config, packing, whole, identity) }
+}
+
+/// An array of bytes, as C gives it.
+type Bytes<P> = (P, usize);
+
+/// Packs the states of a rule.
+///
+/// # Safety
+/// The preconditions at the top of the header.
+unsafe fn pack_states<R: Packable<N>, const N: usize>(
+    rule: &R,
+    n: usize,
+    states: [*const f32; N],
+    format: u32,
+    (state, state_bytes): Bytes<*mut u8>,
+) -> downhill_status {
+    boundary::call(|| {
+        let format = state_format(format)?;
+        check_states::<R, N>(n, states, (state, state_bytes))?;
+        // SAFETY: checked above; the C caller keeps the preconditions at the top of the header.
+        let (states, state) =
+            unsafe { (states.map(|states| array(states, n)), array_mut(state, state_bytes)) };
+        Ok(pack(rule, states, format, state)?)
+    })
+}
+
+/// Unpacks the states of a rule.
+///
+/// # Safety
+/// The preconditions at the top of the header.
+unsafe fn unpack_states<R: Packable<N>, const N: usize>(
+    rule: &R,
+    n: usize,
+    states: [*mut f32; N],
+    format: u32,
+    (state, state_bytes): Bytes<*const u8>,
+) -> downhill_status {
+    boundary::call(|| {
+        let format = state_format(format)?;
+        check_states::<R, N>(n, states.map(|states| states.cast_const()), (state, state_bytes))?;
+        // SAFETY: checked above; the C caller keeps the preconditions at the top of the header.
+        let (states, state) =
+            unsafe { (states.map(|states| array_mut(states, n)), array(state, state_bytes)) };
+        Ok(unpack(rule, state, format, states)?)
+    })
+}
+
+/// Packs the state of downhill_momentum_step(): each number is rounded to the nearest code.
+///
+/// @param n             number of elements
+/// @param u             state
+/// @param state_format  a downhill_state_format
+/// @param state         the packed state, written
+/// @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+///
+/// Threads: any number at once, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_momentum_pack(
+    n: usize,
+    u: *const f32,
+    state_format: u32,
+    state: *mut u8,
+    state_bytes: usize,
+) -> downhill_status {
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { pack_states(&Momentum::default(), n, [u], state_format, (state, state_bytes)) }
+}
+
+/// What the codes of downhill_momentum_step_packed() stand for, exactly.
+///
+/// @param n             number of elements
+/// @param u             state, written
+/// @param state_format  a downhill_state_format
+/// @param state         the packed state
+/// @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+///
+/// Threads: any number at once, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_momentum_unpack(
+    n: usize,
+    u: *mut f32,
+    state_format: u32,
+    state: *const u8,
+    state_bytes: usize,
+) -> downhill_status {
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { unpack_states(&Momentum::default(), n, [u], state_format, (state, state_bytes)) }
+}
+
+/// Packs the states of downhill_adam_step(), and of downhill_adamw_step(): each number is rounded to the nearest code.
+///
+/// @param n             number of elements
+/// @param m             state
+/// @param v             state
+/// @param state_format  a downhill_state_format
+/// @param state         the packed states, written
+/// @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+///
+/// Threads: any number at once, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adam_pack(
+    n: usize,
+    m: *const f32,
+    v: *const f32,
+    state_format: u32,
+    state: *mut u8,
+    state_bytes: usize,
+) -> downhill_status {
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { pack_states(&Adam::default(), n, [m, v], state_format, (state, state_bytes)) }
+}
+
+/// What the codes of downhill_adam_step_packed(), and of downhill_adamw_step_packed(), stand for, exactly.
+///
+/// @param n             number of elements
+/// @param m             state, written
+/// @param v             state, written
+/// @param state_format  a downhill_state_format
+/// @param state         the packed states
+/// @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+///
+/// Threads: any number at once, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_adam_unpack(
+    n: usize,
+    m: *mut f32,
+    v: *mut f32,
+    state_format: u32,
+    state: *const u8,
+    state_bytes: usize,
+) -> downhill_status {
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { unpack_states(&Adam::default(), n, [m, v], state_format, (state, state_bytes)) }
+}
+
+/// Packs the state of downhill_lion_step(): each number is rounded to the nearest code.
+///
+/// @param n             number of elements
+/// @param m             state
+/// @param state_format  a downhill_state_format
+/// @param state         the packed state, written
+/// @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+///
+/// Threads: any number at once, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_lion_pack(
+    n: usize,
+    m: *const f32,
+    state_format: u32,
+    state: *mut u8,
+    state_bytes: usize,
+) -> downhill_status {
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { pack_states(&Lion::default(), n, [m], state_format, (state, state_bytes)) }
+}
+
+/// What the codes of downhill_lion_step_packed() stand for, exactly.
+///
+/// @param n             number of elements
+/// @param m             state, written
+/// @param state_format  a downhill_state_format
+/// @param state         the packed state
+/// @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
+/// @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
+///         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+///
+/// Threads: any number at once, on different arrays. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn downhill_lion_unpack(
+    n: usize,
+    m: *mut f32,
+    state_format: u32,
+    state: *const u8,
+    state_bytes: usize,
+) -> downhill_status {
+    // SAFETY: the C caller keeps the preconditions at the top of the header.
+    unsafe { unpack_states(&Lion::default(), n, [m], state_format, (state, state_bytes)) }
+}
