@@ -1,6 +1,6 @@
 //! How far the steps are from the machine: every rule against the best plain C loop and against a loop
 //! that only moves the same bytes, a step on subnormal states against a step on normal ones, and whole
-//! steps over many tensors against the same things done one after another.
+//! steps over many tensors against the same things done one after another, and steps on packed states.
 //!
 //! `cargo bench --bench roofline -- --quick` takes seconds. All contestants of a row take turns on the
 //! same arrays in the same rounds; what is printed are medians, the ratios medians of each round's own
@@ -9,6 +9,7 @@
 
 mod c;
 mod common;
+mod packed;
 mod whole;
 
 use std::{
@@ -59,6 +60,8 @@ enum Table {
     Lists,
     /// Scale, norm, clip, skip, update and zero in one call.
     Extras,
+    /// Adam with states in fewer bits.
+    Packed,
 }
 
 /// How long to measure.
@@ -326,6 +329,9 @@ fn main() -> Result<(), Error> {
     }
     if wanted(Table::Extras) {
         whole::print_extras(loops.as_ref(), &effort);
+    }
+    if wanted(Table::Packed) {
+        packed::print_packed(loops.as_ref(), &effort, options.quick);
     }
     Ok(())
 }

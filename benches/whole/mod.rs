@@ -6,7 +6,7 @@ use std::{
 };
 
 use downhill::{
-    Adam, Error, Extras, Optimizer, Pool, Report, Sgd, Tensor, Threads, optimizer, step_many,
+    Adam, AnyTensor, Error, Extras, Optimizer, Pool, Report, Sgd, Tensor, Threads, optimizer, step_many,
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The tensors of GPT-2 with 124 million parameters: embeddings, twelve blocks, the last normalization.
-fn gpt2() -> Vec<usize> {
+pub fn gpt2() -> Vec<usize> {
     const WIDTH: usize = 768;
     let normalization = [WIDTH, WIDTH];
     let attention = [WIDTH * 3 * WIDTH, 3 * WIDTH, WIDTH * WIDTH, WIDTH];
@@ -28,20 +28,28 @@ fn gpt2() -> Vec<usize> {
 }
 
 /// The arrays of one tensor: weights, gradient, states.
-struct Arrays {
+pub struct Arrays {
     w: Vec<f32>,
     g: Vec<f32>,
     state: Vec<Vec<f32>>,
 }
 
 /// Each array allocated by itself, as a user's. All values are normal and stay so.
-fn allocate(rule: &dyn Optimizer, lengths: &[usize]) -> Vec<Arrays> {
+pub fn allocate(rule: &dyn Optimizer, lengths: &[usize]) -> Vec<Arrays> {
     let states = rule.state_names().len();
     let arrays = |&n| Arrays { w: vec![0.5; n], g: vec![0.01; n], state: vec![vec![0.5; n]; states] };
     lengths.iter().map(arrays).collect()
 }
 
-fn tensors<const N: usize>(list: &mut [Arrays]) -> Vec<Tensor<'_, N>> {
+pub fn any_tensors(list: &mut [Arrays]) -> Vec<AnyTensor<'_>> {
+    list.iter_mut().map(any_tensor).collect()
+}
+
+fn any_tensor(Arrays { w, g, state }: &mut Arrays) -> AnyTensor<'_> {
+    AnyTensor { w, g, state: state.iter_mut().map(|array| &mut array[..]).collect() }
+}
+
+pub fn tensors<const N: usize>(list: &mut [Arrays]) -> Vec<Tensor<'_, N>> {
     list.iter_mut().map(tensor).collect()
 }
 
@@ -148,7 +156,7 @@ fn print_threads_row<const N: usize>(
 }
 
 /// `1000 x 512`
-fn shape(lengths: &[usize]) -> String {
+pub fn shape(lengths: &[usize]) -> String {
     let same = lengths.chunk_by(|a, b| a == b);
     let texts = same.map(|run| match run {
         [n] => n.to_string(),
@@ -216,7 +224,7 @@ fn print_gpt2(loops: &Loops, effort: &Effort) {
 }
 
 /// Calls `f` on every tensor or part of one, by one thread or by two, each with half of the elements.
-fn in_parts(list: &mut [Tensor<'_, 2>], threads: usize, f: &(dyn Fn(&mut Tensor<'_, 2>) + Sync)) {
+pub fn in_parts(list: &mut [Tensor<'_, 2>], threads: usize, f: &(dyn Fn(&mut Tensor<'_, 2>) + Sync)) {
     if threads == 1 {
         return list.iter_mut().for_each(f);
     }
