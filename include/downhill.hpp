@@ -28,10 +28,11 @@
  *
  * CONTENTS
  *   1. Spans, status   downhill::span, status, error
- *   2. Configurations  downhill::sgd, momentum, ..., extras
+ *   2. Configurations  downhill::sgd, momentum, ..., extras, packing
  *   3. Steps           downhill::step()
  *   4. Whole steps     downhill::pool, tensors, step_many(), grad_norm()
- *   5. Version         downhill::version(), version_number(), isa()
+ *   5. Packed states   downhill::packed_bytes(), packed_tensors, step_packed(), pack(), unpack()
+ *   6. Version         downhill::version(), version_number(), isa()
  */
 #ifndef DOWNHILL_HPP
 #define DOWNHILL_HPP
@@ -147,10 +148,10 @@ class [[nodiscard]] status {
   /** What a C function returned. */
   constexpr status(downhill_status code) noexcept : code_(code) {}
 
-  /** The arrays of one step have different lengths: `name` has `length` elements, and `w` has `n`. */
-  static status wrong_length(const char *name, std::size_t length, std::size_t n) noexcept {
+  /** The arrays of one call have different lengths: `name` has `length` elements, and `first` has `n`. */
+  static status wrong_length(const char *name, std::size_t length, std::size_t n, const char *first = "w") noexcept {
     std::snprintf(detail::length_error, sizeof detail::length_error,
-                  "`%s` has %zu elements; it must have as many as `w`, %zu", name, length, n);
+                  "`%s` has %zu elements; it must have as many as `%s`, %zu", name, length, first, n);
     status result(DOWNHILL_STATUS_INVALID_LENGTH);
     result.is_of_lengths_ = true;
     return result;
@@ -247,6 +248,11 @@ struct lion : downhill_lion {
 /** What a whole step does besides the update: nothing, unless it is told. */
 struct extras : downhill_extras {
   extras() noexcept : downhill_extras(downhill_extras_default()) {}
+};
+
+/** How states are packed: in 8 bits, rounded at random, beside weights of float, unless it is told. */
+struct packing : downhill_packing {
+  packing() noexcept : downhill_packing(downhill_packing_default()) {}
 };
 
 /* ======== 3. Steps ======== */
@@ -516,7 +522,128 @@ inline status grad_norm(span<const downhill_tensor> tensors, double &norm, downh
   return downhill_grad_norm(tensors.size(), tensors.data(), pool, &norm);
 }
 
-/* ======== 5. Version ======== */
+/* ======== 5. Packed states ======== */
+
+/** One call of downhill_packed_bytes(): for `n` elements of a rule with so many states. */
+inline std::size_t packed_bytes(std::size_t states, std::size_t n, const packing &packing = {}) noexcept {
+  return downhill_packed_bytes(states, n, packing.state_format);
+}
+
+/** A list of tensors with packed states, whose arrays belong to somebody else and stay where they are. */
+class packed_tensors {
+ public:
+  /**
+   * Adds a tensor: weights, gradient, all states in packed_bytes() bytes, and the number of the first element in the
+   * whole model. The list grows as a std::vector does. All tensors of one list are of float, as here, or all of
+   * bfloat16: a step takes them for what packing::weight_format says.
+   */
+  status add(span<float> w, span<float> g, span<std::uint8_t> state, std::uint64_t first_element = 0) {
+    return add_any(w, g, state, first_element);
+  }
+  /** The same with weights and gradient of bfloat16, for DOWNHILL_WEIGHT_FORMAT_BF16. */
+  status add(span<std::uint16_t> w, span<std::uint16_t> g, span<std::uint8_t> state, std::uint64_t first_element = 0) {
+    return add_any(w, g, state, first_element);
+  }
+  /** The first one. */
+  const downhill_packed_tensor *data() const noexcept { return list_.data(); }
+  /** How many there are. */
+  std::size_t size() const noexcept { return list_.size(); }
+  /** The first one. */
+  const downhill_packed_tensor *begin() const noexcept { return list_.data(); }
+  /** Behind the last one. */
+  const downhill_packed_tensor *end() const noexcept { return list_.data() + list_.size(); }
+
+ private:
+  template <class T>
+  status add_any(span<T> w, span<T> g, span<std::uint8_t> state, std::uint64_t first_element) {
+    if (g.size() != w.size()) return status::wrong_length("g", g.size(), w.size());
+    list_.push_back({w.size(), w.data(), g.data(), state.data(), state.size(), first_element});
+    return DOWNHILL_STATUS_OK;
+  }
+
+  std::vector<downhill_packed_tensor> list_;
+};
+
+/** One call of downhill_momentum_step_packed(). */
+inline status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const momentum &config,
+                          const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
+                          downhill_report *report = nullptr) noexcept {
+  return downhill_momentum_step_packed(tensors.size(), tensors.data(), t, &config, &packing, &extras, pool, report);
+}
+
+/** One call of downhill_adam_step_packed(). */
+inline status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const adam &config,
+                          const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
+                          downhill_report *report = nullptr) noexcept {
+  return downhill_adam_step_packed(tensors.size(), tensors.data(), t, &config, &packing, &extras, pool, report);
+}
+
+/** One call of downhill_adamw_step_packed(). */
+inline status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const adamw &config,
+                          const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
+                          downhill_report *report = nullptr) noexcept {
+  return downhill_adamw_step_packed(tensors.size(), tensors.data(), t, &config, &packing, &extras, pool, report);
+}
+
+/** One call of downhill_lion_step_packed(). */
+inline status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const lion &config,
+                          const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
+                          downhill_report *report = nullptr) noexcept {
+  return downhill_lion_step_packed(tensors.size(), tensors.data(), t, &config, &packing, &extras, pool, report);
+}
+
+/** One call of downhill_momentum_pack(). */
+inline status pack(span<const float> u, span<std::uint8_t> state, const momentum &,
+                   const packing &packing = {}) noexcept {
+  return downhill_momentum_pack(u.size(), u.data(), packing.state_format, state.data(), state.size());
+}
+
+/** One call of downhill_momentum_unpack(). */
+inline status unpack(span<float> u, span<const std::uint8_t> state, const momentum &,
+                     const packing &packing = {}) noexcept {
+  return downhill_momentum_unpack(u.size(), u.data(), packing.state_format, state.data(), state.size());
+}
+
+/** One call of downhill_adam_pack(). */
+inline status pack(span<const float> m, span<const float> v, span<std::uint8_t> state, const adam &,
+                   const packing &packing = {}) noexcept {
+  if (v.size() != m.size()) return status::wrong_length("v", v.size(), m.size(), "m");
+  return downhill_adam_pack(m.size(), m.data(), v.data(), packing.state_format, state.data(), state.size());
+}
+
+/** One call of downhill_adam_unpack(). */
+inline status unpack(span<float> m, span<float> v, span<const std::uint8_t> state, const adam &,
+                     const packing &packing = {}) noexcept {
+  if (v.size() != m.size()) return status::wrong_length("v", v.size(), m.size(), "m");
+  return downhill_adam_unpack(m.size(), m.data(), v.data(), packing.state_format, state.data(), state.size());
+}
+
+/** One call of downhill_adam_pack(). */
+inline status pack(span<const float> m, span<const float> v, span<std::uint8_t> state, const adamw &,
+                   const packing &packing = {}) noexcept {
+  if (v.size() != m.size()) return status::wrong_length("v", v.size(), m.size(), "m");
+  return downhill_adam_pack(m.size(), m.data(), v.data(), packing.state_format, state.data(), state.size());
+}
+
+/** One call of downhill_adam_unpack(). */
+inline status unpack(span<float> m, span<float> v, span<const std::uint8_t> state, const adamw &,
+                     const packing &packing = {}) noexcept {
+  if (v.size() != m.size()) return status::wrong_length("v", v.size(), m.size(), "m");
+  return downhill_adam_unpack(m.size(), m.data(), v.data(), packing.state_format, state.data(), state.size());
+}
+
+/** One call of downhill_lion_pack(). */
+inline status pack(span<const float> m, span<std::uint8_t> state, const lion &, const packing &packing = {}) noexcept {
+  return downhill_lion_pack(m.size(), m.data(), packing.state_format, state.data(), state.size());
+}
+
+/** One call of downhill_lion_unpack(). */
+inline status unpack(span<float> m, span<const std::uint8_t> state, const lion &,
+                     const packing &packing = {}) noexcept {
+  return downhill_lion_unpack(m.size(), m.data(), packing.state_format, state.data(), state.size());
+}
+
+/* ======== 6. Version ======== */
 
 /** downhill_version(): of the library that is linked. */
 inline const char *version() noexcept { return downhill_version(); }

@@ -17,6 +17,16 @@ static void print_extras(void) {
   print("extras", "max_norm", extras.max_norm, offsetof(downhill_extras, max_norm));
 }
 
+static void print_packing(void) {
+  const downhill_packing packing = downhill_packing_default();
+  printf("packing.sizeof %lu\n", (unsigned long)sizeof packing);
+  print("packing", "struct_size", (double)packing.struct_size, offsetof(downhill_packing, struct_size));
+  print("packing", "state_format", (double)packing.state_format, offsetof(downhill_packing, state_format));
+  print("packing", "weight_format", (double)packing.weight_format, offsetof(downhill_packing, weight_format));
+  print("packing", "rounding", (double)packing.rounding, offsetof(downhill_packing, rounding));
+  print("packing", "seed", (double)packing.seed, offsetof(downhill_packing, seed));
+}
+
 int main(void) {
   const rule *r;
   const field *f;
@@ -27,5 +37,6 @@ int main(void) {
     for (f = r->fields; f->name != NULL; f++) print(r->name, f->name, get_field(&config, f), f->offset);
   }
   print_extras();
+  print_packing();
   return 0;
 }

@@ -1,8 +1,9 @@
-// downhill.hpp: every rule is C's call, to the same bits; wrong lengths are found; a failure can be looked at, or
-// thrown. For C++17 and C++20, with exceptions and without.
+// downhill.hpp: every rule is C's call, to the same bits, on packed states too; wrong lengths are found; a failure can
+// be looked at, or thrown. For C++17 and C++20, with exceptions and without.
 #include <downhill.hpp>
 
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -10,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "rules.h"
+#include "packed.h"
 
 namespace {
 
@@ -219,6 +220,159 @@ void check_lists() {
   CHECK(says(downhill::step_many({list.data(), 1}, 0, config), "`t` is 0; steps are counted from 1"), "t");
 }
 
+// ---- packed states
+
+const packed_rule *find_packed_rule(const char *name) {
+  for (const packed_rule &each : packed_rules)
+    if (std::strcmp(each.name, name) == 0) return &each;
+  CHECK(false, "no rule %s", name);
+  return nullptr;
+}
+
+// Two tensors, by our step and by C's, from states that are not zero.
+template <class Weight, class Config>
+void check_step_packed(const packed_rule *c, const Config &config, const downhill::packing &packing) {
+  struct model {
+    std::vector<Weight> w[2], g[2];
+    std::vector<std::uint8_t> state[2];
+    bool operator==(const model &other) const {
+      return w[0] == other.w[0] && w[1] == other.w[1] && g[0] == other.g[0] && g[1] == other.g[1] &&
+             state[0] == other.state[0] && state[1] == other.state[1];
+    }
+  } ours;
+  const std::size_t n[2] = {1000, 65};
+  for (int i = 0; i < 2; i++) {
+    for (auto *array : {&ours.w[i], &ours.g[i]})
+      for (std::size_t j = 0; j < n[i]; j++)
+        if constexpr (std::is_same_v<Weight, float>)
+          array->push_back(uniform());
+        else
+          array->push_back(narrowed(uniform()));
+    ours.state[i].resize(downhill::packed_bytes(static_cast<std::size_t>(c->states), n[i], packing));
+  }
+  model theirs = ours;
+  const model start = ours;
+  downhill::packed_tensors our_list, their_list;
+  for (int i = 0; i < 2; i++) {
+    CHECK(our_list.add(ours.w[i], ours.g[i], ours.state[i], i * 1024u), "%s", c->name);
+    CHECK(their_list.add(theirs.w[i], theirs.g[i], theirs.state[i], i * 1024u), "%s", c->name);
+  }
+  CHECK(our_list.size() == 2 && our_list.end() - our_list.begin() == 2, "two tensors");
+  CHECK(our_list.begin()[1].first_element == 1024 && our_list.begin()[1].n == 65, "the second");
+  downhill::extras extras;
+  extras.max_norm = 0.5;
+  extras.flags = DOWNHILL_ZERO_GRAD;
+  const downhill::pool pool(2);
+  downhill_report our_report = {}, their_report = {};
+  for (std::uint64_t t = 1; t <= 2; t++) {
+    const downhill::status status = downhill::step_packed(our_list, t, config, packing, extras, pool, &our_report);
+    CHECK(status, "%s: %s", c->name, status.message());
+    CHECK(c->step(2, their_list.data(), t, &config, &packing, &extras, pool, &their_report) == DOWNHILL_STATUS_OK, "%s",
+          downhill_last_error());
+    CHECK(ours == theirs && !(ours == start), "%s, step %d", c->name, static_cast<int>(t));
+    CHECK(our_report.grad_norm == their_report.grad_norm && (t > 1 || our_report.grad_norm > 0.5), "%s", c->name);
+    CHECK(ours.g[1] == std::vector<Weight>(65), "%s: gradients are zero", c->name);
+    checks++;
+  }
+  // With nothing but tensors and configuration: what the defaults are.
+  const downhill_packing defaults = downhill_packing_default();
+  if (packing.weight_format != defaults.weight_format || packing.state_format != defaults.state_format) return;
+  CHECK(downhill::step_packed(our_list, 3, config), "%s", c->name);
+  CHECK(c->step(2, their_list.data(), 3, &config, &defaults, nullptr, nullptr, nullptr) == DOWNHILL_STATUS_OK, "%s",
+        c->name);
+  CHECK(ours == theirs, "%s with the defaults", c->name);
+}
+
+// There and back by our functions and by C's.
+template <class Config, class Pack, class Unpack>
+void check_pack(const packed_rule *c, const downhill::packing &packing, Pack pack, Unpack unpack) {
+  arrays states(c->states, std::vector<float>(100)), ours = states, theirs = states;
+  for (auto &array : states)
+    for (float &x : array) x = uniform() + 0.6f;
+  std::vector<std::uint8_t> state(downhill::packed_bytes(states.size(), 100, packing)), their_state(state.size());
+  float *from[MOST_PACKED] = {}, *to[MOST_PACKED] = {};
+  for (std::size_t k = 0; k < states.size(); k++) from[k] = states[k].data(), to[k] = theirs[k].data();
+  const downhill::status packed = pack(states, state, Config(), packing);
+  CHECK(packed, "%s: %s", c->name, packed.message());
+  CHECK(c->pack(100, from, packing.state_format, their_state.data(), state.size()) == DOWNHILL_STATUS_OK, "%s",
+        c->name);
+  CHECK(state == their_state && state != std::vector<std::uint8_t>(state.size()), "%s: packed", c->name);
+  const downhill::status unpacked = unpack(ours, state, Config(), packing);
+  CHECK(unpacked, "%s: %s", c->name, unpacked.message());
+  CHECK(c->unpack(100, to, packing.state_format, state.data(), state.size()) == DOWNHILL_STATUS_OK, "%s", c->name);
+  CHECK(same_bits(ours, theirs), "%s: unpacked", c->name);
+  for (std::size_t k = 0; k < states.size(); k++)
+    for (std::size_t i = 0; i < 100; i++)
+      CHECK(std::fabs(ours[k][i] / states[k][i] - 1.0f) < 0.07f, "%s: state %d", c->name, static_cast<int>(k));
+  // Lengths: of the states, which we compare, and of what is packed, which C knows.
+  const arrays before = ours;
+  state.pop_back();
+  CHECK(pack(ours, state, Config(), packing).code() == DOWNHILL_STATUS_INVALID_LENGTH, "%s", c->name);
+  CHECK(unpack(ours, state, Config(), packing).code() == DOWNHILL_STATUS_INVALID_LENGTH, "%s", c->name);
+  CHECK(same_bits(ours, before), "%s wrote", c->name);
+  if (c->states == 2) {
+    ours[1].pop_back();
+    const char *const wrong = "`v` has 99 elements; it must have as many as `m`, 100";
+    CHECK(says(pack(ours, their_state, Config(), packing), wrong), "%s", c->name);
+    CHECK(says(unpack(ours, their_state, Config(), packing), wrong), "%s", c->name);
+  }
+  checks++;
+}
+
+template <class Config, class Pack, class Unpack>
+void check_packed_rule(const char *name, Pack pack, Unpack unpack) {
+  const packed_rule *c = find_packed_rule(name);
+  Config config;
+  config.lr = 0.03;
+  for (const std::uint32_t format : {DOWNHILL_STATE_FORMAT_BITS8, DOWNHILL_STATE_FORMAT_BF16}) {
+    downhill::packing packing;
+    packing.state_format = format;
+    packing.seed = 3;
+    check_step_packed<float>(c, config, packing);
+    packing.weight_format = DOWNHILL_WEIGHT_FORMAT_BF16;
+    check_step_packed<std::uint16_t>(c, config, packing);
+    check_pack<Config>(c, packing, pack, unpack);
+  }
+  config.lr = -1.0;
+  const char *const wrong = "`lr` is -1.0; it must be at least 0 and finite in f32";
+  CHECK(says(downhill::step_packed({}, 1, config), wrong), "%s", downhill_last_error());
+}
+
+void check_packed_states() {
+  using namespace downhill;
+  const auto one = [](auto &s, auto &state, const auto &c, const auto &p) { return pack(s[0], state, c, p); };
+  const auto two = [](auto &s, auto &state, const auto &c, const auto &p) { return pack(s[0], s[1], state, c, p); };
+  const auto from_one = [](auto &s, auto &state, const auto &c, const auto &p) { return unpack(s[0], state, c, p); };
+  const auto from_two = [](auto &s, auto &state, const auto &c, const auto &p) {
+    return unpack(s[0], s[1], state, c, p);
+  };
+  check_packed_rule<momentum>("momentum", one, from_one);
+  check_packed_rule<adam>("adam", two, from_two);
+  check_packed_rule<adamw>("adamw", two, from_two);
+  check_packed_rule<lion>("lion", one, from_one);
+
+  const packing packing;
+  const downhill_packing defaults = downhill_packing_default();
+  static_assert(std::is_trivially_copyable_v<downhill::packing>, "it is passed to C as it is");
+  CHECK(sizeof packing == sizeof defaults && std::memcmp(&packing, &defaults, sizeof defaults) == 0, "the defaults");
+  CHECK(packed_bytes(2, 65) == 260 && packed_bytes(1, SIZE_MAX) == SIZE_MAX, "bytes of states");
+
+  float w[4] = {}, g[4] = {}, shorter[3] = {};
+  std::uint16_t w16[4] = {}, g16[3] = {};
+  std::uint8_t state[130] = {};
+  packed_tensors list;
+  CHECK(says(list.add(w, shorter, state), "`g` has 3 elements; it must have as many as `w`, 4"), "not so");
+  CHECK(says(list.add(w16, g16, state), "`g` has 3 elements; it must have as many as `w`, 4"), "not so");
+  CHECK(list.size() == 0, "a wrong tensor is not added");
+  CHECK(list.add(w, g, state), "two states");
+  CHECK(says(step_packed(list, 1, lion()), "tensor 0: `state` has 130 bytes; packed as it is to be, it takes 65"), "%s",
+        downhill_last_error());
+  CHECK(says(step_packed(list, 0, adam()), "`t` is 0; steps are counted from 1"), "%s", downhill_last_error());
+  CHECK(list.add({w, 0}, {g, 0}, {state, 0}, 7), "none, at a number that is none");
+  CHECK(says(step_packed(list, 1, adam()), "tensor 1: `first_element` is 7; it must be a multiple of 64"), "%s",
+        downhill_last_error());
+}
+
 void check_pools() {
   downhill::pool one(1), two(2);
   CHECK(one.threads() == 1 && two.threads() <= 2, "as many as asked for, or fewer");
@@ -285,6 +439,7 @@ int main() {
   check_every_rule();
   check_spans();
   check_lists();
+  check_packed_states();
   check_pools();
   check_versions();
   check_skipping();

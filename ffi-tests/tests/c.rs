@@ -69,6 +69,16 @@ fn errors_of_whole_steps_name_argument_and_tensor_and_write_nothing() {
 }
 
 #[test]
+fn steps_on_packed_states_are_unpack_the_plain_step_and_pack() {
+    run_everywhere("packed.c");
+}
+
+#[test]
+fn errors_of_packed_states_name_argument_and_tensor_and_write_nothing() {
+    run_everywhere("packed_errors.c");
+}
+
+#[test]
 fn pools_are_good_guests() {
     run_everywhere("pool.c");
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Extras, Form, Lion, Momentum, Nadam,
-    Nesterov, Rmsprop, Sgd,
+    Nesterov, Packing, Rmsprop, Rounding, Sgd, StateFormat,
 };
 use ffi_tests::{Linking::Static, Standard::*, compile, root, run};
 
@@ -17,7 +17,7 @@ fn defaults_and_layout_are_as_documented() {
     }
 }
 
-/// What `defaults.c` prints for every rule and the extras, from the defaults in Rust.
+/// What `defaults.c` prints for every rule, the extras and the packing, from the defaults in Rust.
 fn all_layouts() -> String {
     let (sgd, momentum, nesterov) = (Sgd::default(), Momentum::default(), Nesterov::default());
     let (adagrad, adadelta, rmsprop) = (Adagrad::default(), Adadelta::default(), Rmsprop::default());
@@ -106,6 +106,7 @@ fn all_layouts() -> String {
             ],
         ),
         extras_layout(Extras::default()),
+        packing_layout(Packing::default()),
     ]
     .concat()
 }
@@ -129,6 +130,20 @@ fn extras_layout(extras: Extras) -> String {
     let flags = u32::from(extras.zero_grad || extras.skip_nonfinite);
     let doubles = [("grad_scale", extras.grad_scale), ("max_norm", extras.max_norm)];
     layout("extras", &[("flags", flags)], &doubles)
+}
+
+/// Weights are float by default. The seed, which is an integer, stands where a double would.
+fn packing_layout(Packing { format, rounding }: Packing) -> String {
+    let format = match format {
+        StateFormat::Bits8 => 0,
+        StateFormat::Bf16 => 1,
+    };
+    let (rounding, seed) = match rounding {
+        Rounding::Stochastic { seed } => (0, seed as f64),
+        Rounding::Nearest => (1, 0.0),
+    };
+    let enumerations = [("state_format", format), ("weight_format", 0), ("rounding", rounding)];
+    layout("packing", &enumerations, &[("seed", seed)])
 }
 
 fn decay(decay: Decay) -> (&'static str, u32) {
