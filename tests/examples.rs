@@ -73,6 +73,16 @@ fn valley_draws_every_rule() {
 }
 
 #[test]
+fn packed_draws_every_kind_of_state() {
+    let (output, picture) = run("packed", &["--seeds", "2", "--epochs", "2"]);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    let svg = fs::read_to_string(picture).unwrap();
+    for kind in ["8 bits", "8 bits, nearest", "bf16", "bf16, nearest", "8 bits, w and g in bf16"] {
+        assert!(svg.contains(&format!("\n{kind}\n")), "{kind}");
+    }
+}
+
+#[test]
 fn a_wrong_value_gets_a_clear_error() {
     let wrong = [
         ("train", ["--rule", "adma"], "adma"),
@@ -84,6 +94,8 @@ fn a_wrong_value_gets_a_clear_error() {
         ("train", ["--mode", "sometimes"], "--mode"),
         ("train", ["--order", "backwards"], "--order"),
         ("valley", ["--steps", "0"], "--steps"),
+        ("packed", ["--seeds", "1"], "--seeds"),
+        ("packed", ["--epochs", "0"], "--epochs"),
     ];
     for (example, arguments, text_of) in wrong {
         let (output, _) = run(example, &arguments);
