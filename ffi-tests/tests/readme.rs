@@ -34,9 +34,10 @@ fn thirty_seconds_of_c_and_of_cpp() {
 }
 
 #[test]
-fn a_whole_step_in_one_call() {
-    let heading = "A whole step in one call";
-    for printed in printed(heading, "c", C99) {
-        assert_eq!(printed.trim_end(), block(heading, "text"));
+fn a_whole_step_in_one_call_and_one_on_packed_states() {
+    for heading in ["A whole step in one call", "States in fewer bits"] {
+        for printed in printed(heading, "c", C99) {
+            assert_eq!(printed.trim_end(), block(heading, "text"));
+        }
     }
 }
