@@ -54,7 +54,7 @@ pub(crate) fn check_bytes(
 /// pack(&Adam::default(), [&m, &v], StateFormat::Bits8, &mut packed)?;
 /// let (mut m2, mut v2) = ([0.0; 3], [0.0; 3]);
 /// unpack(&Adam::default(), &packed, StateFormat::Bits8, [&mut m2, &mut v2])?;
-/// assert_eq!(m2, m);
+/// assert!((m2[0] - 0.5).abs() < 1e-4 && (m2[1] + 0.25).abs() < 1e-4 && m2[2] == 0.0);
 /// assert!(v2[0] == 4.0 && (v2[1] / 1e-8 - 1.0).abs() < 0.07);
 /// # Ok::<(), downhill::Error>(())
 /// ```
