@@ -44,7 +44,7 @@
  *   - No two arrays share memory. During the call nobody else writes to any of them, or reads one that
  *     is updated. A step over many tensors checks all arrays of all of them, and wants g for itself, too.
  *   - Packed states are state_bytes bytes, zeros before the first step; weights and gradients beside them are
- *     n elements of float or of uint16_t, as weight_format says.
+ *     n elements of float or of uint16_t (aligned to that), as weight_format says.
  *   - config points to a configuration whose first member, struct_size, says how long it is. Make it with
  *     the downhill_..._default() function of the rule. What its members say is finite must be finite as a
  *     float. One from a later release of this header works as long as its additions are zero. So it is
@@ -56,7 +56,8 @@
  * Status: every step function returns DOWNHILL_STATUS_OK or one of
  *   _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH    an array, n, config, tensors, count, extras...
  *   _INVALID_STEP                                            t is 0 (rules that count steps)
- *   _INVALID_CONFIG                                          config, extras, packing, or DOWNHILL_ISA
+ *   _INVALID_CONFIG                                          config, extras, packing, first_element,
+ *                                                            or DOWNHILL_ISA in the environment
  *   _SKIPPED                                                 only if DOWNHILL_SKIP_NONFINITE asks for it
  *   _OUT_OF_MEMORY                                           only from steps over many tensors
  *   _PANIC                                                   a bug in this library
@@ -72,6 +73,7 @@
  * plain step gives it, with the gradient g*s where s is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to
  * float, and norm that of all scaled gradients together. With s = 1 there is no multiplication. A step on packed states
  * decodes them exactly, makes the plain step, and encodes; the random bits depend on seed, t and the element's number.
+ * Such a tensor has the same bits if it is cut at multiples of 64 elements.
  *
  * A plain step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of
  * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A step over
@@ -211,7 +213,8 @@ enum downhill_status
    */
   DOWNHILL_STATUS_OVERLAP = 3,
   /**
-   * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says.
+   * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
+   * state_bytes is not what downhill_packed_bytes() says.
    */
   DOWNHILL_STATUS_INVALID_LENGTH = 4,
   /**
@@ -220,7 +223,7 @@ enum downhill_status
   DOWNHILL_STATUS_INVALID_STEP = 5,
   /**
    * A field of the configuration is out of its range, an enumeration value is unknown, struct_size
-   * is wrong, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
+   * is wrong, first_element is not a multiple of 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
    */
   DOWNHILL_STATUS_INVALID_CONFIG = 6,
   /**
@@ -1735,7 +1738,7 @@ downhill_status downhill_lion_step_many(size_t count,
  */
 typedef struct downhill_packed_tensor {
   /**
-   * Number of elements. With 0 the pointers may be anything.
+   * Number of elements. With 0 (and state_bytes 0) the pointers may be anything.
    */
   size_t n;
   /**
@@ -1767,7 +1770,8 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * How many bytes the packed states of a tensor take: 65 for each state of 64 elements in 8 bits, 128 in bfloat16.
+ * How many bytes the packed states of a tensor take: in 8 bits 65 for each state of each block of 64 elements, in
+ * bfloat16 128; the last block may have fewer elements and takes as many bytes. docs/c-api.md says where they stand.
  *
  * @param states  how many states the rule has: 1 for momentum and Lion, 2 for Adam and AdamW
  * @param n       number of elements

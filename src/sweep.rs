@@ -86,7 +86,7 @@ impl<R: Rule<N>, G: Gradient, const N: usize> WithSimd for Sweep<'_, R, G, N> {
 impl<R: Rule<N>, G: Gradient, const N: usize> Sweep<'_, R, G, N> {
     /// Steps what fills whole vectors, and gives the rest back.
     #[inline(always)]
-    pub fn whole_vectors<S: Simd>(self, s: S) -> Self {
+    fn whole_vectors<S: Simd>(self, s: S) -> Self {
         let Self { rule, w, g, mut state, far } = self;
         let (w, w_rest) = S::as_mut_simd_f32s(w);
         let (g, g_rest) = g.split::<S>();

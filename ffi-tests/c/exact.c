@@ -128,6 +128,45 @@ static void extras(const place *p) {
   free(extras);
 }
 
+/* A step on packed states, against the same where there is room around. Without DOWNHILL_ZERO_GRAD nothing is written to
+ * the gradient: where it has a page of its own, nothing can be. */
+static void packed_step(const place *p, size_t n, uint32_t format) {
+  const downhill_adam config = downhill_adam_default();
+  const int has_pages = p->get != from_malloc;
+  const size_t bytes = downhill_packed_bytes(2, n, format), words = (bytes + 3) / 4;
+  const size_t pad = p->get == behind_a_wall ? 0 : 4 * words - bytes;
+  downhill_packing packing = downhill_packing_default();
+  float w[MOST], g[MOST], *const ours_w = p->get(0, n), *const ours_g = p->get(1, n), *const memory = p->get(2, words);
+  uint8_t state[1024] = {0}, *const ours_state = (uint8_t *)memory + pad;
+  downhill_packed_tensor roomy, exact;
+  size_t i;
+  roomy.n = exact.n = n, roomy.state_bytes = exact.state_bytes = bytes, roomy.first_element = exact.first_element = 0;
+  roomy.w = w, roomy.g = g, roomy.state = state;
+  exact.w = ours_w, exact.g = ours_g, exact.state = ours_state;
+  packing.state_format = format;
+  for (i = 0; i < n; i++) w[i] = ours_w[i] = uniform(), g[i] = ours_g[i] = uniform();
+  if (n > 0) memset(ours_state, 0, bytes);
+  if (has_pages) CHECK(mprotect(page_of(1), page_size(), PROT_READ) == 0, "a page stays open");
+  CHECK(downhill_adam_step_packed(1, &exact, T, &config, &packing, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s",
+        downhill_last_error());
+  if (has_pages) CHECK(mprotect(page_of(1), page_size(), PROT_READ | PROT_WRITE) == 0, "a page stays closed");
+  CHECK(downhill_adam_step_packed(1, &roomy, T, &config, &packing, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s",
+        downhill_last_error());
+  for (i = 0; i < n; i++) CHECK(same(w[i], ours_w[i]), "n = %lu, weight %lu", (unsigned long)n, (unsigned long)i);
+  CHECK(n == 0 || memcmp(state, ours_state, bytes) == 0, "n = %lu: other states", (unsigned long)n);
+  p->put_back(ours_w);
+  p->put_back(ours_g);
+  p->put_back(memory);
+}
+
+static void packed_steps(const place *p) {
+  size_t n;
+  for (n = 0; n <= MOST; n++) {
+    packed_step(p, n, DOWNHILL_STATE_FORMAT_BITS8);
+    packed_step(p, n, DOWNHILL_STATE_FORMAT_BF16);
+  }
+}
+
 static void one_too_far(void) {
   const downhill_sgd config = downhill_sgd_default();
   float *const w = (float *)malloc(MOST * sizeof *w), *const g = (float *)calloc(MOST, sizeof *g);
@@ -153,6 +192,7 @@ int main(int count, char **arguments) {
   for (i = 0; i < sizeof places / sizeof *places; i++) {
     for (s = subjects; s < subjects + SUBJECTS; s++) every_step(s, &places[i]);
     extras(&places[i]);
+    packed_steps(&places[i]);
   }
   printf("%s: nothing touched beyond its memory\n", downhill_isa());
   return 0;

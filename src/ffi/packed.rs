@@ -21,7 +21,7 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct downhill_packed_tensor {
-    /// Number of elements. With 0 the pointers may be anything.
+    /// Number of elements. With 0 (and state_bytes 0) the pointers may be anything.
     pub n: usize,
     /// Weights, updated: n elements of float, or of uint16_t if weight_format is bfloat16.
     pub w: *mut c_void,
@@ -37,7 +37,8 @@ pub struct downhill_packed_tensor {
     pub first_element: u64,
 }
 
-/// How many bytes the packed states of a tensor take: 65 for each state of 64 elements in 8 bits, 128 in bfloat16.
+/// How many bytes the packed states of a tensor take: in 8 bits 65 for each state of each block of 64 elements, in
+/// bfloat16 128; the last block may have fewer elements and takes as many bytes. docs/c-api.md says where they stand.
 ///
 /// @param states  how many states the rule has: 1 for momentum and Lion, 2 for Adam and AdamW
 /// @param n       number of elements

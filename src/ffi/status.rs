@@ -20,12 +20,13 @@ pub enum downhill_status {
     DOWNHILL_STATUS_MISALIGNED = 2,
     /// Two arrays share memory.
     DOWNHILL_STATUS_OVERLAP = 3,
-    /// n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says.
+    /// n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
+    /// state_bytes is not what downhill_packed_bytes() says.
     DOWNHILL_STATUS_INVALID_LENGTH = 4,
     /// t is 0. Steps are counted from 1.
     DOWNHILL_STATUS_INVALID_STEP = 5,
     /// A field of the configuration is out of its range, an enumeration value is unknown, struct_size
-    /// is wrong, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
+    /// is wrong, first_element is not a multiple of 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
     DOWNHILL_STATUS_INVALID_CONFIG = 6,
     /// A gradient is NaN or infinite and the step was skipped, as DOWNHILL_SKIP_NONFINITE asks for.
     DOWNHILL_STATUS_SKIPPED = 7,
@@ -125,7 +126,7 @@ fn message(status: u32) -> &'static CStr {
         (DOWNHILL_STATUS_NULL_POINTER, c"a pointer is NULL"),
         (DOWNHILL_STATUS_MISALIGNED, c"a pointer is not aligned to its type"),
         (DOWNHILL_STATUS_OVERLAP, c"two arrays share memory"),
-        (DOWNHILL_STATUS_INVALID_LENGTH, c"the length does not fit in the address space"),
+        (DOWNHILL_STATUS_INVALID_LENGTH, c"a length is wrong"),
         (DOWNHILL_STATUS_INVALID_STEP, c"t is 0; steps are counted from 1"),
         (DOWNHILL_STATUS_INVALID_CONFIG, c"the configuration is invalid"),
         (DOWNHILL_STATUS_SKIPPED, c"gradients are not finite; the step was skipped"),

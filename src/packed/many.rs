@@ -64,12 +64,13 @@ impl Listed for u16 {
 /// `threads`, on the instruction set, or on which tensors are stepped together, but for the norm. Without threads
 /// nothing is allocated.
 ///
-/// Eight bits hold a number to an eighth of itself, and bfloat16 to 1/128. Rounded at random, a state is right on average,
+/// Eight bits hold a number to an eighth of itself (of either sign near zero: evenly spaced), and bfloat16 to 1/128. Rounded at random, a state is right on average,
 /// so that small steps are not lost; but it is rounded in every step, and errors add up over the steps that it is an
 /// average of: with `beta2` = 0.999, Adam's `v` in eight bits is off by a fifth or so, and as steps go with `1/√v` they
 /// come out 2 % longer on average. `cargo run --release --example packed` shows what that does to training. A state that
-/// is NaN or infinite spoils the others of its block: use [`Extras::skip_nonfinite`]. An average of squares that is less
-/// than 2^-31 of the largest in its block is taken for so much, and its weight then moves less than it would.
+/// is NaN or infinite spoils the others of its block: [`Extras::skip_nonfinite`] keeps out gradients that are not finite, and
+/// [`Extras::max_norm`] those whose squares are not. An average of squares that is less than about 2^-31 of the largest in
+/// its block is taken for so much, and its weight then moves less than it would.
 ///
 /// *8-bit Optimizers via Block-wise Quantization* (Dettmers, Lewis, Shleifer & Zettlemoyer, 2022) for the idea; *Deep
 /// Learning with Limited Numerical Precision* (Gupta, Agrawal, Gopalakrishnan & Narayanan, 2015) for the rounding.
@@ -197,7 +198,9 @@ fn each<C: Code, E: sweep::Element, P: Packable<N>, R: Rule<N>, const N: usize>(
         Rounding::Stochastic { seed } => Some(Key::new(seed, how.t)),
         Rounding::Nearest => None,
     };
-    let (zero_grad, far) = (how.extras.zero_grad, is_far(bytes));
+    // `bytes` are those that move, some there and back.
+    let held = elements.saturating_mul(2 * size_of::<E>() + N * size_of::<C>() / BLOCK);
+    let (zero_grad, far) = (how.extras.zero_grad, is_far(held));
     let step = |Part { w, g, codes, scales, first_block }: Part<'_, C, E, N>| {
         let kinds = PhantomData::<P>;
         how.isa.run(BlockSweep {

@@ -74,7 +74,7 @@ pub struct Packing {
 pub enum Kind {
     /// Of either sign, as an average of gradients is.
     Signed,
-    /// An average of squares. Its sign is dropped.
+    /// An average of squares, which is not negative.
     NonNegative,
 }
 

@@ -61,7 +61,9 @@ impl<P: Packable<N>, R: Rule<N>, E: Element, C: Code, const N: usize> WithSimd
             each.step(s, first_block + b as u64, (w, g, &mut codes[b]), scales.next(), len);
         }
         w_rest.copy_from_slice(&last_w[..rest]);
-        g_rest.copy_from_slice(&last_g[..rest]);
+        if zero_grad {
+            g_rest.fill(E::ZERO);
+        }
     }
 }
 

@@ -46,11 +46,12 @@ impl Float for u16 {
 /// In eight bits each state of a block has a scale `s`: the exponent field of the largest magnitude, one more where it is
 /// 1.75 times a power of two or larger, 0 where all are zero or subnormal. With `l = max(s − 31, 1)` a code `c` of an
 /// average of squares stands for `2^(l − 127 + ⌊c/8⌋)·(1 + (c mod 8)/8)`. With `l = max(s − 15, 1)` a code of the other
-/// states stands for `2^(l − 127)·(2^⌊c/8⌋·(1 + (c mod 8)/8) − 1)`, and `128 + c` for the same below zero. In a block
-/// with `s = 0` the field `l` is 0. To encode, 20 bits are added to an `f32` of which the lower 20 are then dropped.
+/// states stands for `2^(l − 127)·(2^⌊c/8⌋·(1 + (c mod 8)/8) − 1)`, and `128 + c` for the same below zero. With `s = 0`
+/// all codes are 0 and stand for 0. To encode, 20 bits are added to an `f32` of which the lower 20 are then dropped.
 ///
-/// The bits that are added are half of what is dropped, to round to nearest, or random: parts of a word for each element
-/// that is a hash of the seed, the step and the number of the element.
+/// The bits that are added are half of what is dropped, to round to nearest, or random: parts of a word for each two
+/// elements that are half a block apart, a hash of the seed, the step and their place. The states of the two take different
+/// parts of it, the weights the same.
 ///
 /// # Errors
 /// As [`crate::step_packed`], without the number of a tensor.
@@ -83,7 +84,7 @@ pub fn step_packed<F: Float, const N: usize>(
     Ok(())
 }
 
-/// Where the code of state `k` of element `i` begins, of `n`, and its scale.
+/// Where the code of state `k` of element `i` (of `n`) begins, and where its scale stands.
 fn place(format: StateFormat, states: usize, n: usize, i: usize, k: usize) -> (usize, usize) {
     let (block, i) = (i / BLOCK, i % BLOCK);
     match format {
