@@ -57,6 +57,10 @@ fn upper_half(x: &f32) -> u16 {
     (x.to_bits() >> 16) as u16
 }
 
+fn wide(x: &u16) -> f32 {
+    f32::from_bits(u32::from(*x) << 16)
+}
+
 /// One bit pattern for every NaN.
 fn bits(w: &[f32]) -> Vec<u32> {
     w.iter().map(|w| if w.is_nan() { u32::MAX } else { w.to_bits() }).collect()
@@ -89,9 +93,8 @@ fn assert_reference_bits(
         .unwrap();
     rule.reference_step_bf16(&mut plain.tensor(first_element), t, packing).unwrap();
     assert_eq!(kernel.state, plain.state, "{what}, bfloat16");
-    let wide =
-        |w: &[u16]| bits(&w.iter().map(|&w| f32::from_bits(u32::from(w) << 16)).collect::<Vec<_>>());
-    assert_eq!(wide(&kernel.w), wide(&plain.w), "{what}, bfloat16");
+    let all_wide = |w: &[u16]| bits(&w.iter().map(wide).collect::<Vec<_>>());
+    assert_eq!(all_wide(&kernel.w), all_wide(&plain.w), "{what}, bfloat16");
 }
 
 fn wave(n: usize, shift: f32) -> Vec<f32> {
@@ -398,7 +401,7 @@ fn wrong_input_is_named() {
 }
 
 /// Of weights and states after ten steps, with every option and packing.
-const HASH: u64 = 0x1206_ad35_716b_b8d2;
+const HASH: u64 = 0x3542_07d3_2fb7_e042;
 
 /// The same on every CPU and instruction set, and in every release of the layout.
 #[test]
@@ -437,8 +440,10 @@ fn fixed_run(isa: Option<Isa>) -> u64 {
                     }
                 }
             }
-            arrays.w.iter().for_each(|w| hasher.write(&w.to_bits().to_le_bytes()));
-            narrow.w.iter().for_each(|w| hasher.write(&w.to_le_bytes()));
+            // A NaN's sign and payload are not promised.
+            for w in [bits(&arrays.w), bits(&narrow.w.iter().map(wide).collect::<Vec<_>>())] {
+                w.iter().for_each(|w| hasher.write(&w.to_le_bytes()));
+            }
             hasher.write(&arrays.state);
             hasher.write(&narrow.state);
         }
