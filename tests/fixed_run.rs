@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Arrays, every_option, mixed_from, uniform_from};
+use common::{Arrays, OFFSET_BASIS, every_option, fnv1a, mixed_from, uniform_from};
 use downhill::{Extras, Isa, Optimizer, Pool, Threads};
 
 const N: usize = 10_007;
@@ -57,7 +57,7 @@ fn hashes(isa: Option<Isa>) -> Vec<(&'static str, u64)> {
             for x in [&arrays.w, &arrays.g].into_iter().chain(&arrays.state).flatten() {
                 // A NaN's payload is not promised.
                 let bits = if x.is_nan() { 0x7fc0_0000 } else { x.to_bits() };
-                *hash = fnv1a(*hash, bits);
+                *hash = fnv1a(*hash, &bits.to_le_bytes());
             }
         }
     }
@@ -103,13 +103,4 @@ fn whole_steps(rule: &dyn Optimizer, isa: Option<Isa>, pool: &Pool) -> Arrays {
         }
     }
     arrays
-}
-
-const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// Fowler, Noll and Vo's hash, a word further.
-fn fnv1a(hash: u64, word: u32) -> u64 {
-    word.to_le_bytes()
-        .iter()
-        .fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

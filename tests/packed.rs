@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{any_value, mixed_from, uniform_from};
+use common::{OFFSET_BASIS, any_value, fnv1a, mixed_from, uniform_from};
 use downhill::{
     Adam, Adamw, BiasCorrection, Decay, Extras, Form, Isa, Lion, Momentum, PackedOptimizer,
     PackedTensor, Packing, Pool, Rounding, StateFormat, Threads, packed_optimizer, reference,
@@ -415,7 +415,7 @@ fn a_fixed_run_has_these_bits() {
 
 /// By the kernels of an instruction set, or by the reference.
 fn fixed_run(isa: Option<Isa>) -> u64 {
-    let mut hasher = Fnv1a::default();
+    let mut hash = OFFSET_BASIS;
     for rule in rules() {
         for packing in PACKINGS {
             let mut arrays = packed_arrays(&rule, 1007, &packing, 11);
@@ -442,28 +442,10 @@ fn fixed_run(isa: Option<Isa>) -> u64 {
             }
             // A NaN's sign and payload are not promised.
             for w in [bits(&arrays.w), bits(&narrow.w.iter().map(wide).collect::<Vec<_>>())] {
-                w.iter().for_each(|w| hasher.write(&w.to_le_bytes()));
+                hash = w.iter().fold(hash, |hash, w| fnv1a(hash, &w.to_le_bytes()));
             }
-            hasher.write(&arrays.state);
-            hasher.write(&narrow.state);
+            hash = fnv1a(fnv1a(hash, &arrays.state), &narrow.state);
         }
     }
-    hasher.0
-}
-
-/// Fowler, Noll and Vo's hash.
-struct Fnv1a(u64);
-
-impl Default for Fnv1a {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv1a {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
+    hash
 }

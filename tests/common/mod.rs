@@ -366,3 +366,11 @@ pub fn mixed_from(seed: u64) -> impl FnMut() -> f32 {
         special.get(choice).copied().unwrap_or_else(&mut next)
     }
 }
+
+/// Where [`fnv1a`] begins.
+pub const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Fowler, Noll and Vo's hash, so many bytes further.
+pub fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
