@@ -42,12 +42,9 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
     })?;
     let mut tensors = room(list.len())?;
     tensors.extend(list.iter().map(|&downhill_tensor { n, w, g, state }| {
-        if n == 0 {
-            return Tensor { w: &mut [], g: &mut [], state: [(); N].map(|()| Default::default()) };
-        }
-        // SAFETY: not NULL, aligned, not too long and apart from all other arrays, checked above; valid for
-        // `n` elements by this function's contract.
-        let array = |array| unsafe { slice::from_raw_parts_mut(array, n) };
+        // SAFETY: empty, or not NULL, aligned, not too long and apart from all other arrays, checked above; valid
+        // for `n` elements by this function's contract.
+        let array = |array| unsafe { array_mut(array, n) };
         Tensor { w: array(w), g: array(g), state: slots.map(|slot| array(state[slot])) }
     }));
     Ok(tensors)
@@ -96,7 +93,7 @@ pub(super) fn check_states<C: Configuration<N>, const N: usize>(
         };
         let Some(range) = array(k).check()? else { continue };
         for other in (0..k).map(array).filter(|other| other.count.1 > 0) {
-            if range.start < other.range().end && other.range().start < range.end {
+            if !range.is_apart(other.range()) {
                 let said = |array: &Array| format!("`{}` at {:#x}", array.name, array.address);
                 return Err(shared(said(&other), said(&array(k))));
             }
@@ -136,8 +133,7 @@ pub(super) unsafe fn gradients<'a>(list: &[downhill_tensor]) -> Result<Vec<&'a [
         if n == 0 {
             continue;
         }
-        let checked = bytes::<f32>("n", n).and_then(|bytes| check_pointer(("g", g), bytes));
-        checked.map_err(|failure| failure.of_tensor(index))?;
+        Array::new("g", g, ("n", n)).check().map_err(|failure| failure.of_tensor(index))?;
         // SAFETY: not NULL, aligned and not too long, checked above; the rest is this function's contract.
         gradients.push(unsafe { slice::from_raw_parts(g, n) });
     }
@@ -154,6 +150,12 @@ fn room<T>(count: usize) -> Result<Vec<T>, Failure> {
 struct Range {
     start: usize,
     end: usize,
+}
+
+impl Range {
+    fn is_apart(self, other: Self) -> bool {
+        self.end <= other.start || other.end <= self.start
+    }
 }
 
 /// Arrays in the order in which they come by.
@@ -236,9 +238,8 @@ fn check_arrays<T>(
 
 /// Does each row ascend, apart from all others?
 fn are_columns(rows: &[Row]) -> bool {
-    let apart = |a: Range, b: Range| a.end <= b.start || b.end <= a.start;
     (0..rows.len())
-        .all(|i| rows[i].ascending && rows[..i].iter().all(|row| apart(row.hull, rows[i].hull)))
+        .all(|i| rows[i].ascending && rows[..i].iter().all(|row| row.hull.is_apart(rows[i].hull)))
 }
 
 /// Sorts the arrays by address, digit by digit: 40,000 in any order take less than half a millisecond, and

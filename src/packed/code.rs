@@ -58,22 +58,41 @@ impl<'a> Dither<'a> {
 /// Four bytes of codes, in which elements stand that are far apart: then no vector is ever cut or put together.
 pub(super) type Quad = [u8; 4];
 
-/// The codes of a block for one state.
-pub(super) trait Code: Copy + Send + 'static {
-    /// Of a block of zeros.
+/// So many quads.
+pub(super) trait Quads: Copy + Send + 'static {
     const ZERO: Self;
-
-    /// Has a block a scale for each state?
-    const SCALED: bool;
-
-    /// Rounds to nearest, ties away from zero.
-    const NEAREST: Dither<'static>;
 
     fn of(bytes: &[u8]) -> &[Self];
 
     fn of_mut(bytes: &mut [u8]) -> &mut [Self];
 
-    fn quads(codes: &[Self]) -> &[Quad];
+    fn quads(all: &[Self]) -> &[Quad];
+}
+
+impl<const L: usize> Quads for [Quad; L] {
+    const ZERO: Self = [[0; 4]; L];
+
+    fn of(bytes: &[u8]) -> &[Self] {
+        bytes.as_chunks().0.as_chunks().0
+    }
+
+    fn of_mut(bytes: &mut [u8]) -> &mut [Self] {
+        bytes.as_chunks_mut().0.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn quads(all: &[Self]) -> &[Quad] {
+        all.as_flattened()
+    }
+}
+
+/// The codes of a block for one state; zeros for a block of zeros.
+pub(super) trait Code: Quads {
+    /// Has a block a scale for each state?
+    const SCALED: bool;
+
+    /// Rounds to nearest, ties away from zero.
+    const NEAREST: Dither<'static>;
 
     fn decode(&self, kind: Kind, scale: u8) -> Block;
 
@@ -90,22 +109,8 @@ const fn nearest(lower: &'static Words) -> Dither<'static> {
 pub(super) type Bf16 = [Quad; HALF];
 
 impl Code for Bf16 {
-    const ZERO: Self = [[0; 4]; HALF];
     const SCALED: bool = false;
     const NEAREST: Dither<'static> = nearest(&[1 << 15; HALF]);
-
-    fn of(bytes: &[u8]) -> &[Self] {
-        bytes.as_chunks().0.as_chunks().0
-    }
-
-    fn of_mut(bytes: &mut [u8]) -> &mut [Self] {
-        bytes.as_chunks_mut().0.as_chunks_mut().0
-    }
-
-    #[inline(always)]
-    fn quads(codes: &[Self]) -> &[Quad] {
-        codes.as_flattened()
-    }
 
     #[inline(always)]
     fn decode(&self, _: Kind, _: u8) -> Block {
@@ -156,22 +161,8 @@ const QUARTER: usize = BLOCK / 4;
 pub(super) type Bits8 = [Quad; QUARTER];
 
 impl Code for Bits8 {
-    const ZERO: Self = [[0; 4]; QUARTER];
     const SCALED: bool = true;
     const NEAREST: Dither<'static> = nearest(&[1 << (DROPPED - 1); HALF]);
-
-    fn of(bytes: &[u8]) -> &[Self] {
-        bytes.as_chunks().0.as_chunks().0
-    }
-
-    fn of_mut(bytes: &mut [u8]) -> &mut [Self] {
-        bytes.as_chunks_mut().0.as_chunks_mut().0
-    }
-
-    #[inline(always)]
-    fn quads(codes: &[Self]) -> &[Quad] {
-        codes.as_flattened()
-    }
 
     #[inline(always)]
     fn decode(&self, kind: Kind, scale: u8) -> Block {

@@ -16,7 +16,7 @@ pub(crate) use layout::check_bytes;
 pub(crate) use many::{How, List, Listed, check_first_element, step};
 
 /// So many elements are decoded, stepped and encoded at a time, and have one scale for each state.
-pub(crate) const BLOCK: usize = 64;
+const BLOCK: usize = 64;
 
 /// How many bits a packed state has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -55,8 +55,8 @@ impl Float for u16 {
 ///
 /// # Errors
 /// As [`crate::step_packed`], without the number of a tensor.
-pub fn step_packed<F: Float, const N: usize>(
-    config: &impl Packable<N>,
+pub fn step_packed<F: Float, C: Packable<N>, const N: usize>(
+    config: &C,
     w: &mut [F],
     g: &[F],
     state: &mut [u8],
@@ -70,7 +70,7 @@ pub fn step_packed<F: Float, const N: usize>(
     check_first_element(first_element)?;
     let mut states = vec![vec![0.0; n]; N];
     let mut slices = states.iter_mut().map(|state| &mut state[..]);
-    decode(config, state, packing.format, std::array::from_fn(|_| slices.next().expect("N")));
+    decode::<C, N>(state, packing.format, std::array::from_fn(|_| slices.next().expect("N")));
     let mut wide: Vec<f32> = w.iter().map(|w| w.wide()).collect();
     let wide_g: Vec<f32> = g.iter().map(|g| g.wide()).collect();
     let mut slices = states.iter_mut().map(|state| &mut state[..]);
@@ -80,7 +80,7 @@ pub fn step_packed<F: Float, const N: usize>(
         w[i] = F::narrow(wide[i], words.of_weight(i));
     }
     let mut slices = states.iter().map(|state| &state[..]);
-    encode(config, std::array::from_fn(|_| slices.next().expect("N")), packing.format, &words, state);
+    encode::<C, N>(std::array::from_fn(|_| slices.next().expect("N")), packing.format, &words, state);
     Ok(())
 }
 
@@ -97,12 +97,7 @@ fn place(format: StateFormat, states: usize, n: usize, i: usize, k: usize) -> (u
     }
 }
 
-pub(crate) fn decode<const N: usize, C: Packable<N>>(
-    _: &C,
-    packed: &[u8],
-    format: StateFormat,
-    states: [&mut [f32]; N],
-) {
+fn decode<C: Packable<N>, const N: usize>(packed: &[u8], format: StateFormat, states: [&mut [f32]; N]) {
     for (k, state) in states.into_iter().enumerate() {
         let n = state.len();
         for (i, x) in state.iter_mut().enumerate() {
@@ -115,8 +110,7 @@ pub(crate) fn decode<const N: usize, C: Packable<N>>(
     }
 }
 
-pub(crate) fn encode<const N: usize, C: Packable<N>>(
-    _: &C,
+fn encode<C: Packable<N>, const N: usize>(
     states: [&[f32]; N],
     format: StateFormat,
     words: &Words,
@@ -198,10 +192,10 @@ fn encoded(kind: Kind, scale: u8, x: f32, below: u32) -> u8 {
 }
 
 /// The random bits of a step.
-pub(crate) struct Words {
-    pub rounding: Rounding,
-    pub t: u64,
-    pub first_element: u64,
+struct Words {
+    rounding: Rounding,
+    t: u64,
+    first_element: u64,
 }
 
 impl Words {
