@@ -5,7 +5,8 @@ mod common;
 use common::{OFFSET_BASIS, any_value, fnv1a, mixed_from, uniform_from};
 use downhill::{
     Adam, Adamw, BiasCorrection, Decay, Extras, Form, Isa, Lion, Momentum, PackedOptimizer,
-    PackedTensor, Packing, Pool, Rounding, StateFormat, Threads, packed_optimizer, reference,
+    PackedTensor, Packing, Pool, Rounding, StateFormat, Threads, pack, packed_optimizer, reference,
+    unpack,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -234,7 +235,7 @@ fn extras_do_what_they_do_elsewhere() {
         let report = rule
             .step_on(isa, &mut [a.tensor(0), b.tensor(1024)], 2, &packing, &extras, Threads::Caller)
             .unwrap();
-        let skipped = report.skipped.unwrap();
+        let skipped = report.nonfinite.unwrap();
         assert_eq!((skipped.tensor, skipped.element), (1, 3));
         assert!(before[0] == a && before[1].w == b.w && before[1].state == b.state);
     }
@@ -293,6 +294,44 @@ fn packing_what_was_unpacked() {
 }
 
 /// With β2 = 0.999 a step's part in `v` is less than half of the distance between two codes.
+/// Infinity in one element would make each step decode the whole block with an infinite scale.
+#[test]
+fn no_finite_state_becomes_infinite_in_eight_bits() {
+    const LARGEST: f32 = 3.190_267_3e38; // 15/16 of 2^128
+    let m = [3.2e38, -3.39e38, f32::MAX, f32::MIN, 2.0e38, 1.0, 0.0];
+    let v = [3.2e38, 3.39e38, f32::MAX, 3.0e38, 2.0e38, 1.0, 0.0];
+    let mut packed = vec![0; StateFormat::Bits8.bytes(2, m.len()).unwrap()];
+    pack(&Adam::default(), [&m, &v], StateFormat::Bits8, &mut packed).unwrap();
+    let (mut m2, mut v2) = ([0.0; 7], [0.0; 7]);
+    unpack(&Adam::default(), &packed, StateFormat::Bits8, [&mut m2, &mut v2]).unwrap();
+    for (x, y) in m.into_iter().chain(v).zip(m2.into_iter().chain(v2)) {
+        let expected = x.clamp(-LARGEST, LARGEST);
+        assert!((y - expected).abs() <= LARGEST / 16.0, "{x:e} became {y:e}");
+    }
+    // Steps that grow a state up to there, and what it shares a block with.
+    let huge = Momentum { momentum: 0.99, lr: 1.0, ..Momentum::default() };
+    for packing in &PACKINGS[..2] {
+        let rule = packed_optimizer(huge);
+        for isa in Isa::available() {
+            let (mut w, mut g) = ([0.0; 64], [1.0; 64]);
+            (g[0], g[33]) = (3.0e38, -3.0e38);
+            let mut state = zeros(&rule, 64, packing);
+            for t in 1..=20 {
+                w.fill(0.0);
+                let tensor = PackedTensor { w: &mut w, g: &mut g, state: &mut state, first_element: 0 };
+                rule.step_on(isa, &mut [tensor], t, packing, &Extras::default(), Threads::Caller)
+                    .unwrap();
+                g.fill(0.0);
+                (g[0], g[33]) = (4.0e36, -4.0e36);
+            }
+            let mut u = [0.0; 64];
+            unpack(&huge, &state, packing.format, [&mut u]).unwrap();
+            assert!(u.iter().all(|u| u.is_finite()), "{isa} {packing:?}: {u:?}");
+            assert!(u[0] > 2.5e38 && u[33] < -2.5e38, "{isa} {packing:?}: {} {}", u[0], u[33]);
+        }
+    }
+}
+
 #[test]
 fn stochastic_rounding_moves_what_nearest_leaves() {
     let n = 6400;

@@ -18,6 +18,9 @@ const SIGN: u32 = 0x8000_0000;
 const INFINITY: u32 = 0x7f80_0000;
 const LEAST_NORMAL: u32 = 0x0080_0000;
 
+/// The exponent field of the largest finite floats.
+const LARGEST_SCALE: u8 = 254;
+
 /// What is added to a float's bits before those below a code's are dropped: for each two elements that are half a block
 /// apart a word, of which a state takes the upper bits in one half and the lower ones in the other.
 #[derive(Clone, Copy)]
@@ -228,8 +231,9 @@ impl Code for Bits8 {
 const DROPPED: u32 = 20;
 
 /// The exponent field of a block's largest magnitude, or of the next power of two where that might be rounded up
-/// beyond the largest code; 0 if all are zero or subnormal. Sets all NaN, if any, to the same one, and takes the sign
-/// of what should have none.
+/// beyond the largest code; 0 if all are zero or subnormal. Changes values that have no code of their own: every NaN
+/// becomes the same one, what should have no sign loses it, and where no power of two follows that is finite, larger
+/// values become the largest finite code. (Rounded to infinity instead, one of them would spoil its block for good.)
 #[inline(always)]
 fn scale(kind: Kind, x: &mut Block) -> u8 {
     let magnitude = match kind {
@@ -246,6 +250,17 @@ fn scale(kind: Kind, x: &mut Block) -> u8 {
             }
         }
         largest = largest_of(x);
+    }
+    if largest < INFINITY && largest + (2 << DROPPED) >= INFINITY {
+        let lost = match kind {
+            Kind::NonNegative => 0.0,
+            Kind::Signed => f32::from_bits(least(kind, LARGEST_SCALE)),
+        };
+        let most = f32::from_bits(INFINITY - (1 << DROPPED)) - lost;
+        for x in &mut x.0 {
+            *x = x.clamp(-most, most);
+        }
+        return LARGEST_SCALE;
     }
     if largest < LEAST_NORMAL { 0 } else { ((largest + (2 << DROPPED)) >> 23) as u8 }
 }

@@ -29,7 +29,7 @@ pub(crate) fn check_bytes(
 }
 
 /// Packs the states of a rule, in the order of its step function's arguments: each number rounded to the nearest code.
-/// An average of squares must not be negative (in eight bits it becomes the least or the largest that is held).
+/// An average of squares should not be negative: in eight bits its absolute value is packed.
 ///
 /// To go on from a checkpoint bit by bit, keep the packed bytes themselves: they are the same on every machine. What is
 /// unpacked and packed again is the same in bfloat16, and in eight bits as near as a code is.

@@ -138,16 +138,17 @@ fn encode<C: Packable<N>, const N: usize>(
     }
 }
 
-/// The exponent field of the largest magnitude, one more where it is 1.75 times a power of two or larger. 0 where all
-/// are zero or subnormal.
+/// The exponent field of the largest magnitude, one more where it is 1.75 times a power of two or larger, but that of
+/// infinity only where something is not finite. 0 where all are zero or subnormal.
 fn scale(block: &[f32]) -> u8 {
+    let most = if block.iter().all(|x| x.is_finite()) { 254 } else { 255 };
     let mut scale = 0;
     for x in block {
         let (exponent, mantissa) = (x.to_bits() >> 23 & 0xff, x.to_bits() & 0x7f_ffff);
         let larger = u32::from(exponent > 0 && mantissa >= 0x60_0000);
         scale = scale.max(exponent + larger);
     }
-    scale.min(255) as u8
+    scale.min(most) as u8
 }
 
 /// The power of two that code 0 stands for, as a float's exponent field; 0 in a block of zeros.
@@ -175,12 +176,18 @@ fn decoded(kind: Kind, scale: u8, code: u8) -> f32 {
     }
 }
 
-/// A code, its 20 bits below that are not there rounded after `below` was added to them.
+/// Adds `below` to the 20 bits that a code does not store, then cuts them off. What is larger than the largest code is
+/// that one.
 fn encoded(kind: Kind, scale: u8, x: f32, below: u32) -> u8 {
     if scale == 0 {
         return 0;
     }
     let x = if x.is_nan() { f32::NAN } else { x };
+    let largest = match kind {
+        Kind::NonNegative => decoded(kind, scale, 255),
+        Kind::Signed => decoded(kind, scale, 127),
+    };
+    let x = if scale < 255 { x.clamp(-largest, largest) } else { x };
     let zero = minifloat(least(kind, scale), 0);
     let above = |y: f32| (y.to_bits() - zero.to_bits() + below) / (1 << 20);
     match kind {
