@@ -60,6 +60,17 @@ pub enum Error {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A pool was to be made on this many CPUs, none or too many.
+    CpuCount(usize),
+    /// No worker can run on a CPU.
+    Cpu {
+        /// The CPU's place in the list.
+        index: usize,
+        /// Its number.
+        cpu: usize,
+        /// What the system says.
+        reason: String,
+    },
     /// The name of an instruction set is unknown, or this CPU lacks it.
     Isa {
         /// `DOWNHILL_ISA` for the environment variable, else `isa`.
@@ -105,6 +116,10 @@ impl fmt::Display for Error {
             Self::Step => write!(f, "`t` is 0; steps are counted from 1"),
             Self::Hyperparameter { argument, value, allowed } => {
                 write!(f, "`{argument}` is {value:?}; it must be {allowed}")
+            }
+            Self::CpuCount(count) => write!(f, "`cpus` lists {count} CPUs; it must list 1 to 1024"),
+            Self::Cpu { index, cpu, reason } => {
+                write!(f, "`cpus[{index}]` is {cpu}; no worker can run there: {reason}")
             }
             Self::Isa { argument, name, available } => {
                 write!(f, "`{argument}` is \"{name}\"; on this CPU it must be one of {available}")

@@ -4,7 +4,7 @@ use std::{env, fmt, str::FromStr, sync::OnceLock};
 
 use pulp::{Arch, WithSimd};
 
-use crate::Error;
+use crate::{Error, sys};
 
 /// The environment variable that forces an instruction set for the whole process.
 const VARIABLE: &str = "DOWNHILL_ISA";
@@ -39,14 +39,14 @@ impl Isa {
     }
 
     /// The instruction set that steps use: the widest available one, or the one that `DOWNHILL_ISA`
-    /// in the environment names. The environment is read once, on the first call.
+    /// in the environment names, if it is set and not empty. The environment is read once, on the first call.
     ///
     /// # Errors
     /// [`Error::Isa`], on every call, if `DOWNHILL_ISA` names none of [`Isa::available`].
     #[inline]
     pub fn current() -> Result<Self, Error> {
         static CURRENT: OnceLock<Result<Isa, Error>> = OnceLock::new();
-        CURRENT.get_or_init(choose).clone()
+        CURRENT.get_or_init(|| sys::without_cancellation(choose)).clone()
     }
 
     /// `scalar`, `avx2`, `avx512` or `neon`: the name that [`FromStr`] and `DOWNHILL_ISA` take.
@@ -71,9 +71,12 @@ impl Isa {
 }
 
 fn choose() -> Result<Isa, Error> {
+    // `downhill_isa()` is what a program calls before it forks.
+    sys::initialize();
     match env::var_os(VARIABLE) {
-        Some(name) => find(VARIABLE, &name.to_string_lossy()),
-        None => Ok(*Isa::available().last().expect("scalar is always available")),
+        // An empty one is the usual way to unset a variable for one command of a shell.
+        Some(name) if !name.is_empty() => find(VARIABLE, &name.to_string_lossy()),
+        _ => Ok(*Isa::available().last().expect("scalar is always available")),
     }
 }
 

@@ -8,13 +8,13 @@ mod many;
 mod norm;
 mod optimizer;
 mod packed;
-mod pool;
 mod power;
 pub mod reference;
 mod rule;
 mod rules;
-mod share;
 mod sweep;
+mod sys;
+mod threads;
 
 pub use error::Error;
 pub use isa::Isa;
@@ -25,5 +25,5 @@ pub use packed::{
     PackedOptimizer, PackedTensor, Packing, Rounding, StateFormat, pack, packed_optimizer, step_packed,
     unpack,
 };
-pub use pool::{Pool, Threads};
 pub use rules::*;
+pub use threads::{Pool, Threads};

@@ -6,7 +6,8 @@ use pulp::{Simd, WithSimd};
 
 use crate::{
     Error, Isa, Threads,
-    share::{BLOCK, Piece, with_room},
+    sys::with_room,
+    threads::{BLOCK, Piece},
 };
 
 /// So many sums are kept side by side, which no instruction set has to add up in another order.

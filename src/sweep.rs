@@ -1,4 +1,4 @@
-//! The only loop over elements in the crate: whole vectors, then the tail in shorter ones by the same
+//! The only loop that applies a rule: whole vectors, then the tail in shorter ones by the same
 //! code, with subnormal states read as zero.
 
 use std::{array, mem};
@@ -6,10 +6,9 @@ use std::{array, mem};
 use pulp::{Scalar, Scalar128b, Simd, WithSimd};
 
 use crate::{
-    Error, Isa,
-    ffi::prefetch,
-    lanes,
+    Error, Isa, lanes,
     rule::{Configuration, Job, Rule, check_lengths},
+    sys::prefetch,
 };
 
 /// From this many bytes of arrays on, which no cache holds, memory is asked for early. Adam then streams

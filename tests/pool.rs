@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Arrays, runner::skipped_in_emulator, uniform};
+use common::{Arrays, runner::skipped_in_emulator, same, uniform};
 use downhill::{Adam, Extras, Isa, Pool, Threads, optimizer};
 
 /// To be held by every test that makes a pool: some count this process's threads.
@@ -172,7 +172,7 @@ mod proc {
     }
 
     #[test]
-    fn workers_block_all_signals_and_their_maker_does_not() {
+    fn workers_block_what_is_sent_and_not_what_instructions_raise() {
         if skipped_in_emulator("its threads have other signal masks than it tells") {
             return;
         }
@@ -183,13 +183,95 @@ mod proc {
         let pool = Pool::new(3);
         assert_eq!(blocked("/proc/thread-self/status".into()), before);
         await_workers(2);
+        let set = |signals: &[u32]| signals.iter().map(|signal| 1_u64 << (signal - 1)).sum::<u64>();
+        // ILL, TRAP, BUS, FPE, SEGV, SYS; the same on x86, aarch64 and s390x.
+        let raised = set(&[4, 5, 7, 8, 11, 31]);
         // KILL and STOP cannot be blocked, and the C library keeps 32 to 34 for itself.
-        let kept = [9, 19, 32, 33, 34].map(|signal| 1_u64 << (signal - 1));
-        let all = !kept.iter().sum::<u64>();
+        let sent = !(raised | set(&[9, 19, 32, 33, 34]));
         for worker in workers() {
-            assert_eq!(blocked(worker.join("status")) & all, all);
+            assert_eq!(blocked(worker.join("status")) & (sent | raised), sent);
         }
         drop(pool);
+    }
+
+    /// The CPUs that a thread may run on.
+    fn allowed(thread: &Path) -> String {
+        let status = fs::read_to_string(thread.join("status")).unwrap();
+        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+        cpus.trim().to_owned()
+    }
+
+    /// Of a list like `0-2,5`.
+    fn numbers(list: &str) -> Vec<usize> {
+        let range = |range: &str| {
+            let (from, to) = range.split_once('-').unwrap_or((range, range));
+            from.parse::<usize>().unwrap()..=to.parse().unwrap()
+        };
+        list.split(',').flat_map(range).collect()
+    }
+
+    #[test]
+    fn workers_stay_on_the_cpus_they_were_bound_to() {
+        if skipped_in_emulator("its threads run where it likes") {
+            return;
+        }
+        let _alone = alone();
+        await_workers(0);
+        let callers = allowed(Path::new("/proc/thread-self"));
+        let cpus = numbers(&callers);
+        let rule = &*optimizer(Adam::default());
+        let n = 1 << 20;
+        for list in [
+            vec![cpus[0]],
+            vec![cpus[0], *cpus.last().unwrap()],
+            cpus.clone(),
+            [&cpus[..], &cpus].concat(),
+        ] {
+            let pool = Pool::on(&list).unwrap();
+            assert_eq!(pool.threads(), list.len());
+            await_workers(list.len());
+            let bound = || {
+                let mut bound: Vec<usize> =
+                    workers().iter().map(|worker| allowed(worker).parse().unwrap()).collect();
+                bound.sort_unstable();
+                bound
+            };
+            let mut expected = list.clone();
+            expected.sort_unstable();
+            assert_eq!(bound(), expected);
+            let mut ours = Arrays::new(rule, n, uniform());
+            let mut alone = ours.clone();
+            for t in 1..=20 {
+                let isa = Isa::current().unwrap();
+                let extras = Extras { max_norm: 1.0, ..Extras::default() };
+                ours.step_many(rule, isa, &[n], t, &extras, Threads::Pool(&pool)).unwrap();
+                alone.step_many(rule, isa, &[n], t, &extras, Threads::Caller).unwrap();
+            }
+            assert!(ours.w.iter().zip(&alone.w).all(|(&a, &b)| same(a, b)), "other bits");
+            assert_eq!(bound(), expected, "a worker has moved");
+        }
+        assert_eq!(allowed(Path::new("/proc/thread-self")), callers, "the caller has moved");
+    }
+
+    #[test]
+    fn a_cpu_that_is_not_there_is_named() {
+        let _alone = alone();
+        let error = |cpus: &[usize]| Pool::on(cpus).unwrap_err().to_string();
+        assert_eq!(error(&[]), "`cpus` lists 0 CPUs; it must list 1 to 1024");
+        assert_eq!(error(&[0; 1025]), "`cpus` lists 1025 CPUs; it must list 1 to 1024");
+        if skipped_in_emulator("it binds to any CPU") {
+            return;
+        }
+        for cpu in [1023, 1024, 1_000_000, usize::MAX] {
+            let first = numbers(&allowed(Path::new("/proc/thread-self")))[0];
+            let error = error(&[first, cpu]);
+            assert!(
+                error.starts_with(&format!("`cpus[1]` is {cpu}; no worker can run there: ")),
+                "{error}"
+            );
+        }
+        // Nobody is left of those that could be bound.
+        await_workers(0);
     }
 
     /// How long a thread has been computing.

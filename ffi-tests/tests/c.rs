@@ -84,6 +84,90 @@ fn pools_are_good_guests() {
 }
 
 #[test]
+fn page_faults_are_served_whoever_meets_them() {
+    if !cfg!(unix) {
+        return eprintln!("SKIPPED: page_faults.c closes pages with mprotect");
+    }
+    if skipped_in_emulator("page_faults.c waits for faults in threads") {
+        return;
+    }
+    run_everywhere("page_faults.c");
+}
+
+#[test]
+fn cancellation_waits_for_the_end_of_a_call() {
+    if !cfg!(target_os = "linux") {
+        return eprintln!("SKIPPED: cancel.c is for Linux's pthread_cancel");
+    }
+    if skipped_in_emulator("cancel.c cancels threads, which takes signals of the C library's") {
+        return;
+    }
+    for linking in [Static, Shared] {
+        println!("{}", run(&compile(&source("cancel.c"), C99, linking), &[]).trim());
+    }
+}
+
+#[test]
+fn a_child_forked_during_the_first_pool_steps() {
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+        return eprintln!("SKIPPED: first_calls.c slows a function of glibc's");
+    }
+    if skipped_in_emulator("first_calls.c forks a process with threads") {
+        return;
+    }
+    for linking in [Static, Shared] {
+        println!("{}", run(&compile(&source("first_calls.c"), C99, linking), &[]).trim());
+    }
+}
+
+#[test]
+fn workers_run_where_they_are_told_to() {
+    if !cfg!(target_os = "linux") {
+        return eprintln!("SKIPPED: affinity.c looks at masks as Linux has them");
+    }
+    if skipped_in_emulator("affinity.c looks at the masks of threads") {
+        return;
+    }
+    let program = compile(&source("affinity.c"), C99, Static);
+    for migrate in ["", "0", "1"] {
+        println!("{}", run(&program, &[("DOWNHILL_MIGRATE", migrate)]).trim());
+    }
+}
+
+/// As a user would look for leaks and races in a program of theirs: with the library as it ships.
+#[test]
+fn a_users_program_is_clean_under_leak_and_race_checkers() {
+    if is_brief() {
+        return eprintln!("SKIPPED: this library is itself under a sanitizer, or in an emulator");
+    }
+    for (sanitizer, wrong, said) in
+        [("address", "leak", "detected memory leaks"), ("thread", "race", "data race")]
+    {
+        let flag = format!("-fsanitize={sanitizer}");
+        if !has_flag(&flag) {
+            eprintln!("SKIPPED: this compiler has no {flag}");
+            continue;
+        }
+        let program = compile_with(&["-g", &flag], &source("leaks.c"), C99, Shared);
+        let checked = |arguments: &[&str]| {
+            command(&program).args(arguments).output().expect("it was just compiled")
+        };
+        let clean = checked(&[]);
+        let both = format!("{}{}", text(&clean.stdout), text(&clean.stderr));
+        assert!(
+            clean.status.success() && both == "nothing is left\n",
+            "{sanitizer}: {}\n{both}",
+            clean.status
+        );
+        let found = checked(&[wrong]);
+        assert!(
+            !found.status.success() && text(&found.stderr).contains(said),
+            "{sanitizer} sees nothing"
+        );
+    }
+}
+
+#[test]
 fn where_threads_or_memory_cannot_be_had_there_are_fewer_or_a_status() {
     if !cfg!(target_os = "linux") {
         return eprintln!("SKIPPED: limits.c limits the address space as Linux does");
@@ -132,7 +216,7 @@ fn a_step_allocates_nothing() {
 #[test]
 fn a_wrong_downhill_isa_is_a_status() {
     let program = compile(&source("isa.c"), C99, Static);
-    for name in ["", "sse2", "AVX2", "avx512 ", "mmx"] {
+    for name in ["sse2", "AVX2", "avx512 ", "mmx"] {
         let output = start(&program, &[("DOWNHILL_ISA", name)]);
         assert_eq!(
             text(&output.stdout),
@@ -145,6 +229,9 @@ fn a_wrong_downhill_isa_is_a_status() {
     for isa in Isa::available() {
         assert_eq!(run(&program, &[("DOWNHILL_ISA", isa.name())]), format!("{isa} 0 \n"));
     }
+    // `DOWNHILL_ISA= program` is how a shell unsets it for one command.
+    let widest = Isa::available().last().expect("scalar is always there").name();
+    assert_eq!(run(&program, &[("DOWNHILL_ISA", "")]), format!("{widest} 0 \n"));
 }
 
 fn all_isas() -> String {

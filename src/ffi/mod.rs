@@ -1,4 +1,4 @@
-//! The C ABI, and the only `unsafe` in the crate. Each function checks its arguments, makes slices of
+//! The C ABI. Each function checks its arguments, makes slices of
 //! them and makes one call. `include/downhill.h` is generated from these files, comments included.
 //!
 //! What the checks cannot see is the C caller's promise, made at the top of the header: an array has
@@ -10,23 +10,12 @@
 mod arrays;
 mod boundary;
 mod config;
-mod cpu;
 mod decode;
-mod environment;
-mod fork;
 mod library;
 mod many;
 mod packed;
 mod pool;
-mod prefetch;
 mod read;
-mod signals;
 mod status;
 mod steps;
 mod tensors;
-
-pub(crate) use cpu::{current_cpu, leave_cpu};
-pub(crate) use environment::in_default_environment;
-pub(crate) use fork::forks;
-pub(crate) use prefetch::prefetch;
-pub(crate) use signals::with_signals_blocked;

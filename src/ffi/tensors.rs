@@ -11,7 +11,7 @@ use super::{
 use crate::{
     PackedTensor, Tensor,
     rule::Configuration,
-    share::{has_room, with_room},
+    sys::{has_room, with_room},
 };
 
 /// The list itself. With `count` = 0 the pointer may be anything.

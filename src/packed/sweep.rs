@@ -9,7 +9,7 @@ use super::{
     code::{Block, Code, Dither, Quad, narrowed, widened},
     random::Key,
 };
-use crate::{ffi::prefetch, many::Scaled, norm::Value, rule::Rule, rules::Decayed, sweep::Sweep};
+use crate::{many::Scaled, norm::Value, rule::Rule, rules::Decayed, sweep::Sweep, sys::prefetch};
 
 /// How many blocks before their use memory is asked for, where no cache holds the arrays. With less, or with larger
 /// blocks, more is asked for at a time than can be under way.

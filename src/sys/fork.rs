@@ -1,4 +1,4 @@
-//! Whether this process is the one that it was: `fork` takes the calling thread along and no other.
+//! Whether a `fork` has happened: a child has the calling thread and no other.
 
 use std::sync::{
     Once,
@@ -7,8 +7,8 @@ use std::sync::{
 
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many forks since the first call lie between this process and the one that made it. The process
-/// identifier would not do: a child that is the first in a new namespace can have its parent's.
+/// How many times this process's ancestry has forked since the first call. The process identifier would not do: a
+/// child that is the first in a new namespace can have its parent's.
 pub(crate) fn forks() -> usize {
     static COUNTING: Once = Once::new();
     COUNTING.call_once(count);
@@ -21,7 +21,7 @@ fn count() {
         FORKS.fetch_add(1, Ordering::Relaxed);
     }
     // SAFETY: the handler touches an atomic and nothing else, as a child of a process with threads may.
-    // It can only fail for want of memory, and then for good reason no thread will start.
+    // It can only fail where there is no memory, and then no thread will start either.
     unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
 }
 

@@ -1,5 +1,4 @@
-//! The hint with which the kernels ask for memory early. Rust has it as an unsafe function only, and
-//! `unsafe` lives here.
+//! The hint with which the kernels ask for memory early.
 
 /// Starts to fetch `slice[index]` into the cache. `index` may be past the end.
 #[inline(always)]

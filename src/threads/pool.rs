@@ -2,38 +2,25 @@
 
 use std::{
     fmt, mem,
-    sync::{
-        Mutex, MutexGuard, TryLockError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::{Mutex, MutexGuard, TryLockError},
+    thread,
 };
 
-use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
-
+use super::share::{Chunks, Piece, Queues};
 use crate::{
-    ffi::{current_cpu, forks, in_default_environment, leave_cpu, with_signals_blocked},
-    share::{Chunks, Piece, Queues, has_room},
+    Error,
+    sys::{
+        Crew, current_cpu, forks, in_default_environment, leave_cpu, may_migrate, without_cancellation,
+    },
 };
 
-/// The bytes to move for which another thread pays. A worker that has gone to sleep needs 30 µs to wake up
+/// The bytes to move for which another thread pays. A worker that sleeps needs 30 µs to wake up
 /// on the machine this was measured on, in which the caller alone moves 4 MiB in cache; so two threads are
 /// for no less. With 3 MiB, SGD lost a fifth where it came after a pause.
 const BYTES_PER_THREAD: usize = 2 << 20;
 
 /// More workers than this have no memory to work with.
 const MOST_THREADS: usize = 1024;
-
-/// A step needs little stack; a panic's backtrace needs more.
-const STACK_BYTES: usize = 512 << 10;
-
-/// What `rayon` and the standard library allocate for a worker, more than twice over. Both abort where they
-/// cannot.
-const BYTES_TO_START: usize = 24 << 10;
-
-/// How often a caller that is through looks for the workers' end before it goes to sleep, from which to
-/// wake it would take longer than most steps.
-const LOOKS: usize = 1000;
 
 /// Who works on a step over many tensors. Results do not depend on it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,18 +46,19 @@ pub enum Threads<'a> {
 
 /// Worker threads that wait for steps over many tensors.
 ///
-/// They are started by [`Pool::new`] and joined when the pool is dropped. They block all signals, have
-/// 512 KiB of stack and are named `downhill`. Each keeps, call after call, to its own contiguous part of
-/// the tensors. Small steps wake none of them: it takes 2 MiB to move for each thread, and an element of
-/// Adam moves 28 bytes (`g` is read; `w`, `m` and `v` are read and written).
+/// They are started by [`Pool::new`] or [`Pool::on`] and joined when the pool is dropped. They block the signals that
+/// are sent to a process, and none that an instruction of their own raises (`SIGSEGV`, `SIGBUS`, `SIGFPE`, `SIGILL`,
+/// `SIGTRAP`, `SIGSYS`). They have 512 KiB of stack and are named `downhill`. Each keeps, call after call, to its own
+/// contiguous part of the tensors. Small steps wake none of them: it takes 2 MiB to move for each thread, and an
+/// element of Adam moves 28 bytes (`g` is read; `w`, `m` and `v` are read and written).
 ///
-/// One step at a time has the workers; a caller that finds them at work, or that is a child process forked
-/// after the pool was made, works alone.
+/// Only one step at a time uses the workers. A caller that finds them busy works alone, and so does a child process
+/// that was forked after the pool was made.
 ///
 /// ```
 /// use downhill::{Adam, Extras, Pool, Tensor, Threads, step_many};
 ///
-/// let pool = Pool::new(0); // a thread for each core
+/// let pool = Pool::new(0); // a thread for each CPU that this thread may use
 /// let (mut w, mut g) = (vec![1.0; 1 << 20], vec![0.5; 1 << 20]);
 /// let (mut m, mut v) = (vec![0.0; 1 << 20], vec![0.0; 1 << 20]);
 /// let mut tensors = [Tensor { w: &mut w, g: &mut g, state: [&mut m, &mut v] }];
@@ -78,109 +66,126 @@ pub enum Threads<'a> {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub struct Pool {
-    /// None if there is no worker.
-    workers: Option<ThreadPool>,
-    handles: Vec<JoinHandle<()>>,
-    /// Held by the step that has the workers. Others do not wait for it: behind a large step a small one
-    /// would be late by all of it.
-    busy: Mutex<()>,
+    /// None if there is no worker. Locked by the step that has them. Others do not wait for it: a small step would be
+    /// late by all of a large one.
+    crew: Option<Mutex<Crew>>,
+    /// How many threads work.
+    threads: usize,
+    /// Each worker is bound to a CPU, and the caller waits.
+    is_bound: bool,
     /// The workers are in the process with this many forks between it and the first; a child has none.
     forks: usize,
 }
 
 impl Pool {
-    /// A pool with which `threads` threads work, the calling one included; 0 is one for each core that the
-    /// process may use. At most 1,024.
+    /// A pool with which `threads` threads work, the calling one included. 0: one for each CPU that the calling thread
+    /// may use (its affinity mask, and the quota of its control group). At most 1,024.
+    ///
+    /// The workers may run where the calling thread may: threads inherit its mask. A caller that is bound to one CPU
+    /// (`OMP_PROC_BIND` binds a program's first thread) shares that one with all of them; [`Pool::on`] is for such
+    /// programs.
+    ///
+    /// A worker that wakes up on the CPU of the thread that woke it moves to another one of its mask: some schedulers
+    /// leave both there for seconds. It calls `sched_setaffinity` for that, and a mask that was set does not grow when
+    /// the CPUs of its control group do. `DOWNHILL_MIGRATE=0` in the environment turns it off.
     ///
     /// Where the system lets no (more) thread start, or has no memory, the pool has fewer, down to the calling
-    /// thread alone.
-    /// [`threads`](Pool::threads) says how many.
+    /// thread alone. [`threads`](Pool::threads) says how many.
     pub fn new(threads: usize) -> Self {
-        let threads = match threads {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            _ => threads,
-        };
-        // rayon starts all of a pool's threads or none.
-        let mut workers = threads.min(MOST_THREADS) - 1;
-        while workers > 0 && !has_room(workers * BYTES_TO_START) {
-            workers /= 2;
+        without_cancellation(|| {
+            let threads = match threads {
+                0 => thread::available_parallelism().map_or(1, usize::from),
+                _ => threads,
+            };
+            let workers = threads.min(MOST_THREADS) - 1;
+            let (crew, _) = Crew::start((0..workers).map(|_| None));
+            Self::with(crew, false)
+        })
+    }
+
+    /// A pool with a worker on each of these CPUs, numbered as the system does, and bound to it for its whole life. The
+    /// calling thread is left where it is: it waits while they work, and makes steps that are too small for several
+    /// threads alone. For a program whose own threads are bound, and for one pool on each NUMA node.
+    ///
+    /// A CPU that is listed twice gets two workers.
+    ///
+    /// ```
+    /// use downhill::Pool;
+    ///
+    /// # if cfg!(target_os = "linux") {
+    /// let error = Pool::on(&[99_999]).unwrap_err();
+    /// assert!(error.to_string().starts_with("`cpus[0]` is 99999"));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::CpuCount`] unless 1 to 1,024 CPUs are listed, [`Error::Cpu`] for one that is not there or that this
+    /// process may not use, if no thread can be started for it, and on systems other than Linux.
+    pub fn on(cpus: &[usize]) -> Result<Self, Error> {
+        if cpus.is_empty() || cpus.len() > MOST_THREADS {
+            return Err(Error::CpuCount(cpus.len()));
         }
-        while workers > 0 {
-            let mut handles = Vec::new();
-            let started = with_signals_blocked(|| start(workers, &mut handles));
-            if let Some(pool) = started {
-                return Self::with(Some(pool), handles);
+        without_cancellation(|| match Crew::start(cpus.iter().copied().map(Some)) {
+            (crew, Ok(())) => Ok(Self::with(crew, true)),
+            (crew, Err(reason)) => {
+                let index = crew.map_or(0, |crew| crew.len());
+                Err(Error::Cpu { index, cpu: cpus[index], reason: reason.to_string() })
             }
-            workers = handles.len();
-            join(handles);
-        }
-        Self::with(None, Vec::new())
+        })
     }
 
-    fn with(workers: Option<ThreadPool>, handles: Vec<JoinHandle<()>>) -> Self {
-        Self { workers, handles, busy: Mutex::new(()), forks: forks() }
+    fn with(crew: Option<Crew>, is_bound: bool) -> Self {
+        let threads = crew.as_ref().map_or(0, Crew::len) + usize::from(!is_bound);
+        Self { crew: crew.map(Mutex::new), threads, is_bound, forks: forks() }
     }
 
-    /// How many threads work, the calling one included.
+    /// How many threads work: the workers, and with a pool of [`Pool::new`] the calling one.
     pub fn threads(&self) -> usize {
-        1 + self.handles.len()
+        self.threads
     }
 
-    /// Calls `work` here and on so many workers, or here alone where they are not to be had.
-    fn work(&self, workers: usize, work: &(dyn Fn() + Sync)) {
-        let Some((pool, _busy)) = self.idle() else { return work() };
-        let callers = current_cpu();
-        let help = || {
-            // Some schedulers wake a worker where its waker runs, and leave both there: on a virtual machine
-            // two threads were as slow as one for seconds, and 1.8 times as fast with this.
+    /// Calls `work` on `threads` threads with their numbers, or here alone where the workers are busy or gone.
+    fn work(&self, threads: usize, work: &(dyn Fn(usize) + Sync)) {
+        let Some(mut crew) = self.idle() else { return work(0) };
+        if self.is_bound {
+            return crew.run(threads, &|worker| in_default_environment(|| work(worker)), || ());
+        }
+        let callers = current_cpu().filter(|_| may_migrate());
+        let help = |worker| {
+            // Some schedulers wake a worker on its waker's CPU and leave both there: on a virtual machine two threads
+            // were as slow as one for seconds, and 1.8 times as fast with this.
             if let Some(cpu) = callers.filter(|_| current_cpu() == callers) {
                 leave_cpu(cpu);
             }
-            work();
+            in_default_environment(|| work(worker + 1));
         };
-        let running = AtomicUsize::new(workers);
-        pool.in_place_scope(|scope| fork(scope, &running, &help, work));
+        crew.run(threads - 1, &help, || {
+            // A worker that has been woken on this CPU can leave it.
+            thread::yield_now();
+            work(0);
+        });
     }
 
     /// The workers, if they are there and no other step has them. They are ours while the guard lives.
-    fn idle(&self) -> Option<(&ThreadPool, MutexGuard<'_, ()>)> {
-        let workers = self.workers.as_ref().filter(|_| self.forks == forks())?;
-        match self.busy.try_lock() {
-            Ok(guard) => Some((workers, guard)),
+    fn idle(&self) -> Option<MutexGuard<'_, Crew>> {
+        let crew = self.crew.as_ref().filter(|_| self.forks == forks())?;
+        match crew.try_lock() {
+            Ok(guard) => Some(guard),
             // A step that panicked has left nothing behind.
-            Err(TryLockError::Poisoned(poisoned)) => Some((workers, poisoned.into_inner())),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 }
 
-/// Starts a pool of so many workers, and keeps their handles, even if not all can be started.
-fn start(workers: usize, handles: &mut Vec<JoinHandle<()>>) -> Option<ThreadPool> {
-    let builder = ThreadPoolBuilder::new().num_threads(workers);
-    let builder = builder.spawn_handler(|worker| {
-        let thread = thread::Builder::new().name("downhill".to_owned()).stack_size(STACK_BYTES);
-        handles.push(thread.spawn(|| worker.run())?);
-        Ok(())
-    });
-    builder.build().ok()
-}
-
-fn join(handles: Vec<JoinHandle<()>>) {
-    for handle in handles {
-        // A worker catches the panics of its jobs.
-        handle.join().expect("a worker ends by itself");
-    }
-}
-
 impl Drop for Pool {
     fn drop(&mut self) {
-        let (workers, handles) = (self.workers.take(), mem::take(&mut self.handles));
+        let crew = self.crew.take();
         if self.forks == forks() {
-            drop(workers);
-            join(handles);
+            without_cancellation(|| drop(crew));
         } else {
-            // There is nobody to tell, and nobody to wait for.
-            mem::forget((workers, handles));
+            // A child has nobody to tell, and nobody to wait for.
+            mem::forget(crew);
         }
     }
 }
@@ -218,43 +223,22 @@ impl Threads<'_> {
         let mut chunks = Chunks::new(list, elements, threads)?;
         let mut chunks = chunks.slices()?;
         let queues = Queues::new(&mut chunks, threads);
-        let work = || queues.work(rayon::current_thread_index().map_or(0, |i| i + 1), f);
+        let work = |thread| queues.work(thread, f);
         match self {
-            Self::Caller => work(),
-            Self::Pool(pool) => pool.work(threads - 1, &work),
+            Self::Caller => work(0),
+            Self::Pool(pool) => pool.work(threads, &work),
             Self::Rayon => {
-                let running = AtomicUsize::new(threads - 1);
-                rayon::in_place_scope(|scope| fork(scope, &running, &work, &work));
+                // A thread keeps its part, call after call; which jobs it gets is up to rayon.
+                let work = || work(rayon::current_thread_index().map_or(0, |index| index + 1));
+                rayon::in_place_scope(|scope| {
+                    for _ in 1..threads {
+                        scope.spawn(|_| in_default_environment(work));
+                    }
+                    work();
+                });
             }
         }
         Some(())
-    }
-}
-
-/// Sets as many others as `running` says to `help`, works, and looks for their end.
-fn fork<'a>(
-    scope: &Scope<'a>,
-    running: &'a AtomicUsize,
-    help: &'a (dyn Fn() + Sync),
-    work: &(dyn Fn() + Sync),
-) {
-    for _ in 0..running.load(Ordering::Relaxed) {
-        scope.spawn(move |_| {
-            in_default_environment(help);
-            running.fetch_sub(1, Ordering::Release);
-        });
-    }
-    // One that has been woken on this core can leave it.
-    thread::yield_now();
-    work();
-    // A worker of rayon's has better things to do while it waits.
-    if rayon::current_thread_index().is_none() {
-        for _ in 0..LOOKS {
-            if running.load(Ordering::Acquire) == 0 {
-                break;
-            }
-            thread::yield_now();
-        }
     }
 }
 

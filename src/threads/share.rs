@@ -2,9 +2,11 @@
 //! and whoever is through takes chunks from the far end of another's part.
 
 use std::{
-    hint, mem, slice,
+    mem, slice,
     sync::{Mutex, PoisonError},
 };
+
+use crate::sys::with_room;
 
 /// Every cut is a multiple of so many elements from its array's start. It is the norm's block, and a
 /// multiple of every vector's length.
@@ -71,18 +73,6 @@ impl<P: Piece> Chunks<P> {
         }
         Some(slices)
     }
-}
-
-/// An empty vector with room for so many, if there is memory.
-pub(crate) fn with_room<T>(count: usize) -> Option<Vec<T>> {
-    let mut vector = Vec::new();
-    vector.try_reserve_exact(count).ok()?;
-    Some(vector)
-}
-
-/// Is there memory for so many bytes? For what aborts where there is not.
-pub(crate) fn has_room(bytes: usize) -> bool {
-    hint::black_box(with_room::<u8>(bytes)).is_some()
 }
 
 /// The chunks that each thread begins with.

@@ -1,0 +1,7 @@
+//! Who works on a step over many tensors, and on which part of it.
+
+mod pool;
+mod share;
+
+pub use pool::{Pool, Threads};
+pub(crate) use share::{BLOCK, Piece};
