@@ -25,8 +25,16 @@
  *     downhill_extras extras = downhill_extras_default();
  *     extras.max_norm = 1.0;
  *     extras.flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
- *     ...
- *         downhill_adam_step_many(2, tensors, t, &config, &extras, pool, NULL);
+ *     for (uint64_t t = 1; t <= steps;) {
+ *         ... compute g0 and g1 ...
+ *         downhill_status status = downhill_adam_step_many(2, tensors, t, &config, &extras, pool, NULL);
+ *         if (status == DOWNHILL_STATUS_OK)
+ *             t++;
+ *         else if (status != DOWNHILL_STATUS_SKIPPED)
+ *             fprintf(stderr, "%s\n", downhill_last_error());
+ *     }
+ *
+ * A skipped step is not counted: the next call has the same t.
  *
  * States can be packed in a quarter or half of the memory, and weights and gradients be bfloat16. A whole step then
  * moves fewer bytes, which is what it waits for on large arrays. Each state is rounded at random, and right on average:
@@ -34,8 +42,7 @@
  *     downhill_packing packing = downhill_packing_default();
  *     size_t bytes = downhill_packed_bytes(2, n, packing.state_format);
  *     downhill_packed_tensor tensor = {n, w, g, calloc(bytes, 1), bytes, 0};
- *     ...
- *         downhill_adam_step_packed(1, &tensor, t, &config, &packing, &extras, pool, NULL);
+ *     status = downhill_adam_step_packed(1, &tensor, t, &config, &packing, &extras, pool, NULL);
  *
  * Preconditions of every step function:
  *   - Each array has n elements of type float, aligned to 4 bytes, initialized. State arrays are zeros
@@ -58,7 +65,7 @@
  *   _INVALID_STEP                                            t is 0 (rules that count steps)
  *   _INVALID_CONFIG                                          config, extras, packing, first_element,
  *                                                            or DOWNHILL_ISA in the environment
- *   _SKIPPED                                                 only if DOWNHILL_SKIP_NONFINITE asks for it
+ *   _SKIPPED                                                 only if DOWNHILL_SKIP_NONFINITE asks for it; not counted
  *   _OUT_OF_MEMORY                                           only from steps over many tensors
  *   _PANIC                                                   a bug in this library
  * On any status but OK and _PANIC no array has been written, and downhill_last_error() says which argument
@@ -68,8 +75,8 @@
  * order written, never fused: what a plain C loop gives with -ffp-contract=off. Hyper-parameters are
  * doubles; what is derived from them (1-beta, lr/(1-beta1^t), ...) is computed in double and rounded once.
  * A subnormal state value is read as +0. NaN and infinity follow IEEE. The bits do not depend on the
- * instruction set, on alignment, on how arrays are cut into calls, on threads, or on the caller's rounding
- * mode and flush-to-zero setting, which are put back. A step over many tensors gives each the bits that the
+ * instruction set, on alignment, on how arrays are cut into calls, on threads, or (on x86, aarch64 and s390x) on the
+ * caller's rounding mode and flush-to-zero setting, which are put back. A step over many tensors gives each the bits that the
  * plain step gives it, with the gradient g*s where s is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to
  * float, and norm that of all scaled gradients together. With s = 1 there is no multiplication. A step on packed states
  * decodes them exactly, makes the plain step, and encodes; the random bits depend on seed, t and the element's number.
@@ -107,7 +114,7 @@
  *                  downhill_adamax_step()     m, u             t
  *                  downhill_nadam_step()      m, v             t
  *                  downhill_lion_step()       m
- *   5. Pools       downhill_pool_new(), downhill_pool_threads(), downhill_pool_free()
+ *   5. Pools       downhill_pool_new(), downhill_pool_new_on(), downhill_pool_threads(), downhill_pool_free()
  *   6. Whole steps over many tensors
  *                  downhill_tensor, downhill_report, downhill_grad_norm();
  *                  downhill_sgd_step_many(), and so on for every rule, with t where the plain step has it
@@ -124,6 +131,14 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* Defaults are functions of this header, and not of the library. In C++ `static` would give each file one of its
+ * own, which an inline function of another header or a module must not call. */
+#ifdef __cplusplus
+#define DOWNHILL_INLINE inline
+#else
+#define DOWNHILL_INLINE static inline
+#endif
 
 /* ======== 1. Version ======== */
 
@@ -171,8 +186,10 @@ uint32_t downhill_version_number(void);
 
 /**
  * The instruction set that steps use in this process: the widest that this CPU has, or a lower one
- * that DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon" or "scalar"). All give the same
- * bits. The environment is read once, by the first call that needs it.
+ * that DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon" or "scalar"; empty is as unset). All give the
+ * same bits. The environment is read once, by the first call that needs it. That call looks at everything else that a
+ * process looks at once, too: make it before you fork, if another thread could be in its first call of this library
+ * just then, or the child may wait for that thread for ever.
  *
  * @return "avx512", "avx2", "neon" or "scalar"; "invalid" if DOWNHILL_ISA names none that this CPU
  *         has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
@@ -227,7 +244,8 @@ enum downhill_status
    */
   DOWNHILL_STATUS_INVALID_CONFIG = 6,
   /**
-   * A gradient is NaN or infinite and the step was skipped, as DOWNHILL_SKIP_NONFINITE asks for.
+   * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
+   * it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
    */
   DOWNHILL_STATUS_SKIPPED = 7,
   /**
@@ -246,13 +264,6 @@ typedef enum downhill_status downhill_status;
 typedef uint32_t downhill_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
-
-/**
- * Why a call failed; None for want of memory, of which nothing can be said then that takes some. A thin
- * pointer, so that a `Result` of it stays in registers on the way up: in memory, results cost a call on a
- * short array more than its arithmetic.
- */
-typedef struct Failure Failure;
 
 
 
@@ -288,13 +299,20 @@ const char *downhill_last_error(void);
 /* ======== 3. Configurations ======== */
 
 /**
- * A flag of downhill_extras: set the gradients to zero behind the step.
+ * A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped.
  */
 #define DOWNHILL_ZERO_GRAD 1
 
 /**
- * A flag of downhill_extras: if any gradient is NaN or infinite, change nothing at all and return
+ * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
+ * what gradients are to be multiplied by is beyond the largest float), change nothing at all and return
  * DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
+ *
+ * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
+ * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+ *
+ * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
+ * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
  */
 #define DOWNHILL_SKIP_NONFINITE 2
 
@@ -312,7 +330,10 @@ enum downhill_decay
   DOWNHILL_DECAY_L2 = 0,
   /**
    * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
-   * Regularization", 2019).
+   * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
+   * here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
+   * weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
+   * in the others.
    */
   DOWNHILL_DECAY_DECOUPLED = 1,
 };
@@ -472,7 +493,7 @@ typedef struct downhill_sgd {
    */
   double lr;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_sgd;
@@ -507,7 +528,7 @@ typedef struct downhill_momentum {
    */
   double dampening;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_momentum;
@@ -537,7 +558,7 @@ typedef struct downhill_nesterov {
    */
   double momentum;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_nesterov;
@@ -563,7 +584,7 @@ typedef struct downhill_adagrad {
    */
   double eps;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_adagrad;
@@ -594,7 +615,7 @@ typedef struct downhill_adadelta {
    */
   double eps;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_adadelta;
@@ -628,7 +649,7 @@ typedef struct downhill_rmsprop {
    */
   double eps;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_rmsprop;
@@ -663,7 +684,8 @@ typedef struct downhill_adam {
    */
   double beta2;
   /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
+   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8. Below 1e-17 it no longer hides that a
+   * second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
    */
   double eps;
   /**
@@ -701,7 +723,7 @@ typedef struct downhill_adamax {
    */
   double eps;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_adamax;
@@ -731,7 +753,8 @@ typedef struct downhill_nadam {
    */
   double beta2;
   /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
+   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8. Below 1e-17 it no longer hides that a
+   * second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
    */
   double eps;
   /**
@@ -739,7 +762,7 @@ typedef struct downhill_nadam {
    */
   double momentum_decay;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_nadam;
@@ -769,7 +792,7 @@ typedef struct downhill_lion {
    */
   double beta2;
   /**
-   * Finite and >= 0. Default 0.
+   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
    */
   double weight_decay;
 } downhill_lion;
@@ -826,7 +849,7 @@ typedef struct downhill_packing {
 } downhill_packing;
 
 /** The defaults of downhill_sgd. Since 0.1.0. */
-static inline downhill_sgd downhill_sgd_default(void) {
+DOWNHILL_INLINE downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
   config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
@@ -836,7 +859,7 @@ static inline downhill_sgd downhill_sgd_default(void) {
 }
 
 /** The defaults of downhill_momentum. Since 0.1.0. */
-static inline downhill_momentum downhill_momentum_default(void) {
+DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
   downhill_momentum config;
   config.struct_size = sizeof config;
   config.form = DOWNHILL_FORM_CLASSIC;
@@ -849,7 +872,7 @@ static inline downhill_momentum downhill_momentum_default(void) {
 }
 
 /** The defaults of downhill_nesterov. Since 0.1.0. */
-static inline downhill_nesterov downhill_nesterov_default(void) {
+DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
   downhill_nesterov config;
   config.struct_size = sizeof config;
   config.form = DOWNHILL_FORM_CLASSIC;
@@ -861,7 +884,7 @@ static inline downhill_nesterov downhill_nesterov_default(void) {
 }
 
 /** The defaults of downhill_adagrad. Since 0.1.0. */
-static inline downhill_adagrad downhill_adagrad_default(void) {
+DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
   downhill_adagrad config;
   config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
@@ -872,7 +895,7 @@ static inline downhill_adagrad downhill_adagrad_default(void) {
 }
 
 /** The defaults of downhill_adadelta. Since 0.1.0. */
-static inline downhill_adadelta downhill_adadelta_default(void) {
+DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   downhill_adadelta config;
   config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
@@ -884,7 +907,7 @@ static inline downhill_adadelta downhill_adadelta_default(void) {
 }
 
 /** The defaults of downhill_rmsprop. Since 0.1.0. */
-static inline downhill_rmsprop downhill_rmsprop_default(void) {
+DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   downhill_rmsprop config;
   config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
@@ -897,7 +920,7 @@ static inline downhill_rmsprop downhill_rmsprop_default(void) {
 }
 
 /** The defaults of downhill_adam. Since 0.1.0. */
-static inline downhill_adam downhill_adam_default(void) {
+DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
   downhill_adam config;
   config.struct_size = sizeof config;
   config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
@@ -911,7 +934,7 @@ static inline downhill_adam downhill_adam_default(void) {
 }
 
 /** The defaults of downhill_adamw_step: Adam's, with a decoupled weight_decay of 1e-2. Since 0.1.0. */
-static inline downhill_adam downhill_adamw_default(void) {
+DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
   downhill_adam config = downhill_adam_default();
   config.decay = DOWNHILL_DECAY_DECOUPLED;
   config.weight_decay = 1e-2;
@@ -919,12 +942,12 @@ static inline downhill_adam downhill_adamw_default(void) {
 }
 
 /** The defaults of downhill_amsgrad_step: Adam's. Since 0.1.0. */
-static inline downhill_adam downhill_amsgrad_default(void) {
+DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
   return downhill_adam_default();
 }
 
 /** The defaults of downhill_adamax. Since 0.1.0. */
-static inline downhill_adamax downhill_adamax_default(void) {
+DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
   downhill_adamax config;
   config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
@@ -937,7 +960,7 @@ static inline downhill_adamax downhill_adamax_default(void) {
 }
 
 /** The defaults of downhill_nadam. Since 0.1.0. */
-static inline downhill_nadam downhill_nadam_default(void) {
+DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
   downhill_nadam config;
   config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
@@ -951,7 +974,7 @@ static inline downhill_nadam downhill_nadam_default(void) {
 }
 
 /** The defaults of downhill_lion. Since 0.1.0. */
-static inline downhill_lion downhill_lion_default(void) {
+DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
   downhill_lion config;
   config.struct_size = sizeof config;
   config.decay = DOWNHILL_DECAY_L2;
@@ -963,7 +986,7 @@ static inline downhill_lion downhill_lion_default(void) {
 }
 
 /** Extras that do nothing. Since 0.1.0. */
-static inline downhill_extras downhill_extras_default(void) {
+DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
   downhill_extras extras;
   extras.struct_size = sizeof extras;
   extras.flags = 0;
@@ -973,7 +996,7 @@ static inline downhill_extras downhill_extras_default(void) {
 }
 
 /** The defaults of downhill_packing. Since 0.1.0. */
-static inline downhill_packing downhill_packing_default(void) {
+DOWNHILL_INLINE downhill_packing downhill_packing_default(void) {
   downhill_packing packing;
   packing.struct_size = sizeof packing;
   packing.state_format = DOWNHILL_STATE_FORMAT_BITS8;
@@ -1276,7 +1299,7 @@ downhill_status downhill_adamax_step(size_t n,
  * - w -= (b*m)/r
  *
  * P is computed from t in every call. Its factors end where it no longer changes 1-P: about 50 with the
- * defaults, a thousand at most.
+ * defaults, 2,400 at most.
  *
  * @param n       number of elements
  * @param w       weights, updated
@@ -1330,8 +1353,8 @@ downhill_status downhill_lion_step(size_t n,
 /* ======== 5. Pools ======== */
 
 /**
- * Worker threads that wait for steps over many tensors. Made by downhill_pool_new(), and the caller's to
- * free. Any number of threads may use one at once.
+ * Worker threads that wait for steps over many tensors. Made by downhill_pool_new() or downhill_pool_new_on(), and
+ * the caller's to free. Any number of threads may use one at once.
  */
 typedef struct downhill_pool downhill_pool;
 
@@ -1340,15 +1363,23 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Starts a pool of threads. The workers block all signals, have 512 KiB of stack each, and compute in the
- * default floating-point environment. Small steps wake none of them: it takes 2 MiB to move for each
- * thread, and an element of Adam moves 28 bytes (g is read; w, m and v are read and written).
+ * Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default floating-point
+ * environment. They block the signals that are sent to a process, and none that an instruction of their own raises
+ * (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), so that a host that serves page faults gets them. Small steps
+ * wake no worker: it takes 2 MiB to move for each thread, and an element of Adam moves 28 bytes (g is read; w, m and v
+ * are read and written).
  *
- * One step at a time has the workers. A thread that finds them at work, or a child process forked after
- * the pool was made, steps alone.
+ * Only one step at a time uses the workers. A thread that finds them busy, or a child process forked after the pool
+ * was made, steps alone.
+ *
+ * The workers may run where the calling thread may: threads inherit its mask of CPUs. A thread that is bound to one
+ * CPU (OMP_PROC_BIND binds a program's first one) shares it with all of them; downhill_pool_new_on() is for such
+ * programs. A worker that wakes up on the CPU of the thread that woke it moves to another one of its mask, by
+ * sched_setaffinity(); a mask that was set does not grow when the CPUs of its control group do. DOWNHILL_MIGRATE=0 in
+ * the environment turns that off.
  *
  * @param threads  with how many threads a step is made, the calling one included, at most 1024;
- *                 0: one for each logical CPU that the process may use
+ *                 0: one for each CPU that the calling thread may use (its mask, and its control group's quota)
  * @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the system
  *         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, where
  *         there is no memory at all, or on a bug in this library
@@ -1358,7 +1389,23 @@ extern "C" {
 struct downhill_pool *downhill_pool_new(size_t threads);
 
 /**
- * How many threads make a step with this pool, the calling one included.
+ * Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread is left where
+ * it is: it waits while they work, and makes steps that are too small for several threads alone. For a program whose
+ * own threads are bound (by OMP_PROC_BIND, say), and for one pool on each NUMA node. Otherwise as downhill_pool_new().
+ *
+ * @param count  how many CPUs, 1 to 1024, and so many threads make a step
+ * @param cpus   their numbers, as the system has them; one that is listed twice gets two workers
+ * @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not there or that
+ *         the process may not use, where no thread can be started, and on systems other than Linux;
+ *         downhill_last_error() names the CPU
+ *
+ * Threads: any number at once. Since 0.1.0.
+ */
+struct downhill_pool *downhill_pool_new_on(size_t count,
+                                           const uint32_t *cpus);
+
+/**
+ * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the calling one.
  *
  * @param pool  a pool, or NULL
  * @return at least 1; 1 for NULL
@@ -1422,7 +1469,7 @@ typedef struct downhill_report {
    */
   double applied_scale;
   /**
-   * 1 if the step was skipped, else 0.
+   * 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t.
    */
   uint32_t skipped;
 } downhill_report;
@@ -1591,7 +1638,7 @@ downhill_status downhill_rmsprop_step_many(size_t count,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller
+ * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_adam_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
@@ -1615,7 +1662,7 @@ downhill_status downhill_adam_step_many(size_t count,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller
+ * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_adamw_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
@@ -1639,7 +1686,7 @@ downhill_status downhill_adamw_step_many(size_t count,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, v, v_max
- * @param t        number of this step, counted from 1 by the caller
+ * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_amsgrad_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
@@ -1663,7 +1710,7 @@ downhill_status downhill_amsgrad_step_many(size_t count,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, u
- * @param t        number of this step, counted from 1 by the caller
+ * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_adamax_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
@@ -1687,7 +1734,7 @@ downhill_status downhill_adamax_step_many(size_t count,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller
+ * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_nadam_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
  * @param pool     who works, or NULL: this thread
@@ -1771,7 +1818,8 @@ extern "C" {
 
 /**
  * How many bytes the packed states of a tensor take: in 8 bits 65 for each state of each block of 64 elements, in
- * bfloat16 128; the last block may have fewer elements and takes as many bytes. docs/c-api.md says where they stand.
+ * bfloat16 128; the last block may have fewer elements and takes as many bytes. The layout is the
+ * same in every release of a SONAME; downhill_R_pack() and downhill_R_unpack() convert it.
  *
  * @param states  how many states the rule has: 1 for momentum and Lion, 2 for Adam and AdamW
  * @param n       number of elements
@@ -1790,7 +1838,7 @@ size_t downhill_packed_bytes(size_t states,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; one state: u
- * @param t        number of this step, which the random bits depend on
+ * @param t        number of this step, which the random bits depend on; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_momentum_default()
  * @param packing  how states are packed, as from downhill_packing_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
@@ -1816,7 +1864,7 @@ downhill_status downhill_momentum_step_packed(size_t count,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; two states: m, v
- * @param t        number of this step, counted from 1 by the caller, which the random bits depend on, too
+ * @param t        number of this step, counted from 1 by the caller; the random bits depend on it; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_adam_default()
  * @param packing  how states are packed, as from downhill_packing_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
@@ -1842,7 +1890,7 @@ downhill_status downhill_adam_step_packed(size_t count,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; two states: m, v
- * @param t        number of this step, counted from 1 by the caller, which the random bits depend on, too
+ * @param t        number of this step, counted from 1 by the caller; the random bits depend on it; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_adamw_default()
  * @param packing  how states are packed, as from downhill_packing_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
@@ -1868,7 +1916,7 @@ downhill_status downhill_adamw_step_packed(size_t count,
  *
  * @param count    number of tensors
  * @param tensors  the tensors; one state: m
- * @param t        number of this step, which the random bits depend on
+ * @param t        number of this step, which the random bits depend on; a skipped step is not counted
  * @param config   hyper-parameters, as from downhill_lion_default()
  * @param packing  how states are packed, as from downhill_packing_default()
  * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing

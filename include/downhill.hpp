@@ -167,20 +167,39 @@ class [[nodiscard]] status {
   }
 
 #ifdef __cpp_exceptions
-  /**
-   * Throws an error unless the step was made, or skipped because DOWNHILL_SKIP_NONFINITE says so.
-   *
-   * @return true if it was made, false if it was skipped
-   */
-  bool or_throw() const {
-    if (code_ == DOWNHILL_STATUS_OK || code_ == DOWNHILL_STATUS_SKIPPED) return code_ == DOWNHILL_STATUS_OK;
-    throw error(code_, message());
+  /** Throws an error unless the call did what it was asked to. */
+  void or_throw() const {
+    if (!*this) throw error(code_, message());
   }
 #endif
 
  private:
   downhill_status code_;
   bool is_of_lengths_ = false;
+};
+
+/** How a whole step ended: as any call, or skipped, as DOWNHILL_SKIP_NONFINITE asks for. */
+class [[nodiscard]] whole_status : public status {
+ public:
+  /** What a C function returned. */
+  constexpr whole_status(downhill_status code) noexcept : status(code) {}
+
+  /** Was it skipped? Nothing has changed then, and the step is not counted: the next one has the same `t`. */
+  constexpr bool skipped() const noexcept { return code() == DOWNHILL_STATUS_SKIPPED; }
+
+#ifdef __cpp_exceptions
+  /**
+   * Throws an error unless the step was made or skipped. `t` counts the steps that were made:
+   *
+   *     if (downhill::step_many(tensors, t, config, extras).or_throw()) t++;
+   *
+   * @return true if it was made, false if it was skipped
+   */
+  [[nodiscard]] bool or_throw() const {
+    if (!skipped()) status::or_throw();
+    return !skipped();
+  }
+#endif
 };
 
 /* ======== 2. Configurations ======== */
@@ -386,8 +405,18 @@ inline status step(span<float> w, span<const float> g, span<float> m, const lion
 /** Threads for whole steps: downhill_pool_new(), and downhill_pool_free() at the end. */
 class pool {
  public:
-  /** With how many threads a step is made, the calling one included; 0: one for each core. */
+  /** With how many threads a step is made, the calling one included; 0: one for each CPU that it may use. */
   explicit pool(std::size_t threads = 0) noexcept : pool_(downhill_pool_new(threads)) {}
+  /** Takes over a pool of C's; with NULL it is a pool of 1. */
+  explicit pool(downhill_pool *taken) noexcept : pool_(taken) {}
+#ifdef __cpp_exceptions
+  /** A worker bound to each of these CPUs: downhill_pool_new_on(). Throws an error that names a CPU that cannot be had. */
+  static pool on(span<const std::uint32_t> cpus) {
+    downhill_pool *const made = downhill_pool_new_on(cpus.size(), cpus.data());
+    if (made == nullptr) throw error(DOWNHILL_STATUS_INVALID_CONFIG, downhill_last_error());
+    return pool(made);
+  }
+#endif
   /** With how many threads a step is really made. */
   std::size_t threads() const noexcept { return downhill_pool_threads(pool_.get()); }
   /** C's pool, which this one still owns. */
@@ -434,86 +463,86 @@ class tensors {
 };
 
 /** One call of downhill_sgd_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, const sgd &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, const sgd &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_sgd_step_many(tensors.size(), tensors.data(), &config, &extras, pool, report);
 }
 
 /** One call of downhill_momentum_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, const momentum &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, const momentum &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_momentum_step_many(tensors.size(), tensors.data(), &config, &extras, pool, report);
 }
 
 /** One call of downhill_nesterov_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, const nesterov &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, const nesterov &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_nesterov_step_many(tensors.size(), tensors.data(), &config, &extras, pool, report);
 }
 
 /** One call of downhill_adagrad_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, const adagrad &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, const adagrad &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_adagrad_step_many(tensors.size(), tensors.data(), &config, &extras, pool, report);
 }
 
 /** One call of downhill_adadelta_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, const adadelta &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, const adadelta &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_adadelta_step_many(tensors.size(), tensors.data(), &config, &extras, pool, report);
 }
 
 /** One call of downhill_rmsprop_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, const rmsprop &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, const rmsprop &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_rmsprop_step_many(tensors.size(), tensors.data(), &config, &extras, pool, report);
 }
 
 /** One call of downhill_adam_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const adam &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const adam &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_adam_step_many(tensors.size(), tensors.data(), t, &config, &extras, pool, report);
 }
 
 /** One call of downhill_adamw_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const adamw &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const adamw &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_adamw_step_many(tensors.size(), tensors.data(), t, &config, &extras, pool, report);
 }
 
 /** One call of downhill_amsgrad_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const amsgrad &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const amsgrad &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_amsgrad_step_many(tensors.size(), tensors.data(), t, &config, &extras, pool, report);
 }
 
 /** One call of downhill_adamax_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const adamax &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const adamax &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_adamax_step_many(tensors.size(), tensors.data(), t, &config, &extras, pool, report);
 }
 
 /** One call of downhill_nadam_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const nadam &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, std::uint64_t t, const nadam &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_nadam_step_many(tensors.size(), tensors.data(), t, &config, &extras, pool, report);
 }
 
 /** One call of downhill_lion_step_many(). */
-inline status step_many(span<const downhill_tensor> tensors, const lion &config,
-                        const extras &extras = {}, downhill_pool *pool = nullptr,
-                        downhill_report *report = nullptr) noexcept {
+inline whole_status step_many(span<const downhill_tensor> tensors, const lion &config,
+                              const extras &extras = {}, downhill_pool *pool = nullptr,
+                              downhill_report *report = nullptr) noexcept {
   return downhill_lion_step_many(tensors.size(), tensors.data(), &config, &extras, pool, report);
 }
 
@@ -565,30 +594,30 @@ class packed_tensors {
 };
 
 /** One call of downhill_momentum_step_packed(). */
-inline status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const momentum &config,
-                          const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
-                          downhill_report *report = nullptr) noexcept {
+inline whole_status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const momentum &config,
+                                const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
+                                downhill_report *report = nullptr) noexcept {
   return downhill_momentum_step_packed(tensors.size(), tensors.data(), t, &config, &packing, &extras, pool, report);
 }
 
 /** One call of downhill_adam_step_packed(). */
-inline status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const adam &config,
-                          const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
-                          downhill_report *report = nullptr) noexcept {
+inline whole_status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const adam &config,
+                                const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
+                                downhill_report *report = nullptr) noexcept {
   return downhill_adam_step_packed(tensors.size(), tensors.data(), t, &config, &packing, &extras, pool, report);
 }
 
 /** One call of downhill_adamw_step_packed(). */
-inline status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const adamw &config,
-                          const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
-                          downhill_report *report = nullptr) noexcept {
+inline whole_status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const adamw &config,
+                                const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
+                                downhill_report *report = nullptr) noexcept {
   return downhill_adamw_step_packed(tensors.size(), tensors.data(), t, &config, &packing, &extras, pool, report);
 }
 
 /** One call of downhill_lion_step_packed(). */
-inline status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const lion &config,
-                          const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
-                          downhill_report *report = nullptr) noexcept {
+inline whole_status step_packed(span<const downhill_packed_tensor> tensors, std::uint64_t t, const lion &config,
+                                const packing &packing = {}, const extras &extras = {}, downhill_pool *pool = nullptr,
+                                downhill_report *report = nullptr) noexcept {
   return downhill_lion_step_packed(tensors.size(), tensors.data(), t, &config, &packing, &extras, pool, report);
 }
 

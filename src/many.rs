@@ -7,8 +7,8 @@ use crate::{
     norm::{Value, sum_of_squares},
     rule::{Configuration, Job, Rule, check_lengths},
     rules::range,
-    share::Piece,
     sweep::{Gradient, Sweep, bytes, is_far},
+    threads::Piece,
 };
 
 /// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
@@ -36,9 +36,16 @@ pub struct Extras {
     /// least 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
     /// multiplies all gradients by 0, if `skip_nonfinite` does not prevent it.
     pub max_norm: f64,
-    /// Set the gradients to zero behind the step. Default false.
+    /// Set the gradients to zero after the step, unless it is skipped. Default false.
     pub zero_grad: bool,
-    /// Change nothing at all if any gradient is NaN or infinite. Default false.
+    /// Change nothing at all if a gradient is NaN or infinite, or if one may become infinite when it is scaled: if
+    /// the norm times what gradients are to be multiplied by is beyond the largest `f32`. Default false.
+    ///
+    /// A skipped step is not counted: call again with the same `t`. If it were, Adam's bias correction would be for
+    /// steps that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+    ///
+    /// It does not see a finite gradient whose *square* overflows, 5.8e20 for Adam's `(1−β2)·g²` and 1.8e19 for
+    /// Adagrad's `g²`: that makes `v` infinite, and its weight never moves again. `max_norm` prevents it.
     pub skip_nonfinite: bool,
     /// Report the norm even if neither clipping nor skipping needs it. Default false.
     pub grad_norm: bool,
@@ -65,8 +72,12 @@ pub struct Report {
     /// What the gradients were multiplied by: `grad_scale` times the clipping factor, as an `f32`. 0 if the
     /// step was skipped.
     pub applied_scale: f64,
-    /// Where the first gradient that is not finite stands, if the step was skipped for it.
-    pub skipped: Option<NonFinite>,
+    /// Was the step skipped, as [`Extras::skip_nonfinite`] asks for? Then it is not counted, and the next step has the
+    /// same `t`.
+    pub skipped: bool,
+    /// The first gradient that is not finite, if the step was skipped for one. `None` if it was skipped because
+    /// scaling could make a gradient infinite.
+    pub nonfinite: Option<NonFinite>,
 }
 
 /// A gradient that is NaN or infinite.
@@ -97,7 +108,7 @@ pub struct NonFinite {
 /// # Errors
 /// [`Error::Tensor`] with [`Error::Length`] if an array is not as long as its tensor's `w`,
 /// [`Error::Hyperparameter`] for `grad_scale` and `max_norm`, and what the rule's own function returns.
-/// Nothing is written then. A skipped step is no error: the report says so.
+/// Nothing is written then. A skipped step is no error: the report says so, and the next step has the same `t`.
 ///
 /// # Example
 /// ```
@@ -106,13 +117,17 @@ pub struct NonFinite {
 /// let (mut weights, mut weights_g, mut weights_state) = ([1.0; 6], [30.0; 6], [[0.0; 6]; 2]);
 /// let (mut bias, mut bias_g, mut bias_state) = ([0.0; 2], [40.0; 2], [[0.0; 2]; 2]);
 /// let extras = Extras { max_norm: 1.0, zero_grad: true, skip_nonfinite: true, ..Extras::default() };
-/// for t in 1..=3 {
+/// let mut t = 1;
+/// while t <= 3 {
+///     // ... compute the gradients ...
 ///     let mut tensors = [
 ///         Tensor { w: &mut weights, g: &mut weights_g, state: weights_state.each_mut().map(|s| &mut s[..]) },
 ///         Tensor { w: &mut bias, g: &mut bias_g, state: bias_state.each_mut().map(|s| &mut s[..]) },
 ///     ];
 ///     let report = step_many(&Adam::default(), &mut tensors, t, &extras, Threads::Caller)?;
 ///     println!("step {t}: norm {:?}, gradients scaled by {}", report.grad_norm, report.applied_scale);
+///     t += u64::from(!report.skipped); // a skipped step is not counted
+/// #   weights_g.fill(30.0);
 /// }
 /// assert_eq!(bias_g, [0.0; 2]);
 /// # Ok::<(), downhill::Error>(())
@@ -180,7 +195,7 @@ impl<const N: usize> Job<N> for Whole<'_, '_, N> {
     fn run<R: Rule<N>>(self, rule: R) {
         let Self { isa, tensors, extras, threads, report } = self;
         *report = look(isa, tensors.iter().map(|tensor| &*tensor.g), extras, threads);
-        if report.skipped.is_some() {
+        if report.skipped {
             return;
         }
         let scale = report.applied_scale as f32;
@@ -211,12 +226,21 @@ pub(crate) fn look<'a, E: Value>(
     let needed = extras.grad_norm || extras.skip_nonfinite || extras.max_norm > 0.0;
     let sum = needed.then(|| sum_of_squares(isa, gradients.clone(), threads));
     let grad_norm = sum.map(|sum| sum.sqrt() * extras.grad_scale.abs());
-    let skipped = match sum {
-        Some(sum) if extras.skip_nonfinite && !sum.is_finite() => first_nonfinite(gradients),
-        _ => None,
-    };
-    let applied_scale = if skipped.is_some() { 0.0 } else { extras.applied_scale(grad_norm).into() };
-    Report { grad_norm, applied_scale, skipped }
+    let applied_scale = f64::from(extras.applied_scale(grad_norm));
+    match sum {
+        Some(sum) if extras.skip_nonfinite && !stays_finite(sum, applied_scale) => {
+            let nonfinite = if sum.is_finite() { None } else { first_nonfinite(gradients) };
+            Report { grad_norm, applied_scale: 0.0, skipped: true, nonfinite }
+        }
+        _ => Report { grad_norm, applied_scale, skipped: false, nonfinite: None },
+    }
+}
+
+/// Are all gradients finite, and are they sure to be so when they are multiplied by `scale`? No look at the gradients
+/// themselves: whoever has the same sum decides the same.
+fn stays_finite(sum_of_squares: f64, scale: f64) -> bool {
+    // False for a NaN.
+    sum_of_squares.sqrt() * scale.abs() <= f32::MAX.into() && sum_of_squares.is_finite()
 }
 
 #[cold]

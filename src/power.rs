@@ -28,7 +28,7 @@ pub(crate) fn momentum_product(beta1: f64, momentum_decay: f64, t: u64) -> [f64;
 }
 
 /// The factors stop when the product is lost beside 1, or when they no longer differ from β1, which
-/// leaves a power. One of the two happens within a few thousand factors (2,382 with β1 = 0.999999 and
+/// leaves a power. One of the two happens within 2,400 factors (2,382 with β1 = 0.999999 and
 /// ψ = 0.378): a small ψ keeps them near β1/2, a large ψ brings them to β1 soon.
 fn multiply(mu: impl Fn(f64) -> f64, ratio: f64, beta1: f64, t: u64) -> f64 {
     let (mut warm_up, mut product) = (1.0, 1.0);

@@ -66,7 +66,7 @@ fn check_whole_step<const N: usize>(
             // Skipped, if steps are to be.
             tensors[1].g[6] = f32::NAN;
             let report = step(&mut tensors, 4, &extras, threads);
-            assert_eq!(report.skipped.is_some(), extras.skip_nonfinite);
+            assert_eq!(report.skipped, extras.skip_nonfinite);
         });
         assert_eq!(count.count_total, 0, "{N} states, {n} elements, {extras:?}");
         assert_eq!(clipped, extras.max_norm > 0.0);

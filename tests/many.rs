@@ -57,7 +57,7 @@ impl Call<'_> {
         assert!(same_report(report, &expected.1), "{report:?}, not {:?}: {self:?}", expected.1);
         assert_eq!(ours.difference(&expected.0), None, "{self:?}");
         // What is not to be written keeps even the payload of a NaN.
-        if report.skipped.is_some() {
+        if report.skipped {
             assert!(is_untouched(ours, start), "{self:?}");
         } else if !self.extras.zero_grad {
             assert!(same_bits(&ours.g, &start.g), "{self:?}");
@@ -259,7 +259,7 @@ proptest! {
             let mut ours = start.clone();
             let extras = Extras::default();
             let report = ours.step_many(&*rule, isa, &list.lengths, t, &extras, Threads::Caller).unwrap();
-            prop_assert_eq!(report, Report { grad_norm: None, applied_scale: 1.0, skipped: None });
+            prop_assert_eq!(report, Report { applied_scale: 1.0, ..Report::default() });
             prop_assert_eq!(ours.difference(&expected), None, "{}", isa);
             prop_assert!(same_bits(&ours.g, &start.g));
         }
@@ -477,26 +477,31 @@ fn what_is_reported() {
     let clip = Extras { grad_scale: -2.0, max_norm: 1.0, ..Extras::default() };
     let (report, w) = run([3.0, -4.0], clip);
     let scale = (-2.0 * (1.0 / (10.0 + 1e-6))) as f32;
-    let clipped = Report { grad_norm: Some(10.0), applied_scale: scale.into(), skipped: None };
+    let clipped = Report { grad_norm: Some(10.0), applied_scale: scale.into(), ..Report::default() };
     assert_eq!((report, w), (clipped, vec![-3.0 * scale, 4.0 * scale]));
 
     let (report, _) = run([3.0, -4.0], Extras { max_norm: 11.0, ..clip });
-    assert_eq!(report, Report { grad_norm: Some(10.0), applied_scale: -2.0, skipped: None });
+    assert_eq!(report, Report { grad_norm: Some(10.0), applied_scale: -2.0, ..Report::default() });
     let (report, _) = run([3.0, -4.0], Extras { max_norm: 0.0, ..clip });
-    assert_eq!(report, Report { grad_norm: None, applied_scale: -2.0, skipped: None });
+    assert_eq!(report, Report { applied_scale: -2.0, ..Report::default() });
     let (report, _) = run([0.0, 0.0], clip);
-    assert_eq!(report, Report { grad_norm: Some(0.0), applied_scale: -2.0, skipped: None });
+    assert_eq!(report, Report { grad_norm: Some(0.0), applied_scale: -2.0, ..Report::default() });
 
     let skip = Extras { skip_nonfinite: true, ..clip };
     let (report, w) = run([3.0, f32::NEG_INFINITY], skip);
     let place = NonFinite { tensor: 1, element: 0, value: f32::NEG_INFINITY };
-    let skipped = Report { grad_norm: Some(f64::INFINITY), applied_scale: 0.0, skipped: Some(place) };
+    let skipped = Report {
+        grad_norm: Some(f64::INFINITY),
+        applied_scale: 0.0,
+        skipped: true,
+        nonfinite: Some(place),
+    };
     assert_eq!((report, w), (skipped, vec![0.0; 2]));
 
     // Not skipped: a norm that is not finite goes on into every weight, or is clipped to nothing.
     let (report, w) = run([3.0, f32::NAN], clip);
     assert!(report.grad_norm.unwrap().is_nan() && report.applied_scale.is_nan());
-    assert!(w.iter().all(|w| w.is_nan()) && report.skipped.is_none());
+    assert!(w.iter().all(|w| w.is_nan()) && !report.skipped);
     let (report, w) = run([3.0, f32::INFINITY], clip);
     assert_eq!((report.grad_norm, report.applied_scale), (Some(f64::INFINITY), 0.0));
     assert!(w[0] == 0.0 && w[1].is_nan());
@@ -517,9 +522,10 @@ fn check_skipped(call: &Call, who: &Who, arrays: &mut Arrays, start: &Arrays, pl
     let (tensor, element) = place;
     let report = who.with(|threads| call.run(arrays, threads));
     let index = call.lengths[..tensor].iter().sum::<usize>() + element;
-    let NonFinite { tensor, element, value } = report.skipped.expect("skipped");
+    let NonFinite { tensor, element, value } = report.nonfinite.expect("skipped");
     assert_eq!((tensor, element), place, "{call:?}");
     assert_eq!(value.to_bits(), start.g[index].to_bits());
+    assert!(report.skipped);
     assert_eq!(report.applied_scale, 0.0);
     assert!(!report.grad_norm.unwrap().is_finite());
     assert!(is_untouched(arrays, start), "{call:?} {who:?} {place:?}");
@@ -550,7 +556,40 @@ fn a_skipped_step_changes_nothing() {
     }
 }
 
-/// Whatever stands behind it, and however many threads find one.
+/// Gradients that are finite, and would not be once they are scaled.
+#[test]
+fn a_scale_that_could_overflow_is_skipped_and_one_that_cannot_is_not() {
+    let adam = &*optimizer(Adam::default());
+    let skip = |grad_scale| Extras { grad_scale, skip_nonfinite: true, ..Extras::default() };
+    // norm, scale, whether it is skipped. No second look: the norm of all decides.
+    let cases = [
+        ([1e30, 0.0], skip(1e10), true),
+        ([1e30, 0.0], skip(-1e10), true),
+        ([1e30, 0.0], Extras { max_norm: 1.0, ..skip(1e10) }, false),
+        ([f32::MAX, 0.0], skip(1.0), false),
+        ([f32::MIN, 0.0], skip(-1.0), false),
+        ([f32::MAX, 0.0], skip(1.000_000_2), true),
+        ([3e38, 3e38], skip(1.0), true),
+        ([3e38, 3e38], skip(0.5), false),
+        ([0.0, 0.0], skip(f32::MAX.into()), false),
+        ([1e30, 0.0], Extras { skip_nonfinite: false, ..skip(1e10) }, false),
+    ];
+    for (g, extras, skipped) in cases {
+        for isa in Isa::available() {
+            let start = Arrays { w: vec![1.0; 2], g: g.to_vec(), state: vec![vec![0.0; 2]; 2] };
+            let mut ours = start.clone();
+            let call = Call { rule: adam, isa, lengths: &[1, 1], t: 1, extras };
+            let report = call.run(&mut ours, Threads::Caller);
+            call.check(&start, &call.expected(&start), &ours, &report);
+            assert_eq!((report.skipped, report.nonfinite), (skipped, None), "{call:?}");
+            if skipped {
+                assert!(is_untouched(&ours, &start) && report.applied_scale == 0.0, "{call:?}");
+            }
+        }
+    }
+}
+
+/// However many of them follow, and however many threads find one.
 #[test]
 fn the_first_of_several_is_reported() {
     let rule = &*optimizer(Sgd::default());
@@ -579,7 +618,7 @@ fn the_largest_gradients_are_finite() {
         let call = Call { rule, isa: Isa::current().unwrap(), lengths: &lengths, t: 1, extras: ALL };
         let report = who.with(|threads| call.run(&mut ours, threads));
         call.check(&start, &call.expected(&start), &ours, &report);
-        assert!(report.skipped.is_none() && report.grad_norm.unwrap() > f32::MAX.into());
+        assert!(!report.skipped && report.grad_norm.unwrap() > f32::MAX.into());
         assert_ne!(ours.w, start.w);
     }
 }

@@ -41,16 +41,16 @@ std::vector<int> training_digits() {
 
 double train(const std::vector<digit> &digits) {
   const auto net = std::make_unique<training>();
-  std::uint64_t random = 1, t = 0;
+  std::uint64_t random = 1, t = 1;
   initialize(&net->w, &random);
 
   const downhill::tensors tensors = net->tensors();
-  const downhill::pool pool;  // a thread for each core; large tensors are stepped by all of them
+  const downhill::pool pool;  // a thread for each CPU; large tensors are stepped by all of them
   downhill::adamw config;
   config.lr = 3e-3;
   downhill::extras extras;
   extras.max_norm = 1.0;
-  extras.flags = DOWNHILL_ZERO_GRAD;
+  extras.flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
 
   std::vector<int> order = training_digits();
   const int count = static_cast<int>(order.size());
@@ -61,7 +61,10 @@ double train(const std::vector<digit> &digits) {
       const int end = std::min(start + batch, count);
       for (int i = start; i < end; i++) loss += add_gradient(&net->w, &digits[order[i]], &net->g);
       extras.grad_scale = 1.0 / (end - start);
-      downhill::step_many(tensors, ++t, config, extras, pool).or_throw();
+      if (downhill::step_many(tensors, t, config, extras, pool).or_throw())
+        t++;
+      else
+        net->g = {};  // a step that was skipped has left NaN in it, and is not counted
     }
     std::string bar;
     while (bar.size() < 100 && bar.size() < loss / count * 50.0) bar += '#';

@@ -379,7 +379,7 @@ void check_pools() {
   one = std::move(two);
   downhill::pool moved = std::move(one);
   CHECK(moved.threads() <= 2 && static_cast<downhill_pool *>(one) == nullptr, "moved");
-  CHECK(downhill::pool().threads() >= 1, "one for each core");
+  CHECK(downhill::pool().threads() >= 1, "one for each CPU");
   static_assert(!std::is_copy_constructible_v<downhill::pool>, "who frees it?");
 }
 
@@ -390,7 +390,7 @@ void check_versions() {
 }
 
 // A step that is skipped, as its gradient is not finite.
-downhill::status skipped_step() {
+downhill::whole_status skipped_step() {
   static float w[2] = {1.0f, 1.0f}, g[2] = {1.0f, std::numeric_limits<float>::infinity()};
   downhill::tensors list;
   CHECK(list.add(w, g), "no state");
@@ -400,8 +400,8 @@ downhill::status skipped_step() {
 }
 
 void check_skipping() {
-  const downhill::status status = skipped_step();
-  CHECK(status.code() == DOWNHILL_STATUS_SKIPPED, "%s", status.message());
+  const downhill::whole_status status = skipped_step();
+  CHECK(status.skipped() && !status && status.code() == DOWNHILL_STATUS_SKIPPED, "%s", status.message());
   CHECK(says(status, "tensor 0: `g` is inf at element 1; the step was skipped"), "%s", status.message());
 }
 
@@ -425,8 +425,25 @@ void check_exceptions() {
                "`g` has 1 elements; it must have as many as `w`, 2");
   check_throws([&] { downhill::step({w, 1}, {none, 1}, config).or_throw(); }, DOWNHILL_STATUS_NULL_POINTER,
                "`g` is NULL");
-  CHECK(downhill::step({w, 1}, g, config).or_throw(), "a step that is made");
+  downhill::step({w, 1}, g, config).or_throw();
+  CHECK(w[0] != 1.0f, "a step that is made");
   CHECK(!skipped_step().or_throw(), "to skip is no error");
+
+  // The documents' loop: what is skipped is not counted, and the first step that is made moves by lr.
+  downhill::adam adam;
+  adam.lr = 0.5, adam.eps = 0.0;
+  downhill::extras extras;
+  extras.flags = DOWNHILL_SKIP_NONFINITE;
+  float one[1] = {1.0f}, gradient[1], m[1] = {}, v[1] = {};
+  downhill::tensors list;
+  list.add(one, gradient, m, v).or_throw();
+  std::uint64_t t = 1;
+  for (int batch = 1; t <= 1; batch++) {
+    gradient[0] = batch <= 3 ? std::numeric_limits<float>::quiet_NaN() : 3.0f;
+    if (downhill::step_many(list, t, adam, extras).or_throw()) t++;
+  }
+  CHECK(std::fabs(one[0] - 0.5f) < 1e-6f, "%a", static_cast<double>(one[0]));
+  CHECK(downhill::step_many(downhill::tensors(), config).or_throw(), "a step over no tensors is made");
   static_assert(std::is_base_of_v<std::runtime_error, downhill::error>, "caught as any other");
 }
 #else

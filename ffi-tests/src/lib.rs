@@ -9,8 +9,7 @@ use std::{
 #[path = "../../tests/common/runner.rs"]
 mod runner;
 
-use runner::named_by;
-pub use runner::{command, is_brief, skipped_in_emulator};
+pub use runner::{command, is_brief, named_by, skipped_in_emulator};
 
 /// A language standard that the header promises to work in.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +24,20 @@ pub enum Standard {
     Cxx17,
     /// C++20
     Cxx20,
+}
+
+impl Standard {
+    /// The environment variable that names the compiler, the compiler if it does not, and the flags for the language and
+    /// its version.
+    pub fn compiler(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::C99 => ("CC", "cc", "c", "-std=c99"),
+            Self::C11 => ("CC", "cc", "c", "-std=c11"),
+            Self::Cxx11 => ("CXX", "c++", "c++", "-std=c++11"),
+            Self::Cxx17 => ("CXX", "c++", "c++", "-std=c++17"),
+            Self::Cxx20 => ("CXX", "c++", "c++", "-std=c++20"),
+        }
+    }
 }
 
 /// How a program is linked with the library.
@@ -61,13 +74,7 @@ pub fn compile(source: &Path, standard: Standard, linking: Linking) -> PathBuf {
 pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: Linking) -> PathBuf {
     let name = source.file_stem().expect("a file").to_string_lossy();
     let program = directory("programs").join(format!("{name}-{standard:?}-{linking:?}"));
-    let (variable, compiler, language, version) = match standard {
-        Standard::C99 => ("CC", "cc", "c", "-std=c99"),
-        Standard::C11 => ("CC", "cc", "c", "-std=c11"),
-        Standard::Cxx11 => ("CXX", "c++", "c++", "-std=c++11"),
-        Standard::Cxx17 => ("CXX", "c++", "c++", "-std=c++17"),
-        Standard::Cxx20 => ("CXX", "c++", "c++", "-std=c++20"),
-    };
+    let (variable, compiler, language, version) = standard.compiler();
     let mut command = named_by(variable).unwrap_or_else(|| Command::new(compiler));
     command.args(["-x", language, version]).args(FLAGS).args(flags).arg("-o").arg(&program);
     command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("ffi-tests/c"));

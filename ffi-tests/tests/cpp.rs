@@ -1,9 +1,9 @@
 //! `downhill.hpp`, in every way that it can be compiled.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use downhill::Isa;
-use ffi_tests::{Linking::*, Standard::*, compile_with, directory, is_brief, root, run};
+use ffi_tests::{Linking::*, Standard::*, compile_with, directory, is_brief, named_by, root, run};
 
 #[test]
 fn every_call_is_cs_call() {
@@ -38,4 +38,26 @@ fn headers_are_free_of_warnings() {
             run(&compile_with(&flags, &source, standard, Shared), &[]);
         }
     }
+}
+
+/// Whether a step was skipped decides whether it is counted, so a program must look.
+#[test]
+fn a_skip_that_nobody_looks_at_is_a_warning() {
+    let source = directory("headers").join("skip.cpp");
+    let compiles = |call: &str| {
+        let program =
+            format!("#include <downhill.hpp>\nvoid f() {{ downhill::tensors list; {call} }}\n");
+        fs::write(&source, program).unwrap();
+        let mut compiler = named_by("CXX").unwrap_or_else(|| Command::new("c++"));
+        compiler
+            .args(["-std=c++17", "-Werror", "-fsyntax-only", "-I"])
+            .arg(root().join("include"))
+            .arg(&source);
+        compiler.output().unwrap().status.success()
+    };
+    assert!(compiles("if (downhill::step_many(list, 1, downhill::adam()).or_throw()) return;"));
+    assert!(!compiles("downhill::step_many(list, 1, downhill::adam()).or_throw();"));
+    assert!(!compiles("downhill::step_many(list, 1, downhill::adam());"));
+    assert!(compiles("downhill::step({}, {}, downhill::sgd()).or_throw();"));
+    assert!(!compiles("downhill::step({}, {}, downhill::sgd());"));
 }

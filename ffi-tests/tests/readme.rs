@@ -41,3 +41,34 @@ fn a_whole_step_in_one_call_and_one_on_packed_states() {
         }
     }
 }
+
+/// Three batches with a gradient that is not finite: with the loop that the header prints, the first step that is made is
+/// Adam's first, and moves each weight by `lr`. Counted as skipped ones, it would be 0.58 of that.
+#[test]
+fn the_headers_example_counts_no_skipped_step() {
+    let header = fs::read_to_string(root().join("include/downhill.h")).unwrap();
+    let (_, example) = header.split_once(" *     downhill_tensor tensors[]").expect("the example");
+    let (example, _) = example.split_once("\n *\n").expect("its end");
+    let example = example.replace("\n * ", "\n");
+    assert!(example.contains("... compute g0 and g1 ..."), "{example}");
+    let example = example.replace(
+        "... compute g0 and g1 ...",
+        "batches++; g0[0] = 3.0f; g1[0] = batches <= 3 ? (float)NAN : 4.0f;",
+    );
+    let program = format!(
+        "#include <downhill.h>\n#include <math.h>\n#include <stdio.h>\n\
+         int main(void) {{\n\
+         enum {{ n0 = 1, n1 = 1, steps = 1 }};\n\
+         float w0[1] = {{1.0f}}, g0[1], m0[1] = {{0}}, v0[1] = {{0}}, w1[1] = {{1.0f}}, g1[1], m1[1] = {{0}}, v1[1] = {{0}};\n\
+         int batches = 0;\n\
+         downhill_adam config = downhill_adam_default();\n\
+         config.lr = 0.5; config.eps = 0.0;\n\
+         downhill_tensor tensors[]{example}\n\
+         downhill_pool_free(pool);\n\
+         printf(\"%d %.5f %.5f\\n\", batches, w0[0], w1[0]);\n\
+         return 0; }}\n"
+    );
+    let source = directory("readme").join("header.c");
+    fs::write(&source, program).unwrap();
+    assert_eq!(run(&compile(&source, C99, Linking::Static), &[]), "4 0.50000 0.50000\n");
+}

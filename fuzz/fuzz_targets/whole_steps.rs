@@ -347,11 +347,13 @@ fn reference_step(
         .map_or((1.0, 0.0, 0), |extras| (extras.grad_scale(), extras.max_norm.0, extras.flags.0));
     let grad_norm = reference_norm(contents, tensors) * scale.abs();
     let gradients = gradients(contents, tensors);
-    if flags & DOWNHILL_SKIP_NONFINITE != 0 && gradients.iter().flatten().any(|g| !g.is_finite()) {
-        return Outcome { grad_norm, applied_scale: 0.0, is_skipped: true };
-    }
     let slices: Vec<&[f32]> = gradients.iter().map(|g| &g[..]).collect();
     let scale = reference::applied_scale(&slices, scale, max_norm);
+    let all_finite = gradients.iter().flatten().all(|g| g.is_finite());
+    let may_overflow = reference::grad_norm(&slices) * f64::from(scale).abs() > f64::from(f32::MAX);
+    if flags & DOWNHILL_SKIP_NONFINITE != 0 && (!all_finite || may_overflow) {
+        return Outcome { grad_norm, applied_scale: 0.0, is_skipped: true };
+    }
     for placed in tensors.iter().filter(|placed| placed.n > 0) {
         let (g, n) = placed.g();
         let before = contents.read(g, n);

@@ -7,7 +7,10 @@ pub enum downhill_decay {
     /// g += weight_decay*w before the rule.
     DOWNHILL_DECAY_L2 = 0,
     /// w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
-    /// Regularization", 2019).
+    /// Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
+    /// here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
+    /// weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
+    /// in the others.
     DOWNHILL_DECAY_DECOUPLED = 1,
 }
 
@@ -44,7 +47,7 @@ pub struct downhill_sgd {
     pub decay: u32,
     /// Learning rate, finite and >= 0. Default 1e-3.
     pub lr: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
@@ -65,7 +68,7 @@ pub struct downhill_momentum {
     /// How much of the gradient is left out of u, in [0, 1]; 0 in the classic form, which has none.
     /// Default 0.
     pub dampening: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
@@ -83,7 +86,7 @@ pub struct downhill_nesterov {
     pub lr: f64,
     /// How much of the last step is kept, in [0, 1). Default 0.9.
     pub momentum: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
@@ -99,7 +102,7 @@ pub struct downhill_adagrad {
     pub lr: f64,
     /// Added to the denominator, outside the root; finite and >= 0. Default 1e-10.
     pub eps: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
@@ -118,7 +121,7 @@ pub struct downhill_adadelta {
     /// Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0
     /// is NaN where the gradient is zero. Default 1e-6.
     pub eps: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
@@ -138,7 +141,7 @@ pub struct downhill_rmsprop {
     pub alpha: f64,
     /// Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
     pub eps: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
@@ -159,7 +162,8 @@ pub struct downhill_adam {
     pub beta1: f64,
     /// Decay rate of the second moment, in [0, 1). Default 0.999.
     pub beta2: f64,
-    /// Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
+    /// Added to the denominator, outside the root; finite and >= 0. Default 1e-8. Below 1e-17 it no longer hides that a
+    /// second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
     pub eps: f64,
     /// Finite and >= 0. Default 0; AdamW's is 1e-2.
     pub weight_decay: f64,
@@ -181,7 +185,7 @@ pub struct downhill_adamax {
     pub beta2: f64,
     /// Added to |g|, and so kept in u; finite and >= 0. Default 1e-8.
     pub eps: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
@@ -199,11 +203,12 @@ pub struct downhill_nadam {
     pub beta1: f64,
     /// Decay rate of the second moment, in [0, 1). Default 0.999.
     pub beta2: f64,
-    /// Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
+    /// Added to the denominator, outside the root; finite and >= 0. Default 1e-8. Below 1e-17 it no longer hides that a
+    /// second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
     pub eps: f64,
     /// How fast the momentum warms up, finite and >= 0. Default 4e-3.
     pub momentum_decay: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
@@ -221,14 +226,21 @@ pub struct downhill_lion {
     pub beta1: f64,
     /// Decay rate of m, in [0, 1). Default 0.99.
     pub beta2: f64,
-    /// Finite and >= 0. Default 0.
+    /// Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
     pub weight_decay: f64,
 }
 
-/// A flag of downhill_extras: set the gradients to zero behind the step.
+/// A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped.
 pub const DOWNHILL_ZERO_GRAD: u32 = 1;
-/// A flag of downhill_extras: if any gradient is NaN or infinite, change nothing at all and return
+/// A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
+/// what gradients are to be multiplied by is beyond the largest float), change nothing at all and return
 /// DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
+///
+/// A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
+/// that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+///
+/// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
+/// g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
 pub const DOWNHILL_SKIP_NONFINITE: u32 = 2;
 
 /// What a step over many tensors does besides the update. Start from downhill_extras_default().

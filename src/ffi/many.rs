@@ -43,7 +43,7 @@ pub struct downhill_report {
     /// What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0 if
     /// the step was skipped.
     pub applied_scale: f64,
-    /// 1 if the step was skipped, else 0.
+    /// 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t.
     pub skipped: u32,
 }
 
@@ -108,20 +108,29 @@ pub(super) unsafe fn tell(done: Report, report: *mut downhill_report) -> Result<
         // SAFETY: this function's contract.
         unsafe { report.write(done.into()) };
     }
-    done.skipped.map_or(Ok(()), |first| Err(skipped(first)))
+    if done.skipped { Err(skipped(done.nonfinite)) } else { Ok(()) }
 }
 
 impl From<Report> for downhill_report {
-    fn from(Report { grad_norm, applied_scale, skipped }: Report) -> Self {
+    fn from(Report { grad_norm, applied_scale, skipped, .. }: Report) -> Self {
         // There always is a norm if there is a report.
         let grad_norm = grad_norm.unwrap_or(f64::NAN);
-        Self { grad_norm, applied_scale, skipped: skipped.is_some().into() }
+        Self { grad_norm, applied_scale, skipped: skipped.into() }
     }
 }
 
 #[cold]
-fn skipped(NonFinite { tensor, element, value }: NonFinite) -> Failure {
-    let message = format!("tensor {tensor}: `g` is {value} at element {element}; the step was skipped");
+fn skipped(nonfinite: Option<NonFinite>) -> Failure {
+    let message = match nonfinite {
+        Some(NonFinite { tensor, element, value }) => {
+            format!("tensor {tensor}: `g` is {value} at element {element}; the step was skipped")
+        }
+        None => {
+            "`grad_scale` times the norm of all gradients is more than the largest float; the step was \
+                 skipped"
+                .to_owned()
+        }
+    };
     Failure::new(DOWNHILL_STATUS_SKIPPED, message)
 }
 
@@ -136,7 +145,7 @@ pub(super) unsafe fn many_in_order<C: CConfig, R: Configuration<N>, const N: usi
     whole: Whole,
     rule: impl FnOnce(C::Config) -> R,
 ) -> downhill_status {
-    boundary::call(|| {
+    boundary::call_uncancelled(|| {
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         unsafe { many(list(count, tensors)?, std::array::from_fn(|k| k), config, whole, rule) }
     })
@@ -163,7 +172,7 @@ pub unsafe extern "C" fn downhill_grad_norm(
     pool: *mut downhill_pool,
     norm: *mut f64,
 ) -> downhill_status {
-    boundary::call(|| {
+    boundary::call_uncancelled(|| {
         check_pointer(("norm", norm.cast_const()), size_of::<f64>())?;
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         let (gradients, threads) = unsafe { (gradients(list(count, tensors)?)?, threads(pool)) };
@@ -333,7 +342,7 @@ pub unsafe extern "C" fn downhill_rmsprop_step_many(
     report: *mut downhill_report,
 ) -> downhill_status {
     let whole = Whole { t: 1, extras, pool, report };
-    boundary::call(|| {
+    boundary::call_uncancelled(|| {
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         unsafe {
             let list = list(count, tensors)?;
@@ -368,7 +377,7 @@ fn all_have(list: &[downhill_tensor], slot: usize, name: &str) -> Result<bool, F
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, v
-/// @param t        number of this step, counted from 1 by the caller
+/// @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_adam_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
@@ -397,7 +406,7 @@ pub unsafe extern "C" fn downhill_adam_step_many(
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, v
-/// @param t        number of this step, counted from 1 by the caller
+/// @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_adamw_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
@@ -426,7 +435,7 @@ pub unsafe extern "C" fn downhill_adamw_step_many(
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, v, v_max
-/// @param t        number of this step, counted from 1 by the caller
+/// @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_amsgrad_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
@@ -455,7 +464,7 @@ pub unsafe extern "C" fn downhill_amsgrad_step_many(
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, u
-/// @param t        number of this step, counted from 1 by the caller
+/// @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_adamax_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread
@@ -484,7 +493,7 @@ pub unsafe extern "C" fn downhill_adamax_step_many(
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; state: m, v
-/// @param t        number of this step, counted from 1 by the caller
+/// @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_nadam_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
 /// @param pool     who works, or NULL: this thread

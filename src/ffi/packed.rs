@@ -38,7 +38,8 @@ pub struct downhill_packed_tensor {
 }
 
 /// How many bytes the packed states of a tensor take: in 8 bits 65 for each state of each block of 64 elements, in
-/// bfloat16 128; the last block may have fewer elements and takes as many bytes. docs/c-api.md says where they stand.
+/// bfloat16 128; the last block may have fewer elements and takes as many bytes. The layout is the
+/// same in every release of a SONAME; downhill_R_pack() and downhill_R_unpack() convert it.
 ///
 /// @param states  how many states the rule has: 1 for momentum and Lion, 2 for Adam and AdamW
 /// @param n       number of elements
@@ -63,7 +64,7 @@ unsafe fn packed<C: CConfig, R: Packable<N>, const N: usize>(
     whole: Whole,
     rule: impl FnOnce(C::Config) -> R,
 ) -> downhill_status {
-    boundary::call(|| {
+    boundary::call_uncancelled(|| {
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         unsafe {
             let (list, rule, (packing, weights)) =
@@ -100,7 +101,7 @@ unsafe fn step<E: Listed, R: Packable<N>, const N: usize>(
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; one state: u
-/// @param t        number of this step, which the random bits depend on
+/// @param t        number of this step, which the random bits depend on; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_momentum_default()
 /// @param packing  how states are packed, as from downhill_packing_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
@@ -131,7 +132,7 @@ pub unsafe extern "C" fn downhill_momentum_step_packed(
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; two states: m, v
-/// @param t        number of this step, counted from 1 by the caller, which the random bits depend on, too
+/// @param t        number of this step, counted from 1 by the caller; the random bits depend on it; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_adam_default()
 /// @param packing  how states are packed, as from downhill_packing_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
@@ -162,7 +163,7 @@ pub unsafe extern "C" fn downhill_adam_step_packed(
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; two states: m, v
-/// @param t        number of this step, counted from 1 by the caller, which the random bits depend on, too
+/// @param t        number of this step, counted from 1 by the caller; the random bits depend on it; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_adamw_default()
 /// @param packing  how states are packed, as from downhill_packing_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
@@ -193,7 +194,7 @@ pub unsafe extern "C" fn downhill_adamw_step_packed(
 ///
 /// @param count    number of tensors
 /// @param tensors  the tensors; one state: m
-/// @param t        number of this step, which the random bits depend on
+/// @param t        number of this step, which the random bits depend on; a skipped step is not counted
 /// @param config   hyper-parameters, as from downhill_lion_default()
 /// @param packing  how states are packed, as from downhill_packing_default()
 /// @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
@@ -233,7 +234,7 @@ unsafe fn pack_states<R: Packable<N>, const N: usize>(
     format: u32,
     (state, state_bytes): Bytes<*mut u8>,
 ) -> downhill_status {
-    boundary::call(|| {
+    boundary::call_uncancelled(|| {
         let format = state_format(format)?;
         check_states::<R, N>(n, states, (state, state_bytes))?;
         // SAFETY: checked above; the C caller keeps the preconditions at the top of the header.
@@ -254,7 +255,7 @@ unsafe fn unpack_states<R: Packable<N>, const N: usize>(
     format: u32,
     (state, state_bytes): Bytes<*const u8>,
 ) -> downhill_status {
-    boundary::call(|| {
+    boundary::call_uncancelled(|| {
         let format = state_format(format)?;
         check_states::<R, N>(n, states.map(|states| states.cast_const()), (state, state_bytes))?;
         // SAFETY: checked above; the C caller keeps the preconditions at the top of the header.

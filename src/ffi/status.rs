@@ -28,7 +28,8 @@ pub enum downhill_status {
     /// A field of the configuration is out of its range, an enumeration value is unknown, struct_size
     /// is wrong, first_element is not a multiple of 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
     DOWNHILL_STATUS_INVALID_CONFIG = 6,
-    /// A gradient is NaN or infinite and the step was skipped, as DOWNHILL_SKIP_NONFINITE asks for.
+    /// The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
+    /// it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
     DOWNHILL_STATUS_SKIPPED = 7,
     /// Memory for the list of tensors could not be had.
     DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
@@ -38,7 +39,7 @@ pub enum downhill_status {
 
 use downhill_status::*;
 
-/// Why a call failed; None for want of memory, of which nothing can be said then that takes some. A thin
+/// Why a call failed. `None` means out of memory: there is then no room for a message either. A thin
 /// pointer, so that a `Result` of it stays in registers on the way up: in memory, results cost a call on a
 /// short array more than its arithmetic.
 pub(super) struct Failure(Option<Box<Reason>>);
@@ -80,9 +81,11 @@ fn status(error: &Error) -> downhill_status {
         | Error::StateLength { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
         Error::Tensor { error, .. } => status(error),
         Error::Step => DOWNHILL_STATUS_INVALID_STEP,
-        Error::Hyperparameter { .. } | Error::FirstElement(_) | Error::Isa { .. } => {
-            DOWNHILL_STATUS_INVALID_CONFIG
-        }
+        Error::Hyperparameter { .. }
+        | Error::FirstElement(_)
+        | Error::CpuCount(_)
+        | Error::Cpu { .. }
+        | Error::Isa { .. } => DOWNHILL_STATUS_INVALID_CONFIG,
     }
 }
 
@@ -129,7 +132,7 @@ fn message(status: u32) -> &'static CStr {
         (DOWNHILL_STATUS_INVALID_LENGTH, c"a length is wrong"),
         (DOWNHILL_STATUS_INVALID_STEP, c"t is 0; steps are counted from 1"),
         (DOWNHILL_STATUS_INVALID_CONFIG, c"the configuration is invalid"),
-        (DOWNHILL_STATUS_SKIPPED, c"gradients are not finite; the step was skipped"),
+        (DOWNHILL_STATUS_SKIPPED, c"gradients are not finite; the step was skipped, and is not counted"),
         (DOWNHILL_STATUS_OUT_OF_MEMORY, c"out of memory"),
         (DOWNHILL_STATUS_PANIC, c"a bug in downhill"),
     ];

@@ -365,7 +365,7 @@ pub unsafe extern "C" fn downhill_adamax_step(
 /// - w -= (b*m)/r
 ///
 /// P is computed from t in every call. Its factors end where it no longer changes 1-P: about 50 with the
-/// defaults, a thousand at most.
+/// defaults, 2,400 at most.
 ///
 /// @param n       number of elements
 /// @param w       weights, updated

@@ -14,8 +14,8 @@ use crate::{
     many::look,
     rule::{Job, Rule, check_length},
     rules::Decayed,
-    share::Piece,
     sweep::is_far,
+    threads::Piece,
 };
 
 /// The arrays of one tensor with packed states. `E` is `f32`, or `u16` for the bits of bfloat16.
@@ -172,7 +172,7 @@ impl<E: sweep::Element, P: Packable<N>, const N: usize> Job<N> for Whole<'_, '_,
     fn run_decayed<R: Rule<N>>(self, rule: Decayed<R>) {
         let Self { tensors, how, report, .. } = self;
         *report = look(how.isa, tensors.iter().map(|tensor| &*tensor.g), how.extras, how.threads);
-        if report.skipped.is_some() {
+        if report.skipped {
             return;
         }
         // Multiplied by 1 where there is nothing to scale, which changes no number.

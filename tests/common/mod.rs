@@ -241,9 +241,12 @@ impl Arrays {
         let Extras { grad_scale, max_norm, zero_grad, skip_nonfinite, grad_norm } = *extras;
         let norm = (grad_norm || skip_nonfinite || max_norm > 0.0)
             .then(|| reference::grad_norm(&gradients) * grad_scale.abs());
-        let skipped = if skip_nonfinite { first_nonfinite(&gradients) } else { None };
         let scale = reference::applied_scale(&gradients, grad_scale, max_norm);
-        if skipped.is_none() {
+        let nonfinite = if skip_nonfinite { first_nonfinite(&gradients) } else { None };
+        // Scaled by more than this, one of them might be infinite.
+        let overflows = reference::grad_norm(&gradients) * f64::from(scale).abs() > f64::from(f32::MAX);
+        let skipped = nonfinite.is_some() || (skip_nonfinite && overflows);
+        if !skipped {
             let g = self.g.clone();
             if scale != 1.0 {
                 self.g.iter_mut().for_each(|g| *g *= scale);
@@ -255,8 +258,8 @@ impl Arrays {
             }
             self.g = if zero_grad { vec![0.0; g.len()] } else { g };
         }
-        let applied_scale = if skipped.is_some() { 0.0 } else { scale.into() };
-        Report { grad_norm: norm, applied_scale, skipped }
+        let applied_scale = if skipped { 0.0 } else { scale.into() };
+        Report { grad_norm: norm, applied_scale, skipped, nonfinite }
     }
 
     fn arrays(&self) -> impl Iterator<Item = &Vec<f32>> {
@@ -325,12 +328,12 @@ pub fn same_report(a: &Report, b: &Report) -> bool {
         (None, None) => true,
         _ => false,
     };
-    let places = match (a.skipped, b.skipped) {
+    let places = match (a.nonfinite, b.nonfinite) {
         (Some(a), Some(b)) => (a.tensor, a.element) == (b.tensor, b.element) && same(a.value, b.value),
         (None, None) => true,
         _ => false,
     };
-    norms && places && same_f64(a.applied_scale, b.applied_scale)
+    norms && places && a.skipped == b.skipped && same_f64(a.applied_scale, b.applied_scale)
 }
 
 /// The same bits; a NaN's payload is not part of the contract.
