@@ -20,7 +20,7 @@ use std::{
 use c::{CLoop, Loops};
 use clap::{Parser, ValueEnum};
 use common::{Arrays, T, assert_reference_bits, bytes_per_element, rules};
-use downhill::{Error, Isa, Optimizer};
+use downhill::{Adam, Adamw, Error, Isa, Optimizer, Sgd, optimizer};
 
 const SIZES: [usize; 8] = [16, 256, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 24];
 
@@ -52,7 +52,7 @@ struct Options {
 enum Table {
     /// Every rule against plain C and against streaming.
     Rules,
-    /// Steps on subnormal states.
+    /// Steps on subnormal states, weights and gradients.
     Subnormal,
     /// Two threads against one.
     Threads,
@@ -231,24 +231,33 @@ fn print_roofline(contests: &[Contest], sizes: &[usize], effort: &Effort) {
 }
 
 /// Every call is on freshly written arrays and timed alone, because the first step on subnormal states
-/// leaves none behind. Normal and subnormal calls alternate, prepared in the same way.
-fn print_subnormal_row(contest: &Contest, name: &str, contestant: &Contestant, effort: &Effort) {
-    let mut arrays = Arrays::new(contest.rule, SUBNORMAL_SIZE, 0);
+/// leaves none behind. Normal and subnormal calls alternate, prepared in the same way; `time` is told which it is.
+fn print_subnormal_row(what: &str, name: &str, effort: &Effort, mut time: impl FnMut(bool) -> Duration) {
     let mut normal = Vec::new();
     let mut subnormal = Vec::new();
     for _ in 0..effort.pairs {
-        fill_normal(&mut arrays);
-        normal.push(contestant.time(&mut arrays, 1).as_nanos() as f64);
-        fill_subnormal(&mut arrays);
-        subnormal.push(contestant.time(&mut arrays, 1).as_nanos() as f64);
+        normal.push(time(false).as_nanos() as f64);
+        subnormal.push(time(true).as_nanos() as f64);
     }
     println!(
-        "| {:<25} | {name:<8} | {:>12.0} | {:>12.0} | {:>8.2} |",
-        contest.name,
+        "| {what:<25} | {name:<8} | {:>12.0} | {:>12.0} | {:>8.2} |",
         median(&normal),
         median(&subnormal),
         ratio(&subnormal, &normal)
     );
+}
+
+/// A step on states that are subnormal, or not.
+fn on_states(contest: &Contest, contestant: &Contestant) -> impl FnMut(bool) -> Duration {
+    let mut arrays = Arrays::new(contest.rule, SUBNORMAL_SIZE, 0);
+    move |subnormal| {
+        if subnormal {
+            fill_subnormal(&mut arrays)
+        } else {
+            fill_normal(&mut arrays)
+        }
+        contestant.time(&mut arrays, 1)
+    }
 }
 
 fn fill_normal(arrays: &mut Arrays) {
@@ -278,11 +287,47 @@ fn print_subnormal(contests: &[Contest], effort: &Effort) {
     for contest in contests.iter().filter(|contest| !contest.rule.state_names().is_empty()) {
         for isa in Isa::available() {
             let step = Contestant::Step { rule: contest.rule, isa: Some(isa) };
-            print_subnormal_row(contest, isa.name(), &step, effort);
+            print_subnormal_row(contest.name, isa.name(), effort, on_states(contest, &step));
         }
         if let [plain, ..] = &contest.contestants[contest.plain..contest.stream] {
-            print_subnormal_row(contest, "plain C", plain, effort);
+            print_subnormal_row(contest.name, "plain C", effort, on_states(contest, plain));
         }
+    }
+}
+
+/// Weights or gradients that are subnormal, or whose squares are, against 1e-3. Nothing protects these.
+fn print_unprotected(effort: &Effort) {
+    println!("\nWeights and gradients that are subnormal, or whose squares are, n = {SUBNORMAL_SIZE}\n");
+    println!(
+        "| {:<25} | {:<8} | {:>12} | {:>12} | {:>8} |",
+        "rule, value", "loop", "1e-3, ns", "this, ns", "ratio"
+    );
+    println!("|---|---|--:|--:|--:|");
+    let (sgd, adam, adamw) =
+        (optimizer(Sgd::default()), optimizer(Adam::default()), optimizer(Adamw::default()));
+    // What it is, and the weight and the gradient where it is and where it is not.
+    let cases: [(&str, &dyn Optimizer, [(f32, f32); 2]); 3] = [
+        ("adamw, w = 1e-40, g = 0", &*adamw, [(1e-40, 0.0), (1e-3, 0.0)]),
+        ("adam, g = 1e-19", &*adam, [(1.0, 1e-19), (1.0, 1e-3)]),
+        ("sgd, g = 1e-40", &*sgd, [(1.0, 1e-40), (1.0, 1e-3)]),
+    ];
+    for (what, rule, [tiny, usual]) in cases {
+        for isa in Isa::available() {
+            let step = Contestant::Step { rule, isa: Some(isa) };
+            let mut arrays = Arrays::new(rule, SUBNORMAL_SIZE, 0);
+            print_subnormal_row(what, isa.name(), effort, |subnormal| {
+                let (weight, gradient) = if subnormal { tiny } else { usual };
+                let (w, g, mut state) = arrays.parts();
+                w.fill(weight);
+                g.fill(gradient);
+                state.iter_mut().for_each(|array| array.fill(0.0));
+                step.time(&mut arrays, 1)
+            });
+        }
+    }
+    for isa in Isa::available() {
+        let time = packed::on_bf16_weights(SUBNORMAL_SIZE, isa);
+        print_subnormal_row("adamw, bf16 w = 1e-40", isa.name(), effort, time);
     }
 }
 
@@ -320,6 +365,7 @@ fn main() -> Result<(), Error> {
     }
     if wanted(Table::Subnormal) {
         print_subnormal(&contests, &effort);
+        print_unprotected(&effort);
     }
     if wanted(Table::Threads) {
         whole::print_threads(&effort);

@@ -1,9 +1,13 @@
 //! Rows about packed states: Adam against itself with states of `f32`, and against streaming the bytes of that.
 
-use std::{cell::RefCell, time::Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
 use downhill::{
-    Adam, Extras, Isa, PackedTensor, Packing, Pool, StateFormat, Threads, optimizer, packed_optimizer,
+    Adam, Adamw, Extras, Isa, PackedTensor, Packing, Pool, StateFormat, Threads, optimizer,
+    packed_optimizer,
 };
 
 use crate::{
@@ -147,6 +151,22 @@ fn print_rows(
             ratio(&samples[0], times),
             stream.map_or("-".to_owned(), |stream| format!("{:.2}", ratio(stream, times))),
         );
+    }
+}
+
+/// A step of AdamW on bfloat16 weights of 1e-40, or of 1e-3, that have no gradient.
+pub fn on_bf16_weights(n: usize, isa: Isa) -> impl FnMut(bool) -> Duration {
+    let rule = packed_optimizer(Adamw::default());
+    let packing = Packing { format: StateFormat::Bf16, ..Packing::default() };
+    let mut arrays = packed(&[n], packing.format, [0_u16; 2]);
+    move |subnormal| {
+        arrays[0].w.fill(if subnormal { 1 } else { 0x3a83 });
+        arrays[0].state.fill(0);
+        let mut list: Vec<_> = arrays.iter_mut().map(Packed::tensor).collect();
+        let start = Instant::now();
+        rule.step_bf16_on(isa, &mut list, T, &packing, &Extras::default(), Threads::Caller)
+            .expect("valid arguments");
+        start.elapsed()
     }
 }
 

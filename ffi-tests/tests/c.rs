@@ -140,6 +140,7 @@ fn a_users_program_is_clean_under_leak_and_race_checkers() {
     if is_brief() {
         return eprintln!("SKIPPED: this library is itself under a sanitizer, or in an emulator");
     }
+    println!("{}", run(&compile(&source("leaks.c"), C99, Static), &[]).trim());
     for (sanitizer, wrong, said) in
         [("address", "leak", "detected memory leaks"), ("thread", "race", "data race")]
     {
