@@ -285,8 +285,8 @@ const char *downhill_status_message(uint32_t status);
  * Which argument was wrong in the last call of this thread that failed, its value and what is
  * allowed. A call that succeeds leaves it as it is.
  *
- * @return a string that lives until the next failing call in this thread, or the thread's end;
- *         "" if no call has failed
+ * @return a string of at most 511 bytes that lives until the next failing call in this thread, or the thread's end
+ *         (in the first thread also in atexit() handlers and static destructors); "" if no call has failed
  *
  * Threads: any number at once; each has its own text. Since 0.1.0.
  */

@@ -81,43 +81,43 @@ namespace downhill {
 using std::span;
 #else
 /** Elements that stand one after another and belong to somebody else: what of std::span steps need. */
-template <class T>
+template <class Element>
 class span {
  public:
   /** No elements. */
   constexpr span() noexcept = default;
 
   /** `size` elements from `data` on. */
-  constexpr span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr span(Element *data, std::size_t size) noexcept : data_(data), size_(size) {}
 
   /** All elements of an array. */
-  template <std::size_t N>
-  constexpr span(T (&array)[N]) noexcept : data_(array), size_(N) {}
+  template <std::size_t Size>
+  constexpr span(Element (&array)[Size]) noexcept : data_(array), size_(Size) {}
 
   /** All elements of a std::vector, a std::array, another span; not of a temporary, unless they are only read. */
   template <class Container, class Pointer = decltype(std::declval<Container &>().data()),
             class = decltype(std::declval<Container &>().size(), std::declval<Container &>().begin(),
                              std::declval<Container &>().end()),
-            class = std::enable_if_t<(std::is_lvalue_reference_v<Container> || std::is_const_v<T>) &&
-                                     std::is_convertible_v<std::remove_pointer_t<Pointer> (*)[], T (*)[]>>>
+            class = std::enable_if_t<(std::is_lvalue_reference_v<Container> || std::is_const_v<Element>) &&
+                                     std::is_convertible_v<std::remove_pointer_t<Pointer> (*)[], Element (*)[]>>>
   constexpr span(Container &&container) noexcept
       : data_(container.data()), size_(static_cast<std::size_t>(container.size())) {}
 
   /** The first element. */
-  constexpr T *data() const noexcept { return data_; }
+  constexpr Element *data() const noexcept { return data_; }
   /** How many there are. */
   constexpr std::size_t size() const noexcept { return size_; }
   /** Are there none? */
   constexpr bool empty() const noexcept { return size_ == 0; }
   /** Element `i`, which must be one. */
-  constexpr T &operator[](std::size_t i) const noexcept { return data_[i]; }
+  constexpr Element &operator[](std::size_t i) const noexcept { return data_[i]; }
   /** The first element. */
-  constexpr T *begin() const noexcept { return data_; }
+  constexpr Element *begin() const noexcept { return data_; }
   /** Behind the last element. */
-  constexpr T *end() const noexcept { return data_ + size_; }
+  constexpr Element *end() const noexcept { return data_ + size_; }
 
  private:
-  T *data_ = nullptr;
+  Element *data_ = nullptr;
   std::size_t size_ = 0;
 };
 #endif
@@ -583,8 +583,8 @@ class packed_tensors {
   const downhill_packed_tensor *end() const noexcept { return list_.data() + list_.size(); }
 
  private:
-  template <class T>
-  status add_any(span<T> w, span<T> g, span<std::uint8_t> state, std::uint64_t first_element) {
+  template <class Element>
+  status add_any(span<Element> w, span<Element> g, span<std::uint8_t> state, std::uint64_t first_element) {
     if (g.size() != w.size()) return status::wrong_length("g", g.size(), w.size());
     list_.push_back({w.size(), w.data(), g.data(), state.data(), state.size(), first_element});
     return DOWNHILL_STATUS_OK;

@@ -1,6 +1,6 @@
 //! Which instruction sets this CPU has, which one steps use, and how to force a lower one.
 
-use std::{env, fmt, str::FromStr, sync::OnceLock};
+use std::{env, fmt, iter, str::FromStr, sync::OnceLock};
 
 use pulp::{Arch, WithSimd};
 
@@ -27,15 +27,20 @@ pub struct Isa(Arch);
 impl Isa {
     /// Every instruction set that this CPU has, the narrowest (`scalar`) first.
     pub fn available() -> Vec<Self> {
-        let mut all = vec![Self(Arch::Scalar)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            all.extend(pulp::x86::V3::try_new().map(|token| Self(Arch::V3(token))));
-            all.extend(pulp::x86::V4::try_new().map(|token| Self(Arch::V4(token))));
-        }
-        #[cfg(target_arch = "aarch64")]
-        all.extend(pulp::aarch64::Neon::try_new().map(|token| Self(Arch::Neon(token))));
-        all
+        Self::all().collect()
+    }
+
+    /// The same without an allocation, of which the first step of a process has none either.
+    fn all() -> impl Iterator<Item = Self> {
+        let wider: [Option<Arch>; _] = [
+            #[cfg(target_arch = "x86_64")]
+            pulp::x86::V3::try_new().map(Arch::V3),
+            #[cfg(target_arch = "x86_64")]
+            pulp::x86::V4::try_new().map(Arch::V4),
+            #[cfg(target_arch = "aarch64")]
+            pulp::aarch64::Neon::try_new().map(Arch::Neon),
+        ];
+        iter::once(Arch::Scalar).chain(wider.into_iter().flatten()).map(Self)
     }
 
     /// The instruction set that steps use: the widest available one, or the one that `DOWNHILL_ISA`
@@ -76,16 +81,15 @@ fn choose() -> Result<Isa, Error> {
     match env::var_os(VARIABLE) {
         // An empty one is the usual way to unset a variable for one command of a shell.
         Some(name) if !name.is_empty() => find(VARIABLE, &name.to_string_lossy()),
-        _ => Ok(*Isa::available().last().expect("scalar is always available")),
+        _ => Ok(Isa::all().last().expect("scalar is always available")),
     }
 }
 
 fn find(argument: &'static str, name: &str) -> Result<Isa, Error> {
-    let all = Isa::available();
-    all.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
+    Isa::all().find(|isa| isa.name() == name).ok_or_else(|| Error::Isa {
         argument,
         name: name.to_owned(),
-        available: all.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
+        available: Isa::all().map(Isa::name).collect::<Vec<_>>().join(", "),
     })
 }
 

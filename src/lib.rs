@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
-mod ffi;
 mod isa;
 mod lanes;
 mod many;
@@ -27,3 +26,15 @@ pub use packed::{
 };
 pub use rules::*;
 pub use threads::{Pool, Threads};
+
+/// What the package of the C libraries needs besides. It changes with any release, and is nobody else's to use.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "nobody else uses it")]
+pub mod abi {
+    pub use crate::{
+        norm::sum_of_squares,
+        packed::{How, Listed, Packable},
+        rule::Configuration,
+        sys::{has_room, in_default_environment, with_room, without_cancellation},
+    };
+}

@@ -40,7 +40,7 @@ pub fn grad_norm(gradients: &[&[f32]], threads: Threads<'_>) -> Result<f64, Erro
 }
 
 /// What a gradient is made of.
-pub(crate) trait Value: Copy + Sync + 'static {
+pub trait Value: Copy + Sync + 'static {
     fn float(self) -> f32;
 }
 
@@ -52,7 +52,7 @@ impl Value for f32 {
 }
 
 /// The sum of squares of all elements of all gradients.
-pub(crate) fn sum_of_squares<'a, E: Value>(
+pub fn sum_of_squares<'a, E: Value>(
     isa: Isa,
     gradients: impl ExactSizeIterator<Item = &'a [E]> + Clone,
     threads: Threads<'_>,

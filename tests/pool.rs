@@ -4,6 +4,8 @@
 mod common;
 
 use std::{
+    env,
+    process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -44,6 +46,38 @@ fn a_pool_says_how_many_threads_it_has() {
     assert_eq!(format!("{:?}", Pool::new(1)), "Pool { threads: 1 }");
     assert_eq!(format!("{:?}", Pool::new(4)), "Pool { threads: 4 }");
     assert_eq!(format!("{:?}", Threads::Pool(&Pool::new(2))), "Pool(Pool { threads: 2 })");
+}
+
+/// Where not even rayon's global pool can be started, which panics then.
+#[test]
+fn rayon_without_threads_is_the_caller_alone() {
+    const CHILD: &str = "DOWNHILL_TEST_WITHOUT_THREADS";
+    if env::var_os(CHILD).is_some() {
+        let rule = &*optimizer(Adam::default());
+        let n = 1 << 20;
+        let mut ours = Arrays::new(rule, n, uniform());
+        let mut alone = ours.clone();
+        let isa = Isa::current().unwrap();
+        for t in 1..=2 {
+            ours.step_many(rule, isa, &[n], t, &Extras::default(), Threads::Rayon).unwrap();
+            alone.step_many(rule, isa, &[n], t, &Extras::default(), Threads::Caller).unwrap();
+        }
+        assert!(ours.w.iter().zip(&alone.w).all(|(&a, &b)| same(a, b)), "other bits");
+        assert!(thread::Builder::new().spawn(|| ()).is_err(), "threads can be started all the same");
+        return;
+    }
+    if skipped_in_emulator("it starts itself again") {
+        return;
+    }
+    // No stack is so large.
+    let child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "rayon_without_threads_is_the_caller_alone", "--test-threads=1"])
+        .envs([(CHILD, "1"), ("RUST_MIN_STACK", "70368744177664")])
+        .output()
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! Compiles and runs C and C++ programs against `downhill.h` and the library that cargo has just built.
+//! Compiles and runs C and C++ programs against `downhill.h` and the libraries as they ship.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
 };
 
 #[path = "../../tests/common/runner.rs"]
@@ -147,22 +148,39 @@ pub fn root() -> &'static Path {
 
 /// A directory for what the tests make.
 pub fn directory(name: &str) -> PathBuf {
-    let directory = library_directory().join("ffi-tests").join(name);
+    let directory = beside_this_test().join("ffi-tests").join(name);
     fs::create_dir_all(&directory).expect("the target directory can be written to");
     directory
 }
 
-/// The C library as built for these tests: cargo puts it beside the test's own program.
+/// One of the C libraries, built as it ships. `cargo test` builds no C libraries, so this does, once.
+/// `DOWNHILL_LIBRARY_DIR` names a folder with others to test: for another machine, under a sanitizer, installed.
 ///
 /// # Panics
-/// If it is not there.
+/// If it cannot be built, or is not there.
 pub fn library(name: &str) -> PathBuf {
-    let path = library_directory().join(name);
-    assert!(path.exists(), "{path:?} is not there: cargo no longer builds it for a dependent");
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        env::var_os("DOWNHILL_LIBRARY_DIR")
+            .map_or_else(build_libraries, |directory| root().join(directory))
+    });
+    let path = directory.join(name);
+    assert!(path.exists(), "{path:?} is not there");
     path
 }
 
-fn library_directory() -> PathBuf {
+/// Builds both, where `cargo build --release` builds them, and says where that is.
+fn build_libraries() -> PathBuf {
+    let target = beside_this_test().join("../..");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).args(["build", "--locked", "--release", "--package", "downhill-capi"]);
+    let output = cargo.arg("--target-dir").arg(&target).output().expect("cargo runs these tests");
+    assert!(output.status.success(), "{cargo:?}\n{}", text(&output.stderr));
+    target.join("release")
+}
+
+/// The folder of this test's own program, `target/debug/deps` or the like.
+fn beside_this_test() -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");
     test.parent().expect("a file").to_owned()
 }

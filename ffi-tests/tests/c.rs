@@ -95,6 +95,11 @@ fn page_faults_are_served_whoever_meets_them() {
 }
 
 #[test]
+fn errors_have_their_text_until_the_program_ends() {
+    run_everywhere("at_exit.c");
+}
+
+#[test]
 fn cancellation_waits_for_the_end_of_a_call() {
     if !cfg!(target_os = "linux") {
         return eprintln!("SKIPPED: cancel.c is for Linux's pthread_cancel");

@@ -57,6 +57,35 @@ fn a_program_keeps_its_own_names() {
     }
 }
 
+/// Programs define short names before they include headers: `N`, `T`, `min`, `I` of complex.h, `near` of Windows.
+#[test]
+fn a_program_keeps_its_own_macros() {
+    let letters = ('A'..='Z').map(|letter| letter.to_string());
+    let others =
+        ["min", "max", "small", "near", "far", "interface", "TRUE", "OK", "ERROR", "STATES", "STEP"];
+    let names: Vec<String> = letters.chain(others.map(str::to_owned)).collect();
+    // The system's headers have names like these themselves, so they come first.
+    let program = |header: &str, body: &str, system: &str| {
+        let undefined: String = names.iter().map(|name| format!("#undef {name}\n")).collect();
+        let defined: String = names.iter().map(|name| format!("#define {name} +\n")).collect();
+        format!("{system}\n{defined}#include <{header}>\n{undefined}int main(void) {{ {body} }}\n")
+    };
+    let c = "return downhill_sgd_default().lr == 1e-3 ? 0 : 1;";
+    let system = "#include <stddef.h>\n#include <stdint.h>";
+    let cpp_system = "#include <array>\n#include <cstddef>\n#include <cstdint>\n#include <cstdio>\n#include <initializer_list>\n\
+                      #include <memory>\n#include <stdexcept>\n#include <type_traits>\n#include <utility>\n#include <vector>\n#if __cplusplus >= 202002L\n#include <span>\n#include <version>\n#endif";
+    for (header, body, system, standard) in [
+        ("downhill.h", c, system, C99),
+        ("downhill.h", c, system, Cxx11),
+        ("downhill.hpp", c, cpp_system, Cxx17),
+        ("downhill.hpp", c, cpp_system, Cxx20),
+    ] {
+        let source = directory("names").join(format!("macros-{header}-{standard:?}.c"));
+        fs::write(&source, program(header, body, system)).unwrap();
+        run(&compile(&source, standard, Static), &[]);
+    }
+}
+
 /// A header that is imported as a module may not call functions that each file has for itself.
 #[test]
 fn the_cpp_header_is_a_header_unit() {

@@ -10,6 +10,9 @@
 pub mod abi {
     include!(concat!(env!("OUT_DIR"), "/abi.rs"));
 }
+#[allow(dead_code, missing_docs, reason = "its functions are called by name, as from C")]
+#[path = "../../capi/src/lib.rs"]
+mod capi;
 pub mod check;
 pub mod input;
 pub mod memory;

@@ -41,6 +41,7 @@ pub enum List<'a, 'b> {
 
 /// What weights and gradients can be made of.
 pub trait Listed: Sized {
+    /// The tensors as one of the two kinds.
     fn list<'a, 'b>(tensors: &'a mut [PackedTensor<'b, Self>]) -> List<'a, 'b>;
 }
 
@@ -110,6 +111,7 @@ pub fn step_packed<E: Listed, const N: usize>(
 
 /// What a whole step takes besides the rule and the tensors.
 #[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the arguments of `step_packed`")]
 pub struct How<'a> {
     pub isa: Isa,
     pub t: u64,

@@ -13,7 +13,8 @@ pub use optimizer::{PackedOptimizer, packed_optimizer};
 
 use crate::{Error, Report, rule::Configuration};
 pub(crate) use layout::check_bytes;
-pub(crate) use many::{How, List, Listed, check_first_element, step};
+pub use many::{How, Listed};
+pub(crate) use many::{List, check_first_element, step};
 
 /// So many elements are decoded, stepped and encoded at a time, and have one scale for each state.
 const BLOCK: usize = 64;
@@ -80,6 +81,7 @@ pub enum Kind {
 
 /// A rule whose states can be packed.
 pub trait Packable<const N: usize>: Configuration<N> {
+    /// What each state can be.
     const KINDS: [Kind; N];
 
     /// The kernel's step over tensors with packed states. Every rule has its own, as with the other steps.

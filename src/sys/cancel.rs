@@ -4,7 +4,7 @@
 /// Runs `f`, and keeps the calling thread from being cancelled in it. A cancellation that came meanwhile acts at the
 /// thread's next cancellation point. (That is how cancellation works unless a thread sets its type to asynchronous.)
 #[cfg(all(target_os = "linux", any(target_env = "gnu", target_env = "musl")))]
-pub(crate) fn without_cancellation<T>(f: impl FnOnce() -> T) -> T {
+pub fn without_cancellation<T>(f: impl FnOnce() -> T) -> T {
     use std::{ffi::c_int, ptr};
 
     /// The value on Linux.
@@ -26,6 +26,6 @@ pub(crate) fn without_cancellation<T>(f: impl FnOnce() -> T) -> T {
 
 /// Elsewhere nothing is held off.
 #[cfg(not(all(target_os = "linux", any(target_env = "gnu", target_env = "musl"))))]
-pub(crate) fn without_cancellation<T>(f: impl FnOnce() -> T) -> T {
+pub fn without_cancellation<T>(f: impl FnOnce() -> T) -> T {
     f()
 }

@@ -3,7 +3,7 @@
 
 /// Runs `f` in the default environment and puts the caller's back. After a panic of `f` the default one
 /// stays.
-pub(crate) fn in_default_environment<T>(f: impl FnOnce() -> T) -> T {
+pub fn in_default_environment<T>(f: impl FnOnce() -> T) -> T {
     let callers = control::read();
     if control::is_default(callers) {
         return f();

@@ -1,18 +1,30 @@
-//! Whether a `fork` has happened: a child has the calling thread and no other.
+//! Which process this is: a child has the thread that forked and no other.
 
-use std::sync::{
-    Once,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    process,
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many times this process's ancestry has forked since the first call. The process identifier would not do: a
-/// child that is the first in a new namespace can have its parent's.
-pub(crate) fn forks() -> usize {
-    static COUNTING: Once = Once::new();
-    COUNTING.call_once(count);
-    FORKS.load(Ordering::Relaxed)
+/// A process, told from those that it forked from. Its identifier alone would not do: a child that is the first in a
+/// new namespace can have its parent's. Nor would the count alone: `_Fork` and `clone` run no handlers.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Process {
+    id: u32,
+    /// How many times its ancestry has forked since the first call.
+    forks: usize,
+}
+
+impl Process {
+    pub fn current() -> Self {
+        static COUNTING: Once = Once::new();
+        COUNTING.call_once(count);
+        Self { id: process::id(), forks: FORKS.load(Ordering::Relaxed) }
+    }
 }
 
 #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! What the system gives that Rust has as unsafe functions only, or not at all, behind safe functions. With
-//! `ffi` the only place that has `unsafe`.
+//! What the system gives that Rust has as unsafe functions only, or not at all, behind safe functions. The only place
+//! with `unsafe` in this package.
 #![allow(
     unsafe_code,
     reason = "the library's calls of the system and of the CPU are here and nowhere else"
@@ -14,17 +14,17 @@ mod memory;
 mod prefetch;
 mod signals;
 
-pub(crate) use cancel::without_cancellation;
+pub use cancel::without_cancellation;
 pub(crate) use cpu::{current_cpu, leave_cpu, may_migrate};
 pub(crate) use crew::Crew;
-pub(crate) use environment::in_default_environment;
-pub(crate) use fork::forks;
-pub(crate) use memory::{has_room, with_room};
+pub use environment::in_default_environment;
+pub(crate) use fork::Process;
+pub use memory::{has_room, with_room};
 pub(crate) use prefetch::prefetch;
 
 /// Looks at everything that is looked at once in a process. A child that is forked while another thread looks for
 /// the first time would wait for that thread for ever; one that is forked later is safe.
 pub(crate) fn initialize() {
-    forks();
+    Process::current();
     may_migrate();
 }

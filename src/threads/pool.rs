@@ -1,8 +1,9 @@
 //! Threads: who works on what. The caller works too, and takes over what a worker is late for.
 
 use std::{
+    error::Error as _,
     fmt, mem,
-    sync::{Mutex, MutexGuard, TryLockError},
+    sync::{Mutex, MutexGuard, OnceLock, TryLockError},
     thread,
 };
 
@@ -10,7 +11,7 @@ use super::share::{Chunks, Piece, Queues};
 use crate::{
     Error,
     sys::{
-        Crew, current_cpu, forks, in_default_environment, leave_cpu, may_migrate, without_cancellation,
+        Crew, Process, current_cpu, in_default_environment, leave_cpu, may_migrate, without_cancellation,
     },
 };
 
@@ -30,7 +31,8 @@ pub enum Threads<'a> {
     Caller,
     /// The calling thread and the workers of a pool.
     Pool(&'a Pool),
-    /// The `rayon` pool that the calling thread is a worker of, or else `rayon`'s global one.
+    /// The `rayon` pool that the calling thread is a worker of, or else `rayon`'s global one; the calling thread alone
+    /// where the system lets that start no threads.
     ///
     /// ```
     /// use downhill::{Extras, Sgd, Tensor, Threads, step_many};
@@ -73,8 +75,8 @@ pub struct Pool {
     threads: usize,
     /// Each worker is bound to a CPU, and the caller waits.
     is_bound: bool,
-    /// The workers are in the process with this many forks between it and the first; a child has none.
-    forks: usize,
+    /// Where the workers are; a forked child has none.
+    process: Process,
 }
 
 impl Pool {
@@ -136,7 +138,7 @@ impl Pool {
 
     fn with(crew: Option<Crew>, is_bound: bool) -> Self {
         let threads = crew.as_ref().map_or(0, Crew::len) + usize::from(!is_bound);
-        Self { crew: crew.map(Mutex::new), threads, is_bound, forks: forks() }
+        Self { crew: crew.map(Mutex::new), threads, is_bound, process: Process::current() }
     }
 
     /// How many threads work: the workers, and with a pool of [`Pool::new`] the calling one.
@@ -168,7 +170,7 @@ impl Pool {
 
     /// The workers, if they are there and no other step has them. They are ours while the guard lives.
     fn idle(&self) -> Option<MutexGuard<'_, Crew>> {
-        let crew = self.crew.as_ref().filter(|_| self.forks == forks())?;
+        let crew = self.crew.as_ref().filter(|_| self.process == Process::current())?;
         match crew.try_lock() {
             Ok(guard) => Some(guard),
             // A step that panicked has left nothing behind.
@@ -181,7 +183,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let crew = self.crew.take();
-        if self.forks == forks() {
+        if self.process == Process::current() {
             without_cancellation(|| drop(crew));
         } else {
             // A child has nobody to tell, and nobody to wait for.
@@ -206,7 +208,8 @@ impl Threads<'_> {
         enough_for.min(match self {
             Self::Caller => 1,
             Self::Pool(pool) => pool.threads(),
-            Self::Rayon => rayon::current_num_threads(),
+            Self::Rayon if rayon_has_threads() => rayon::current_num_threads(),
+            Self::Rayon => 1,
         })
     }
 
@@ -242,9 +245,28 @@ impl Threads<'_> {
     }
 }
 
+/// Is there a pool of `rayon`'s to work on? It panics where it cannot start the threads of its global one.
+fn rayon_has_threads() -> bool {
+    static GLOBAL: OnceLock<bool> = OnceLock::new();
+    rayon::current_thread_index().is_some()
+        || *GLOBAL.get_or_init(|| {
+            let built = rayon::ThreadPoolBuilder::new().build_global();
+            // An error without a source says that it has been built already.
+            built.err().is_none_or(|error| error.source().is_none())
+        })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, iter, sync::Barrier};
+    use std::{
+        collections::HashMap,
+        iter,
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{
+            Barrier,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
 
     use super::*;
 
@@ -258,6 +280,37 @@ mod tests {
 
         fn split_at(self, element: usize) -> (Self, Self) {
             (Self(self.0, self.0 + element), Self(self.0 + element, self.1))
+        }
+    }
+
+    /// Works on as many elements as there are threads for.
+    fn work_with(pool: &Pool, f: &(dyn Fn(&mut [Span]) + Sync)) {
+        const ELEMENTS: usize = 3 << 20;
+        Threads::Pool(pool).run(pool.threads(), iter::once(Span(0, ELEMENTS)), ELEMENTS, f).unwrap();
+    }
+
+    #[test]
+    fn a_panic_of_any_thread_reaches_the_caller_and_the_pool_goes_on() {
+        let mut pools = vec![Pool::new(3)];
+        pools.extend(Pool::on(&[0]));
+        for pool in pools {
+            let caller = thread::current().id();
+            for everybody in [true, false] {
+                let panics = |_: &mut [Span]| {
+                    if everybody || thread::current().id() != caller {
+                        panic!("forced");
+                    }
+                    // The others have time to begin.
+                    thread::sleep(std::time::Duration::from_millis(1));
+                };
+                let outcome = catch_unwind(AssertUnwindSafe(|| work_with(&pool, &panics)));
+                assert_eq!(outcome.unwrap_err().downcast_ref(), Some(&"forced"));
+                let done = AtomicUsize::new(0);
+                work_with(&pool, &|chunk| {
+                    done.fetch_add(chunk.iter().map(Piece::len).sum(), Ordering::Relaxed);
+                });
+                assert_eq!(done.into_inner(), 3 << 20);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use crate::Isa;
+use downhill::Isa;
 
 /// Major version of this header.
 pub const DOWNHILL_VERSION_MAJOR: u32 = 0;

@@ -1,7 +1,7 @@
 //! What the configurations of C stand for. All of it is inlined, as `read` is and says why.
 
 use super::{config::*, read::invalid, status::Failure};
-use crate::{
+use downhill::{
     Adadelta, Adagrad, Adam, Adamax, BiasCorrection, Decay, Extras, Form, Lion, Momentum, Nadam,
     Nesterov, Packing, Rmsprop, Rounding, Sgd, StateFormat,
 };

@@ -12,9 +12,10 @@ use super::{
     status::{Failure, downhill_status, downhill_status::*},
     tensors::{gradients, list, slices},
 };
-use crate::{
-    Adamw, Amsgrad, Extras, Isa, NonFinite, Report, RmspropForm, norm::sum_of_squares,
-    rule::Configuration, step_many,
+use downhill::{
+    Adamw, Amsgrad, Extras, Isa, NonFinite, Report, RmspropForm,
+    abi::{Configuration, sum_of_squares},
+    step_many,
 };
 
 /// The arrays of one tensor. All have n elements; with n = 0 the pointers may be anything.

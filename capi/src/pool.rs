@@ -7,7 +7,7 @@ use super::{
     boundary::guarded,
     status::{Failure, report},
 };
-use crate::{Pool, Threads, sys::has_room};
+use downhill::{Pool, Threads, abi::has_room};
 
 /// Worker threads that wait for steps over many tensors. Made by downhill_pool_new() or downhill_pool_new_on(), and
 /// the caller's to free. Any number of threads may use one at once.

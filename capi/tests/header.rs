@@ -17,7 +17,7 @@ const SECTIONS: [(&str, &str); 7] = [
 fn the_committed_header_is_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let generated = generate(root);
-    let path = root.join("include/downhill.h");
+    let path = root.join("../include/downhill.h");
     if env::var_os("DOWNHILL_WRITE_HEADER").is_some() {
         fs::write(&path, &generated).unwrap();
     }
@@ -47,7 +47,7 @@ fn section(root: &Path, file: &str, config: &cbindgen::Config) -> String {
     let mut text = Vec::new();
     cbindgen::Builder::new()
         .with_config(config.clone())
-        .with_src(root.join(format!("src/ffi/{file}.rs")))
+        .with_src(root.join(format!("src/{file}.rs")))
         .generate()
         .unwrap()
         .write(&mut text);

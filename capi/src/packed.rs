@@ -12,9 +12,10 @@ use super::{
     status::{Failure, downhill_status},
     tensors::{array, array_mut, check_states, list, packed_slices},
 };
-use crate::{
+use downhill::{
     Adam, Adamw, Isa, Lion, Momentum, Packing,
-    packed::{How, Listed, Packable, pack, unpack},
+    abi::{How, Listed, Packable},
+    pack, unpack,
 };
 
 /// The arrays of one tensor with packed states.

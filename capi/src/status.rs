@@ -1,12 +1,11 @@
 //! Status values, and the text of a thread's last error.
 
 use std::{
-    borrow::Cow,
-    cell::RefCell,
-    ffi::{CStr, CString, c_char},
+    cell::Cell,
+    ffi::{CStr, c_char},
 };
 
-use crate::Error;
+use downhill::Error;
 
 /// What a function returns. The values never change and are never reused.
 #[repr(u32)]
@@ -81,34 +80,33 @@ fn status(error: &Error) -> downhill_status {
         | Error::StateLength { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
         Error::Tensor { error, .. } => status(error),
         Error::Step => DOWNHILL_STATUS_INVALID_STEP,
-        Error::Hyperparameter { .. }
-        | Error::FirstElement(_)
-        | Error::CpuCount(_)
-        | Error::Cpu { .. }
-        | Error::Isa { .. } => DOWNHILL_STATUS_INVALID_CONFIG,
+        // A hyper-parameter, a first element, a CPU, an instruction set.
+        _ => DOWNHILL_STATUS_INVALID_CONFIG,
     }
 }
 
+/// The longest text that is kept of an error, with the NUL after it.
+const MOST: usize = 512;
+
 thread_local! {
-    static LAST_ERROR: RefCell<Cow<'static, CStr>> = const { RefCell::new(Cow::Borrowed(c"")) };
+    /// Has no destructor, so that it stays when those of other variables run, at a thread's end and in `atexit`.
+    static LAST_ERROR: Cell<[u8; MOST]> = const { Cell::new([0; MOST]) };
 }
 
 /// Keeps the text for `downhill_last_error` and gives the status back.
 #[cold]
 pub(super) fn report(failure: Failure) -> downhill_status {
-    let (status, message) = match failure.0 {
-        Some(reason) => {
-            let Reason { status, message } = *reason;
-            // No message holds a NUL.
-            (status, Cow::Owned(CString::new(message).unwrap_or_default()))
-        }
-        None => (
-            DOWNHILL_STATUS_OUT_OF_MEMORY,
-            Cow::Borrowed(c"no memory for lists of arrays, or for a pool"),
-        ),
+    let (status, message) = match &failure.0 {
+        Some(reason) => (reason.status, &reason.message[..]),
+        None => (DOWNHILL_STATUS_OUT_OF_MEMORY, "no memory for lists of arrays, or for a pool"),
     };
-    // A thread that is past its thread-locals has nobody left to ask.
-    let _ = LAST_ERROR.try_with(|last| last.replace(message));
+    let mut end = message.len().min(MOST - 1);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut text = [0; MOST];
+    text[..end].copy_from_slice(&message.as_bytes()[..end]);
+    LAST_ERROR.set(text);
     status
 }
 
@@ -142,11 +140,11 @@ fn message(status: u32) -> &'static CStr {
 /// Which argument was wrong in the last call of this thread that failed, its value and what is
 /// allowed. A call that succeeds leaves it as it is.
 ///
-/// @return a string that lives until the next failing call in this thread, or the thread's end;
-///         "" if no call has failed
+/// @return a string of at most 511 bytes that lives until the next failing call in this thread, or the thread's end
+///         (in the first thread also in atexit() handlers and static destructors); "" if no call has failed
 ///
 /// Threads: any number at once; each has its own text. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_last_error() -> *const c_char {
-    LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+    LAST_ERROR.with(|last| last.as_ptr().cast::<c_char>().cast_const())
 }

@@ -3,7 +3,7 @@
 use std::slice;
 
 use super::status::{Failure, downhill_status::*};
-use crate::rule::Configuration;
+use downhill::abi::Configuration;
 
 /// The arrays of a step: weights, gradient, states.
 pub(super) type Slices<'a, const N: usize> = (&'a mut [f32], &'a [f32], [&'a mut [f32]; N]);

@@ -8,10 +8,9 @@ use super::{
     packed::downhill_packed_tensor,
     status::{Failure, downhill_status::*},
 };
-use crate::{
+use downhill::{
     PackedTensor, Tensor,
-    rule::Configuration,
-    sys::{has_room, with_room},
+    abi::{Configuration, has_room, with_room},
 };
 
 /// The list itself. With `count` = 0 the pointer may be anything.

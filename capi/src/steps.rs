@@ -3,7 +3,7 @@
 use std::convert::identity;
 
 use super::{arrays::slices, boundary, config::*, decode::CConfig, read::read, status::downhill_status};
-use crate::{Adamw, Amsgrad, Isa, rule::Configuration, rules::RmspropForm};
+use downhill::{Adamw, Amsgrad, Isa, RmspropForm, abi::Configuration};
 
 /// A step of any rule: `state` in the order of the rule's own function, and `rule` to choose among the
 /// rules that one configuration serves.

@@ -1,0 +1,76 @@
+//! What every function that can fail does around its body.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use super::status::{
+    Failure,
+    downhill_status::{self, *},
+    report,
+};
+use downhill::abi::{in_default_environment, without_cancellation};
+
+/// Runs `body` in the default floating-point environment, and turns what comes out into a status: an
+/// error into its own, a panic into `DOWNHILL_STATUS_PANIC`.
+#[inline]
+pub(super) fn call(body: impl FnOnce() -> Result<(), Failure>) -> downhill_status {
+    let checked = || match body() {
+        Ok(()) => DOWNHILL_STATUS_OK,
+        Err(failure) => report(failure),
+    };
+    guarded(checked, report)
+}
+
+/// The same for what shares work among threads: a thread that is cancelled meanwhile is so after the call. A plain step
+/// has no cancellation point, and would pay for this a tenth of what it takes on a short array.
+pub(super) fn call_uncancelled(body: impl FnOnce() -> Result<(), Failure>) -> downhill_status {
+    without_cancellation(|| call(body))
+}
+
+/// Runs `body` in the default floating-point environment, and `or` instead of a panic.
+#[inline]
+pub(super) fn guarded<T>(body: impl FnOnce() -> T, or: impl FnOnce(Failure) -> T) -> T {
+    // A broken invariant behind `AssertUnwindSafe` could only be in the caller's arrays, and the
+    // status says so.
+    let outcome = in_default_environment(|| catch_unwind(AssertUnwindSafe(body)));
+    outcome.unwrap_or_else(|panic| or(bug(&*panic)))
+}
+
+#[cold]
+fn bug(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::new(DOWNHILL_STATUS_PANIC, format!("a bug in downhill: {}", text.unwrap_or("panic")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+
+    use super::{super::status::downhill_last_error, *};
+
+    fn last_error() -> &'static CStr {
+        // SAFETY: a string that stays until this thread's next error, of which there is none meanwhile.
+        unsafe { CStr::from_ptr(downhill_last_error()) }
+    }
+
+    #[test]
+    fn a_panic_with_any_message_becomes_a_status() {
+        let missing: Option<u8> = std::hint::black_box(None);
+        let formatted = || {
+            assert_eq!(missing, Some(1));
+            Ok(())
+        };
+        assert_eq!(call(|| panic!("forced")), DOWNHILL_STATUS_PANIC);
+        assert_eq!(last_error(), c"a bug in downhill: forced");
+        assert_eq!(call(|| Ok(())), DOWNHILL_STATUS_OK);
+        assert_eq!(call_uncancelled(|| panic!("{} too", "this")), DOWNHILL_STATUS_PANIC);
+        assert_eq!(last_error(), c"a bug in downhill: this too");
+        assert_eq!(call_uncancelled(|| Ok(())), DOWNHILL_STATUS_OK);
+        assert_eq!(call(formatted), DOWNHILL_STATUS_PANIC);
+        assert_eq!(call(|| std::panic::panic_any(7)), DOWNHILL_STATUS_PANIC);
+        assert_eq!(last_error(), c"a bug in downhill: panic");
+    }
+}
