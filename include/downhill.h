@@ -132,7 +132,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Defaults are functions of this header, and not of the library. In C++ `static` would give each file one of its
+/** Defaults are functions of this header, and not of the library. In C++ `static` would give each file one of its
  * own, which an inline function of another header or a module must not call. */
 #ifdef __cplusplus
 #define DOWNHILL_INLINE inline

@@ -23,7 +23,7 @@ fn the_committed_header_is_fresh() {
     }
     assert!(
         fs::read_to_string(&path).unwrap_or_default() == generated,
-        "include/downhill.h is stale; `DOWNHILL_WRITE_HEADER=1 cargo test --test header` rewrites it"
+        "include/downhill.h is stale; `DOWNHILL_WRITE_HEADER=1 cargo test -p downhill-capi --test header` rewrites it"
     );
 }
 
