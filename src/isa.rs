@@ -2,9 +2,9 @@
 
 use std::{env, fmt, iter, str::FromStr, sync::OnceLock};
 
-use pulp::{Arch, WithSimd};
+use pulp::{Arch, NullaryFnOnce};
 
-use crate::{Error, sys};
+use crate::{Error, lane::Lanes, sys};
 
 /// The environment variable that forces an instruction set for the whole process.
 const VARIABLE: &str = "DOWNHILL_ISA";
@@ -51,7 +51,10 @@ impl Isa {
     #[inline]
     pub fn current() -> Result<Self, Error> {
         static CURRENT: OnceLock<Result<Isa, Error>> = OnceLock::new();
-        CURRENT.get_or_init(|| sys::without_cancellation(choose)).clone()
+        match CURRENT.get() {
+            Some(Ok(isa)) => Ok(*isa),
+            _ => CURRENT.get_or_init(|| sys::without_cancellation(choose)).clone(),
+        }
     }
 
     /// `scalar`, `avx2`, `avx512` or `neon`: the name that [`FromStr`] and `DOWNHILL_ISA` take.
@@ -68,11 +71,44 @@ impl Isa {
         }
     }
 
-    /// Runs `op` compiled for this instruction set.
+    /// Runs a kernel compiled for this instruction set.
     #[inline(always)]
-    pub(crate) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
-        self.0.dispatch(op)
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(v3) => v3.vectorize(On(kernel, v3)),
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(v4) => v4.vectorize(On(kernel, v4)),
+            #[cfg(target_arch = "aarch64")]
+            Arch::Neon(neon) => neon.vectorize(On(kernel, neon)),
+            _ => scalar(kernel),
+        }
     }
+}
+
+/// What is compiled once for each instruction set. `run` and all that it calls must be `#[inline(always)]`.
+pub(crate) trait Kernel {
+    type Output;
+
+    fn run<S: Lanes>(self, s: S) -> Self::Output;
+}
+
+/// A kernel on an instruction set, for `pulp`, whose own type of that says too little.
+struct On<K, S>(K, S);
+
+impl<K: Kernel, S: Lanes> NullaryFnOnce for On<K, S> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn call(self) -> K::Output {
+        self.0.run(self.1)
+    }
+}
+
+/// A function of its own, or the kernel would be compiled again in every caller.
+#[inline(never)]
+fn scalar<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(pulp::Scalar)
 }
 
 fn choose() -> Result<Isa, Error> {

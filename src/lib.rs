@@ -1,8 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod error;
 mod isa;
-mod lanes;
+mod lane;
 mod many;
 mod norm;
 mod optimizer;
@@ -34,7 +35,7 @@ pub mod abi {
     pub use crate::{
         norm::sum_of_squares,
         packed::{How, Listed, Packable},
-        rule::Configuration,
+        rule::{Configuration, Kernels},
         sys::{has_room, in_default_environment, with_room, without_cancellation},
     };
 }

@@ -1,14 +1,11 @@
 //! A whole training step over many tensors: norm, clip, skip, decay, update and zero in one call.
 
-use pulp::Simd;
-
 use crate::{
-    Error, Isa, Threads,
+    Error, Isa, Threads, check,
     norm::{Value, sum_of_squares},
-    rule::{Configuration, Job, Rule, check_lengths},
-    rules::range,
-    sweep::{Gradient, Sweep, bytes, is_far},
-    threads::Piece,
+    rule::{Configuration, check_lengths},
+    sweep::{Update, bytes, is_far},
+    threads::{BLOCK, Piece},
 };
 
 /// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
@@ -142,7 +139,7 @@ pub fn step_many<const N: usize>(
     config.step_many_on(Isa::current()?, tensors, t, extras, threads)
 }
 
-/// [`step_many`] on a named instruction set, to be called by every [`Configuration`].
+/// [`step_many`] on a named instruction set.
 pub(crate) fn step<const N: usize, C: Configuration<N>>(
     isa: Isa,
     config: &C,
@@ -156,15 +153,51 @@ pub(crate) fn step<const N: usize, C: Configuration<N>>(
         check_lengths::<N, C>(w, g, state.each_ref().map(|array| &**array))
             .map_err(|error| error.of_tensor(index))?;
     }
-    let mut report = Report::default();
-    config.apply(t, Whole { isa, tensors, extras, threads, report: &mut report })?;
-    Ok(report)
+    let update = Update::new(config, t)?;
+    Ok(whole(isa, tensors, extras, threads, &|scale, Tensor { w, g, state }, far| {
+        update.scaled(scale).sweep(isa, w, g, state.each_mut().map(|array| &mut **array), far);
+    }))
+}
+
+/// Steps a tensor, or a part of one, whose gradients are multiplied by a factor, and whose memory may be far.
+type Step<'a, const N: usize> = &'a (dyn Fn(f32, &mut Tensor<'_, N>, bool) + Sync);
+
+/// What is left to do when all has been checked. Compiled once for all rules with as many states.
+fn whole<const N: usize>(
+    isa: Isa,
+    tensors: &mut [Tensor<'_, N>],
+    extras: &Extras,
+    threads: Threads<'_>,
+    step: Step<'_, N>,
+) -> Report {
+    let report = look(isa, tensors.len(), &|i| &*tensors[i].g, extras, threads);
+    if report.skipped {
+        return report;
+    }
+    let scale = report.applied_scale as f32;
+    let elements = tensors.iter().map(|tensor| tensor.w.len()).sum();
+    let far = is_far(bytes(elements, N));
+    each(tensors, elements, threads, &|tensor| {
+        if !extras.zero_grad {
+            return step(scale, tensor, far);
+        }
+        // While the gradient is in cache.
+        let mut rest = tensor.reborrow();
+        while rest.len() > 0 {
+            let end = rest.len().min(BLOCK);
+            let (mut part, after) = rest.split_at(end);
+            step(scale, &mut part, far);
+            part.g.fill(0.0);
+            rest = after;
+        }
+    });
+    report
 }
 
 impl Extras {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        range::finite("grad_scale", self.grad_scale)?;
-        range::non_negative("max_norm", self.max_norm)?;
+        check::finite("grad_scale", self.grad_scale)?;
+        check::non_negative("max_norm", self.max_norm)?;
         Ok(())
     }
 
@@ -182,54 +215,22 @@ impl Extras {
     }
 }
 
-/// What is left to do when all has been checked.
-struct Whole<'a, 'b, const N: usize> {
-    isa: Isa,
-    tensors: &'a mut [Tensor<'b, N>],
-    extras: &'a Extras,
-    threads: Threads<'a>,
-    report: &'a mut Report,
-}
-
-impl<const N: usize> Job<N> for Whole<'_, '_, N> {
-    fn run<R: Rule<N>>(self, rule: R) {
-        let Self { isa, tensors, extras, threads, report } = self;
-        *report = look(isa, tensors.iter().map(|tensor| &*tensor.g), extras, threads);
-        if report.skipped {
-            return;
-        }
-        let scale = report.applied_scale as f32;
-        let scaled = Scaled { rule, scale };
-        let elements = tensors.iter().map(|tensor| tensor.w.len()).sum();
-        let far = is_far(bytes(elements, N));
-        match (extras.zero_grad, scale) {
-            (false, 1.0) => each(tensors, elements, threads, &|Tensor { w, g, state }| {
-                sweep(isa, rule, w, &**g, state, far);
-            }),
-            (false, _) => each(tensors, elements, threads, &|Tensor { w, g, state }| {
-                sweep(isa, scaled, w, &**g, state, far);
-            }),
-            (true, _) => each(tensors, elements, threads, &|Tensor { w, g, state }| {
-                sweep(isa, scaled, w, &mut **g, state, far);
-            }),
-        }
-    }
-}
-
-/// The first pass, over gradients only, if one is needed.
+/// The first pass, over gradients only, if one is needed. `gradient` gives one of `count`.
 pub(crate) fn look<'a, E: Value>(
     isa: Isa,
-    gradients: impl ExactSizeIterator<Item = &'a [E]> + Clone,
+    count: usize,
+    gradient: &dyn Fn(usize) -> &'a [E],
     extras: &Extras,
     threads: Threads<'_>,
 ) -> Report {
     let needed = extras.grad_norm || extras.skip_nonfinite || extras.max_norm > 0.0;
-    let sum = needed.then(|| sum_of_squares(isa, gradients.clone(), threads));
+    let sum = needed.then(|| sum_of_squares(isa, count, gradient, threads));
     let grad_norm = sum.map(|sum| sum.sqrt() * extras.grad_scale.abs());
     let applied_scale = f64::from(extras.applied_scale(grad_norm));
     match sum {
         Some(sum) if extras.skip_nonfinite && !stays_finite(sum, applied_scale) => {
-            let nonfinite = if sum.is_finite() { None } else { first_nonfinite(gradients) };
+            let nonfinite =
+                if sum.is_finite() { None } else { first_nonfinite((0..count).map(gradient)) };
             Report { grad_norm, applied_scale: 0.0, skipped: true, nonfinite }
         }
         _ => Report { grad_norm, applied_scale, skipped: false, nonfinite: None },
@@ -272,17 +273,6 @@ const fn bytes_per_element(states: usize) -> usize {
     size_of::<f32>() * (1 + 2 * (1 + states))
 }
 
-fn sweep<R: Rule<N>, const N: usize>(
-    isa: Isa,
-    rule: R,
-    w: &mut [f32],
-    g: impl Gradient,
-    state: &mut [&mut [f32]; N],
-    far: bool,
-) {
-    isa.run(Sweep { rule, w, g, state: state.each_mut().map(|array| &mut **array), far });
-}
-
 impl<const N: usize> Tensor<'_, N> {
     fn reborrow(&mut self) -> Tensor<'_, N> {
         Tensor { w: self.w, g: self.g, state: self.state.each_mut().map(|array| &mut **array) }
@@ -305,25 +295,5 @@ impl<const N: usize> Piece for Tensor<'_, N> {
             array
         });
         (Self { w, g, state }, Self { w: w_rest, g: g_rest, state: state_rest })
-    }
-}
-
-/// Gradient scaling: a rule around a rule, and around its weight decay.
-#[derive(Clone, Copy)]
-pub(crate) struct Scaled<R> {
-    pub rule: R,
-    pub scale: f32,
-}
-
-impl<R: Rule<N>, const N: usize> Rule<N> for Scaled<R> {
-    #[inline(always)]
-    fn update<S: Simd>(
-        self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        state: [S::f32s; N],
-    ) -> (S::f32s, [S::f32s; N]) {
-        self.rule.update(s, w, s.mul_f32s(g, s.splat_f32s(self.scale)), state)
     }
 }

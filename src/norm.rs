@@ -2,10 +2,10 @@
 
 use std::mem;
 
-use pulp::{Simd, WithSimd};
-
 use crate::{
     Error, Isa, Threads,
+    isa::Kernel,
+    lane::Lanes,
     sys::with_room,
     threads::{BLOCK, Piece},
 };
@@ -13,8 +13,8 @@ use crate::{
 /// So many sums are kept side by side, which no instruction set has to add up in another order.
 const SUMS: usize = 32;
 
-/// It takes as long to add an element as to move so many bytes in a step.
-const WORTH: usize = 16;
+/// Adding one element to the norm costs as much time as moving this many bytes in a step.
+const NORM_BYTES_PER_ELEMENT: usize = 16;
 
 /// The Euclidean norm of all gradients together, `√(Σ g²)`, in `f64`.
 ///
@@ -36,7 +36,7 @@ const WORTH: usize = 16;
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn grad_norm(gradients: &[&[f32]], threads: Threads<'_>) -> Result<f64, Error> {
-    Ok(sum_of_squares(Isa::current()?, gradients.iter().copied(), threads).sqrt())
+    Ok(sum_of_squares(Isa::current()?, gradients.len(), &|i| gradients[i], threads).sqrt())
 }
 
 /// What a gradient is made of.
@@ -51,41 +51,44 @@ impl Value for f32 {
     }
 }
 
-/// The sum of squares of all elements of all gradients.
+/// The sum of squares of all elements of `count` gradients, of which `gradient` gives one.
 pub fn sum_of_squares<'a, E: Value>(
     isa: Isa,
-    gradients: impl ExactSizeIterator<Item = &'a [E]> + Clone,
+    count: usize,
+    gradient: &dyn Fn(usize) -> &'a [E],
     threads: Threads<'_>,
 ) -> f64 {
-    let elements: usize = gradients.clone().map(<[E]>::len).sum();
-    let count = threads.for_bytes(elements.saturating_mul(WORTH));
-    if count > 1
-        && let Some(sum) = by_threads(isa, gradients.clone(), elements, threads, count)
+    let elements: usize = (0..count).map(|i| gradient(i).len()).sum();
+    let workers = threads.for_bytes(elements.saturating_mul(NORM_BYTES_PER_ELEMENT));
+    if workers > 1
+        && let Some(sum) = by_threads(isa, count, gradient, elements, threads, workers)
     {
         return sum;
     }
-    let blocks = gradients.flat_map(|g| g.chunks(BLOCK));
+    let blocks = (0..count).flat_map(|i| gradient(i).chunks(BLOCK));
     blocks.fold(0.0, |sum, block| sum + isa.run(BlockSum(block)))
 }
 
-/// The same by so many threads, if there is memory for the sums of all blocks.
+/// The same by `workers` threads, if there is memory for the sums of all blocks.
 fn by_threads<'a, E: Value>(
     isa: Isa,
-    gradients: impl ExactSizeIterator<Item = &'a [E]> + Clone,
+    count: usize,
+    gradient: &dyn Fn(usize) -> &'a [E],
     elements: usize,
     threads: Threads<'_>,
-    count: usize,
+    workers: usize,
 ) -> Option<f64> {
-    let blocks = gradients.clone().map(|g| g.len().div_ceil(BLOCK)).sum();
+    let blocks = (0..count).map(|i| gradient(i).len().div_ceil(BLOCK)).sum();
     let mut sums = with_room(blocks)?;
     sums.resize(blocks, 0.0);
     let mut rest = &mut sums[..];
-    let list = gradients.map(|g| {
+    let list = (0..count).map(|i| {
+        let g = gradient(i);
         let (sums, after) = mem::take(&mut rest).split_at_mut(g.len().div_ceil(BLOCK));
         rest = after;
         Blocks { g, sums }
     });
-    threads.run(count, list, elements, &|chunk| {
+    threads.run(workers, list, elements, &|chunk| {
         for Blocks { g, sums } in chunk {
             for (block, sum) in g.chunks(BLOCK).zip(&mut **sums) {
                 *sum = isa.run(BlockSum(block));
@@ -116,11 +119,11 @@ impl<E> Piece for Blocks<'_, E> {
 /// The sum of squares of a block.
 struct BlockSum<'a, E>(&'a [E]);
 
-impl<E: Value> WithSimd for BlockSum<'_, E> {
+impl<E: Value> Kernel for BlockSum<'_, E> {
     type Output = f64;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> f64 {
+    fn run<S: Lanes>(self, s: S) -> f64 {
         // Vectors that hold the sums together.
         match S::F64_LANES {
             8 => block_sum::<S, E, 4>(s, self.0),
@@ -137,7 +140,7 @@ const WIDENED: usize = 8 * SUMS;
 
 /// With the sums in `K` vectors.
 #[inline(always)]
-fn block_sum<S: Simd, E: Value, const K: usize>(s: S, block: &[E]) -> f64 {
+fn block_sum<S: Lanes, E: Value, const K: usize>(s: S, block: &[E]) -> f64 {
     let mut sums = [s.splat_f64s(0.0); K];
     let mut wide = [0.0; WIDENED];
     for part in block.chunks(WIDENED) {

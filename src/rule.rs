@@ -1,59 +1,55 @@
-//! What a rule is: a pure function of one vector of lanes, `(w, g, state) -> (w', state')`.
+//! What a rule is: a configuration, the constants that it makes for a step, and the formula of one vector of lanes.
 //!
 //! The traits are public because [`optimizer`](crate::optimizer()) takes any configuration, and their
 //! module is not: the rules are this crate's.
 
 use std::fmt;
 
-use pulp::Simd;
+use crate::{
+    Decay, Error, Extras, Isa, Report, Tensor, Threads,
+    check::{derived, non_negative},
+    lane::{Lane, Lanes},
+};
 
-use crate::{Error, Extras, Isa, Report, Tensor, Threads, rules::Decayed};
-
-/// The formula of an update with `N` states per element, its constants already in `f32`.
-///
-/// `update` must be `#[inline(always)]`, like everything that takes a `Simd`: a call left inside the
-/// loop would leave the instruction set behind. It computes in the order that the public function
-/// documents, never with a fused multiply-add, which would give other bits and cost far more on a CPU
-/// without it, nor with `pulp`'s minimum and maximum, which differ between instruction sets.
-pub trait Rule<const N: usize>: Copy + Sync {
-    fn update<S: Simd>(
-        self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        state: [S::f32s; N],
-    ) -> (S::f32s, [S::f32s; N]);
-}
-
-/// What is to be done with a rule, whose type is known only once the options have been looked at.
-pub trait Job<const N: usize>: Sized {
-    fn run<R: Rule<N>>(self, rule: R);
-
-    /// The same with weight decay around the rule, for a job that makes more of a rule than a loop.
-    #[inline(always)]
-    fn run_decayed<R: Rule<N>>(self, rule: Decayed<R>) {
-        match rule {
-            Decayed::Not(rule) => self.run(rule),
-            Decayed::L2(rule) => self.run(rule),
-            Decayed::Decoupled(rule) => self.run(rule),
-        }
-    }
-}
-
-/// The hyper-parameters of a family of rules with `N` states per element.
-pub trait Configuration<const N: usize>: fmt::Debug + Send + Sync + 'static {
+/// The hyper-parameters of a rule with `N` states per element.
+pub trait Configuration<const N: usize>: Kernels<N> + fmt::Debug + Send + Sync + 'static {
     /// The step function's name without `_step`.
     const NAME: &'static str;
 
     /// The states' names, in the order of the step function's arguments.
     const STATES: [&'static str; N];
 
-    /// Checks everything, then hands the rule that these options make at step `t` to `job`. This is
-    /// where hyper-parameters become `f32`: derived in `f64`, rounded once.
-    fn apply(&self, t: u64, job: impl Job<N>) -> Result<(), Error>;
+    /// The rule, its constants in `f32`.
+    type Formula: Formula<N>;
 
-    /// The kernel's step. Every rule has its own, for all that they are alike: a provided method would
-    /// be compiled again, with all its kernels, in each crate that makes an `optimizer`.
+    /// Checks everything but the weight decay, and makes the constants of step `t`: derived in `f64`, rounded once.
+    fn formula(&self, t: u64) -> Result<Self::Formula, Error>;
+
+    /// The weight decay, unchecked.
+    fn decay(&self) -> WeightDecay;
+}
+
+/// The update of one vector with `N` states per element.
+pub trait Formula<const N: usize>: Copy + Sync {
+    /// Does it have a root and a quotient, which take so long that the next vector's should begin meanwhile?
+    const IS_SLOW: bool = true;
+
+    /// The new states, and how the new weight is computed once it is time.
+    ///
+    /// In the order that the public function documents, never with a fused multiply-add, which would give other bits and
+    /// cost far more on a CPU without it. `#[inline(always)]`, the closure too.
+    fn update<S: Lanes>(
+        self,
+        w: Lane<S>,
+        g: Lane<S>,
+        state: [Lane<S>; N],
+    ) -> ([Lane<S>; N], impl FnOnce() -> Lane<S>);
+}
+
+/// The functions that hold a rule's kernels. [`kernels!`] writes them: a provided method would be compiled again, with all
+/// its kernels, in each crate that uses a rule.
+pub trait Kernels<const N: usize> {
+    /// A step by the kernel.
     fn step_on(
         &self,
         isa: Isa,
@@ -63,7 +59,7 @@ pub trait Configuration<const N: usize>: fmt::Debug + Send + Sync + 'static {
         t: u64,
     ) -> Result<(), Error>;
 
-    /// The kernel's step over many tensors. Every rule has its own, for the same reason.
+    /// A step over many tensors by the kernel.
     fn step_many_on(
         &self,
         isa: Isa,
@@ -77,6 +73,130 @@ pub trait Configuration<const N: usize>: fmt::Debug + Send + Sync + 'static {
     fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], t: u64) -> Result<(), Error>;
 }
 
+/// `kernels!(Adam: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, config));`
+macro_rules! kernels {
+    ($config:ty: $n:literal, |$this:ident, $w:ident, $g:ident, $state:pat_param, $t:pat_param| $reference:expr) => {
+        impl $crate::rule::Kernels<$n> for $config {
+            #[inline]
+            fn step_on(
+                &self,
+                isa: $crate::Isa,
+                w: &mut [f32],
+                g: &[f32],
+                state: [&mut [f32]; $n],
+                t: u64,
+            ) -> Result<(), $crate::Error> {
+                $crate::sweep::step(isa, self, t, w, g, state)
+            }
+
+            fn step_many_on(
+                &self,
+                isa: $crate::Isa,
+                tensors: &mut [$crate::Tensor<'_, $n>],
+                t: u64,
+                extras: &$crate::Extras,
+                threads: $crate::Threads<'_>,
+            ) -> Result<$crate::Report, $crate::Error> {
+                $crate::many::step(isa, self, t, tensors, extras, threads)
+            }
+
+            fn reference(
+                &self,
+                $w: &mut [f32],
+                $g: &[f32],
+                $state: [&mut [f32]; $n],
+                $t: u64,
+            ) -> Result<(), $crate::Error> {
+                let $this = self;
+                $reference
+            }
+        }
+    };
+}
+pub(crate) use kernels;
+
+/// Weight decay as a configuration has it.
+#[derive(Clone, Copy)]
+pub struct WeightDecay {
+    /// How it enters.
+    pub decay: Decay,
+    /// λ
+    pub weight_decay: f64,
+    /// η
+    pub lr: f64,
+}
+
+/// What is done to gradient and weight before the formula: `g·scale`, then `g + λ·w` (L2), and `w·(1 − η·λ)` (decoupled).
+/// What does nothing is a constant that changes no number: a factor of 1, and −0 in place of `λ·w`.
+#[derive(Clone, Copy)]
+pub(crate) struct Prelude {
+    pub scale: f32,
+    /// 0 for none.
+    lambda: f32,
+    one_minus_lr_decay: f32,
+}
+
+impl Prelude {
+    #[inline]
+    pub fn new(WeightDecay { decay, weight_decay, lr }: WeightDecay) -> Result<Self, Error> {
+        let lambda = non_negative("weight_decay", weight_decay)?;
+        let none = Self { scale: 1.0, lambda: 0.0, one_minus_lr_decay: 1.0 };
+        Ok(match decay {
+            // No arithmetic at all: 0·∞ would be NaN.
+            _ if lambda == 0.0 => none,
+            Decay::L2 => Self { lambda, ..none },
+            Decay::Decoupled => {
+                let allowed = "so small that 1 - lr*weight_decay is finite in f32";
+                let factor = derived(1.0 - lr * weight_decay, "weight_decay", weight_decay, allowed)?;
+                Self { one_minus_lr_decay: factor, ..none }
+            }
+        })
+    }
+
+    /// Everything.
+    #[inline(always)]
+    pub fn full(self) -> Full {
+        Full(self)
+    }
+
+    /// The factor of the weight alone, if there is nothing else.
+    #[inline(always)]
+    pub fn bare(self) -> Option<Bare> {
+        let Self { scale, lambda, one_minus_lr_decay } = self;
+        (scale == 1.0 && lambda == 0.0).then_some(Bare { one_minus_lr_decay })
+    }
+}
+
+/// A [`Prelude`], or a part of one. Each makes a kernel of its own of every formula.
+pub(crate) trait Before: Copy {
+    /// Weight and gradient as the formula is to see them.
+    fn apply<S: Lanes>(self, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>);
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Bare {
+    one_minus_lr_decay: f32,
+}
+
+impl Before for Bare {
+    #[inline(always)]
+    fn apply<S: Lanes>(self, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>) {
+        (w * self.one_minus_lr_decay, g)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Full(Prelude);
+
+impl Before for Full {
+    #[inline(always)]
+    fn apply<S: Lanes>(self, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>) {
+        let Self(Prelude { scale, lambda, one_minus_lr_decay }) = self;
+        let decay = (lambda * w).only_if(lambda != 0.0, -0.0);
+        (w * one_minus_lr_decay, g * scale + decay)
+    }
+}
+
 /// All the checks of a step and nothing else.
 pub(crate) fn check<const N: usize, C: Configuration<N>>(
     config: &C,
@@ -85,12 +205,9 @@ pub(crate) fn check<const N: usize, C: Configuration<N>>(
     g: &[f32],
     state: [&[f32]; N],
 ) -> Result<(), Error> {
-    struct Nothing;
-    impl<const N: usize> Job<N> for Nothing {
-        fn run<R: Rule<N>>(self, _: R) {}
-    }
     check_lengths::<N, C>(w, g, state)?;
-    config.apply(t, Nothing)
+    config.formula(t)?;
+    Prelude::new(config.decay()).map(drop)
 }
 
 /// Are `g` and every state as long as `w`?

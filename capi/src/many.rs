@@ -177,7 +177,7 @@ pub unsafe extern "C" fn downhill_grad_norm(
         check_pointer(("norm", norm.cast_const()), size_of::<f64>())?;
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         let (gradients, threads) = unsafe { (gradients(list(count, tensors)?)?, threads(pool)) };
-        let sum = sum_of_squares(Isa::current()?, gradients.into_iter(), threads);
+        let sum = sum_of_squares(Isa::current()?, gradients.len(), &|i| gradients[i], threads);
         // SAFETY: not NULL and aligned, checked above; valid for writing, as the C caller promises.
         unsafe { norm.write(sum.sqrt()) };
         Ok(())

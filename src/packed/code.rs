@@ -6,12 +6,6 @@ use super::{
     random::{HALF, Words},
 };
 
-/// A block of floats while they are stepped. Vectors must not cross cache lines: what is stored across two is not at
-/// once there to be loaded.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-pub(super) struct Block(pub [f32; BLOCK]);
-
 /// Exponent and mantissa of a float.
 const MAGNITUDE: u32 = 0x7fff_ffff;
 const SIGN: u32 = 0x8000_0000;
@@ -21,13 +15,18 @@ const LEAST_NORMAL: u32 = 0x0080_0000;
 /// The exponent field of the largest finite floats.
 const LARGEST_SCALE: u8 = 254;
 
-/// What is added to a float's bits before those below a code's are dropped: for each two elements that are half a block
-/// apart a word, of which a state takes the upper bits in one half and the lower ones in the other.
+/// Rounding noise, added to a float's bits before the low bits are cut off. Elements `i` and `i + 32` share one random word:
+/// the first state uses its high bits for `i` and its low bits for `i + 32`, the second state the other way round.
 #[derive(Clone, Copy)]
 pub(super) struct Dither<'a> {
     upper: &'a Words,
     lower: &'a Words,
     middle: &'a Words,
+}
+
+impl Dither<'static> {
+    /// To nearest, for weights.
+    pub const NEAREST_WEIGHT: Self = nearest(&[0; HALF]);
 }
 
 impl<'a> Dither<'a> {
@@ -97,10 +96,10 @@ pub(super) trait Code: Quads {
     /// Rounds to nearest, ties away from zero.
     const NEAREST: Dither<'static>;
 
-    fn decode(&self, kind: Kind, scale: u8) -> Block;
+    fn decode(&self, kind: Kind, scale: u8, x: &mut [f32; BLOCK]);
 
     /// Encodes state `k`, and gives the scale.
-    fn encode(&mut self, kind: Kind, k: usize, x: &mut Block, dither: &Dither) -> u8;
+    fn encode(&mut self, kind: Kind, k: usize, x: &mut [f32; BLOCK], dither: &Dither) -> u8;
 }
 
 /// Half of what is dropped, wherever the bits are taken from.
@@ -116,23 +115,21 @@ impl Code for Bf16 {
     const NEAREST: Dither<'static> = nearest(&[1 << 15; HALF]);
 
     #[inline(always)]
-    fn decode(&self, _: Kind, _: u8) -> Block {
-        let mut x = Block([0.0; BLOCK]);
+    fn decode(&self, _: Kind, _: u8, x: &mut [f32; BLOCK]) {
         for (i, &quad) in self.iter().enumerate() {
             let quad = u32::from_le_bytes(quad);
-            x.0[i] = f32::from_bits(quad << 16);
-            x.0[HALF + i] = f32::from_bits(quad & 0xffff_0000);
+            x[i] = f32::from_bits(quad << 16);
+            x[HALF + i] = f32::from_bits(quad & 0xffff_0000);
         }
-        x
     }
 
     #[inline(always)]
-    fn encode(&mut self, _: Kind, k: usize, x: &mut Block, dither: &Dither) -> u8 {
-        // Not into `self` at once, of which the compiler does not know that it is apart from `dither`.
+    fn encode(&mut self, _: Kind, k: usize, x: &mut [f32; BLOCK], dither: &Dither) -> u8 {
+        // Encode into a local: the compiler cannot prove that `self` and `dither` do not alias.
         let mut quads = Self::ZERO;
         for (i, quad) in quads.iter_mut().enumerate() {
             let rounded = |second_half: bool| {
-                let x = x.0[HALF * usize::from(second_half) + i];
+                let x = x[HALF * usize::from(second_half) + i];
                 let x = if x.is_nan() { f32::NAN } else { x };
                 x.to_bits().wrapping_add(dither.of_state(k, 16, second_half, i))
             };
@@ -168,14 +165,13 @@ impl Code for Bits8 {
     const NEAREST: Dither<'static> = nearest(&[1 << (DROPPED - 1); HALF]);
 
     #[inline(always)]
-    fn decode(&self, kind: Kind, scale: u8) -> Block {
+    fn decode(&self, kind: Kind, scale: u8, x: &mut [f32; BLOCK]) {
         let least = least(kind, scale);
-        let mut x = Block([0.0; BLOCK]);
         for (i, &quad) in self.iter().enumerate() {
             let quad = u32::from_le_bytes(quad);
             for part in 0..4 {
                 let code = quad >> (8 * part);
-                x.0[QUARTER * part + i] = match kind {
+                x[QUARTER * part + i] = match kind {
                     Kind::NonNegative => f32::from_bits(least + ((code & 0xff) << DROPPED)),
                     Kind::Signed => {
                         let above = f32::from_bits(least + ((code & 0x7f) << DROPPED));
@@ -185,12 +181,11 @@ impl Code for Bits8 {
                 };
             }
         }
-        x
     }
 
     /// What code 0 stands for is taken from all codes at once, byte by byte.
     #[inline(always)]
-    fn encode(&mut self, kind: Kind, k: usize, x: &mut Block, dither: &Dither) -> u8 {
+    fn encode(&mut self, kind: Kind, k: usize, x: &mut [f32; BLOCK], dither: &Dither) -> u8 {
         let scale = scale(kind, x);
         if scale == 0 {
             *self = Self::ZERO;
@@ -202,7 +197,7 @@ impl Code for Bits8 {
             // Wrapping, though nothing wraps: a check for that would not be vectorized.
             let mut quad = 0;
             for part in 0..4 {
-                let x = x.0[QUARTER * part + i];
+                let x = x[QUARTER * part + i];
                 let below = dither.of_state(k, DROPPED, part >= 2, QUARTER * (part % 2) + i);
                 quad |= match kind {
                     Kind::NonNegative => x.to_bits().max(least).wrapping_add(below) >> DROPPED & 0xff,
@@ -227,7 +222,7 @@ impl Code for Bits8 {
     }
 }
 
-/// How many of a float's lower bits an eight-bit code has not.
+/// How many of a float's lower bits an eight-bit code lacks.
 const DROPPED: u32 = 20;
 
 /// The exponent field of a block's largest magnitude, or of the next power of two where that might be rounded up
@@ -235,15 +230,16 @@ const DROPPED: u32 = 20;
 /// becomes the same one, what should have no sign loses it, and where no power of two follows that is finite, larger
 /// values become the largest finite code. (Rounded to infinity instead, one of them would spoil its block for good.)
 #[inline(always)]
-fn scale(kind: Kind, x: &mut Block) -> u8 {
+fn scale(kind: Kind, x: &mut [f32; BLOCK]) -> u8 {
     let magnitude = match kind {
         Kind::NonNegative => u32::MAX,
         Kind::Signed => MAGNITUDE,
     };
-    let largest_of = |x: &Block| x.0.iter().fold(0, |largest, x| largest.max(x.to_bits() & magnitude));
+    let largest_of =
+        |x: &[f32; BLOCK]| x.iter().fold(0, |largest, x| largest.max(x.to_bits() & magnitude));
     let mut largest = largest_of(x);
     if largest > INFINITY {
-        for x in &mut x.0 {
+        for x in x.iter_mut() {
             *x = if x.is_nan() { f32::NAN } else { *x };
             if let Kind::NonNegative = kind {
                 *x = x.abs();
@@ -257,7 +253,7 @@ fn scale(kind: Kind, x: &mut Block) -> u8 {
             Kind::Signed => f32::from_bits(least(kind, LARGEST_SCALE)),
         };
         let most = f32::from_bits(INFINITY - (1 << DROPPED)) - lost;
-        for x in &mut x.0 {
+        for x in x.iter_mut() {
             *x = x.clamp(-most, most);
         }
         return LARGEST_SCALE;

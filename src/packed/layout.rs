@@ -2,7 +2,7 @@
 
 use super::{
     BLOCK, Packable, StateFormat,
-    code::{Bf16, Bits8, Block, Code},
+    code::{Bf16, Bits8, Code},
 };
 use crate::Error;
 
@@ -113,8 +113,8 @@ fn pack_in<C: Code, P: Packable<N>, const N: usize>(states: [&[f32]; N], packed:
         let start = block * BLOCK;
         let end = n.min(start + BLOCK);
         for (k, codes) in codes.iter_mut().enumerate() {
-            let mut x = Block([0.0; BLOCK]);
-            x.0[..end - start].copy_from_slice(&states[k][start..end]);
+            let mut x = [0.0; BLOCK];
+            x[..end - start].copy_from_slice(&states[k][start..end]);
             let scale = codes.encode(P::KINDS[k], k, &mut x, &C::NEAREST);
             if C::SCALED {
                 scales[N * block + k] = scale;
@@ -131,8 +131,9 @@ fn unpack_in<C: Code, P: Packable<N>, const N: usize>(packed: &[u8], states: [&m
         let end = n.min(start + BLOCK);
         for (k, codes) in codes.iter().enumerate() {
             let scale = scales.get(N * block + k).copied().unwrap_or(0);
-            let x = codes.decode(P::KINDS[k], scale);
-            states[k][start..end].copy_from_slice(&x.0[..end - start]);
+            let mut x = [0.0; BLOCK];
+            codes.decode(P::KINDS[k], scale, &mut x);
+            states[k][start..end].copy_from_slice(&x[..end - start]);
         }
     }
 }

@@ -1,20 +1,17 @@
 //! A whole training step over tensors with packed states.
 
-use std::marker::PhantomData;
-
 use super::{
-    BLOCK, Packable, Packing, Rounding, StateFormat,
+    BLOCK, Kind, Packable, Packing, Rounding, StateFormat,
     code::{Bf16, Bits8, Code},
     layout,
     random::Key,
-    sweep::{self, BlockSweep},
+    sweep::{Element, Part, Plan, Step},
 };
 use crate::{
     Error, Extras, Isa, Report, Threads,
     many::look,
-    rule::{Job, Rule, check_length},
-    rules::Decayed,
-    sweep::is_far,
+    rule::check_length,
+    sweep::{Update, is_far},
     threads::Piece,
 };
 
@@ -132,7 +129,7 @@ pub(crate) fn step<const N: usize, C: Packable<N>>(
     }
 }
 
-fn step_of<E: sweep::Element, const N: usize, C: Packable<N>>(
+fn step_of<E: Element, const N: usize, C: Packable<N>>(
     config: &C,
     tensors: &mut [PackedTensor<'_, E>],
     how: How<'_>,
@@ -141,8 +138,17 @@ fn step_of<E: sweep::Element, const N: usize, C: Packable<N>>(
     for (index, tensor) in tensors.iter().enumerate() {
         tensor.check(how.packing.format, N).map_err(|error| error.of_tensor(index))?;
     }
-    let mut report = Report::default();
-    config.apply(how.t, Whole { kinds: PhantomData::<C>, tensors, how, report: &mut report })?;
+    let update = Update::new(config, how.t)?;
+    let report = look(how.isa, tensors.len(), &|i| &*tensors[i].g, how.extras, how.threads);
+    if report.skipped {
+        return Ok(report);
+    }
+    let update = update.scaled(report.applied_scale as f32);
+    let step: Step<'_, N> = &|w, g, state| update.sweep(how.isa, w, g, state, false);
+    match how.packing.format {
+        StateFormat::Bits8 => each::<Bits8, E, N>(tensors, how, C::KINDS, step),
+        StateFormat::Bf16 => each::<Bf16, E, N>(tensors, how, C::KINDS, step),
+    }
     Ok(report)
 }
 
@@ -158,99 +164,37 @@ pub(crate) fn check_first_element(number: u64) -> Result<(), Error> {
     if number.is_multiple_of(BLOCK as u64) { Ok(()) } else { Err(Error::FirstElement(number)) }
 }
 
-/// What is left to do when all has been checked.
-struct Whole<'a, 'b, E, P> {
-    kinds: PhantomData<P>,
-    tensors: &'a mut [PackedTensor<'b, E>],
-    how: How<'a>,
-    report: &'a mut Report,
-}
-
-impl<E: sweep::Element, P: Packable<N>, const N: usize> Job<N> for Whole<'_, '_, E, P> {
-    fn run<R: Rule<N>>(self, rule: R) {
-        self.run_decayed(Decayed::Not(rule));
-    }
-
-    fn run_decayed<R: Rule<N>>(self, rule: Decayed<R>) {
-        let Self { tensors, how, report, .. } = self;
-        *report = look(how.isa, tensors.iter().map(|tensor| &*tensor.g), how.extras, how.threads);
-        if report.skipped {
-            return;
-        }
-        // Multiplied by 1 where there is nothing to scale, which changes no number.
-        let scale = report.applied_scale as f32;
-        match how.packing.format {
-            StateFormat::Bits8 => each::<Bits8, E, P, R, N>(rule, scale, tensors, how),
-            StateFormat::Bf16 => each::<Bf16, E, P, R, N>(rule, scale, tensors, how),
-        }
-    }
-}
-
 /// Steps every tensor or part of one.
-fn each<C: Code, E: sweep::Element, P: Packable<N>, R: Rule<N>, const N: usize>(
-    rule: Decayed<R>,
-    scale: f32,
+fn each<C: Code, E: Element, const N: usize>(
     tensors: &mut [PackedTensor<'_, E>],
     how: How<'_>,
+    kinds: [Kind; N],
+    step: Step<'_, N>,
 ) {
+    let How { isa, t, packing, extras, threads } = how;
     let elements: usize = tensors.iter().map(|tensor| tensor.w.len()).sum();
-    let per_element = 2 * N * size_of::<C>() / BLOCK + 3 * size_of::<E>();
-    let bytes = elements.saturating_mul(per_element);
-    let key = match how.packing.rounding {
-        Rounding::Stochastic { seed } => Some(Key::new(seed, how.t)),
+    let key = match packing.rounding {
+        Rounding::Stochastic { seed } => Some(Key::new(seed, t)),
         Rounding::Nearest => None,
     };
-    // `bytes` are those that move, some there and back.
-    let held = elements.saturating_mul(2 * size_of::<E>() + N * size_of::<C>() / BLOCK);
-    let (zero_grad, far) = (how.extras.zero_grad, is_far(held));
-    let step = |Part { w, g, codes, scales, first_block }: Part<'_, C, E, N>| {
-        let kinds = PhantomData::<P>;
-        how.isa.run(BlockSweep {
-            kinds,
-            rule,
-            scale,
-            w,
-            g,
-            codes,
-            scales,
-            key,
-            first_block,
-            zero_grad,
-            far,
-        });
-    };
-    let count = how.threads.for_bytes(bytes);
-    let list = tensors.iter_mut().map(PackedTensor::part);
-    let parted = count > 1
-        && how
-            .threads
-            .run(count, list, elements, &|chunk| chunk.iter_mut().for_each(|part| step(part.reborrow())))
-            .is_some();
-    if !parted {
-        tensors.iter_mut().map(PackedTensor::part).for_each(step);
+    let of_codes = N * size_of::<C>() / BLOCK;
+    // What is there, and what moves, some of it there and back.
+    let held = elements.saturating_mul(2 * size_of::<E>() + of_codes);
+    let moved = elements.saturating_mul(3 * size_of::<E>() + 2 * of_codes);
+    let plan = Plan { isa, kinds, step, key, zero_grad: extras.zero_grad, far: is_far(held) };
+    let workers = threads.for_bytes(moved);
+    let list = tensors.iter_mut().map(PackedTensor::part::<C, N>);
+    let by_threads =
+        |chunk: &mut [Part<'_, C, E, N>]| chunk.iter_mut().for_each(|part| part.step(&plan));
+    if workers == 1 || threads.run(workers, list, elements, &by_threads).is_none() {
+        tensors.iter_mut().map(PackedTensor::part::<C, N>).for_each(|mut part| part.step(&plan));
     }
-}
-
-/// A tensor, or what is between two blocks of it, with codes and scales apart.
-struct Part<'a, C, E, const N: usize> {
-    w: &'a mut [E],
-    g: &'a mut [E],
-    codes: &'a mut [[C; N]],
-    scales: &'a mut [u8],
-    first_block: u64,
 }
 
 impl<E> PackedTensor<'_, E> {
     fn part<C: Code, const N: usize>(&mut self) -> Part<'_, C, E, N> {
         let (codes, scales) = layout::split(self.state, self.w.len().div_ceil(BLOCK));
         Part { w: self.w, g: self.g, codes, scales, first_block: self.first_element / BLOCK as u64 }
-    }
-}
-
-impl<C, E, const N: usize> Part<'_, C, E, N> {
-    fn reborrow(&mut self) -> Part<'_, C, E, N> {
-        let Self { w, g, codes, scales, first_block } = self;
-        Part { w, g, codes, scales, first_block: *first_block }
     }
 }
 

@@ -41,7 +41,7 @@ impl StateFormat {
     }
 }
 
-/// What becomes of the bits that a code has not.
+/// How a value is rounded to the nearest code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
     /// Up or down at random, and right on average: a state moves however small a step's part in it is.
@@ -84,6 +84,24 @@ pub trait Packable<const N: usize>: Configuration<N> {
     /// What each state can be.
     const KINDS: [Kind; N];
 
-    /// The kernel's step over tensors with packed states. Every rule has its own, as with the other steps.
+    /// A step over tensors with packed states by the kernel, compiled in this crate as a rule's other kernels are.
     fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error>;
 }
+
+/// `packable!(Adam: 2, [Kind::Signed, Kind::NonNegative]);`
+macro_rules! packable {
+    ($config:ty: $n:literal, $kinds:expr) => {
+        impl Packable<$n> for $config {
+            const KINDS: [Kind; $n] = $kinds;
+
+            fn step_packed_on(
+                &self,
+                tensors: $crate::packed::List<'_, '_>,
+                how: $crate::packed::How<'_>,
+            ) -> Result<$crate::Report, Error> {
+                $crate::packed::step(self, tensors, how)
+            }
+        }
+    };
+}
+pub(crate) use packable;

@@ -1,151 +1,168 @@
-//! The loop over blocks: decode the states into floats, step them by the loop that every step has, encode them.
-
-use std::{array, marker::PhantomData};
-
-use pulp::{Simd, WithSimd};
+//! The loop over blocks: decode the states into floats, step them by the kernel that every step has, encode them. A few
+//! blocks at a time, so that a call is little beside them, and all of them stay in the nearest cache.
 
 use super::{
-    BLOCK, Packable,
-    code::{Block, Code, Dither, Quad, narrowed, widened},
-    random::Key,
+    BLOCK, Kind,
+    code::{Code, Dither, Quad, narrowed, widened},
+    random::{HALF, Key, Words},
 };
-use crate::{many::Scaled, norm::Value, rule::Rule, rules::Decayed, sweep::Sweep, sys::prefetch};
+use crate::{Isa, isa::Kernel, lane::Lanes, norm::Value, sys::prefetch};
 
-/// How many blocks before their use memory is asked for, where no cache holds the arrays. With less, or with larger
-/// blocks, more is asked for at a time than can be under way.
+/// How many blocks are decoded, stepped and encoded at a time.
+const GROUP: usize = 4;
+
+/// Prefetch distance in blocks, for arrays larger than any cache. Shorter distances or larger blocks request more lines
+/// at once than the CPU can keep in flight.
 const AHEAD: usize = 8;
 
-/// A rule and the arrays it is to walk over. Of each block there are the codes of its `N` states, and `N` scales or none.
-pub(super) struct BlockSweep<'a, P, R, E, C, const N: usize> {
-    pub kinds: PhantomData<P>,
-    pub rule: Decayed<R>,
-    /// What gradients are multiplied by.
-    pub scale: f32,
-    pub w: &'a mut [E],
-    pub g: &'a mut [E],
-    pub codes: &'a mut [[C; N]],
-    pub scales: &'a mut [u8],
+/// The elements of a group, as floats. Vectors must not cross cache lines: what is stored across two is not at once there
+/// to be loaded.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Floats([f32; GROUP * BLOCK]);
+
+impl Floats {
+    const ZERO: Self = Self([0.0; GROUP * BLOCK]);
+}
+
+/// Steps floats: weights, gradient, states.
+pub(super) type Step<'a, const N: usize> = &'a (dyn Fn(&mut [f32], &[f32], [&mut [f32]; N]) + Sync);
+
+/// What is the same for all blocks of a step.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'a, const N: usize> {
+    pub isa: Isa,
+    pub kinds: [Kind; N],
+    pub step: Step<'a, N>,
     /// None to round to nearest.
     pub key: Option<Key>,
-    /// The number of the first block, which its random bits depend on.
-    pub first_block: u64,
-    /// Is the gradient to be set to zero behind the step?
+    /// Is the gradient to be set to zero after the step?
     pub zero_grad: bool,
     /// Is memory to be asked for early?
     pub far: bool,
 }
 
-impl<P: Packable<N>, R: Rule<N>, E: Element, C: Code, const N: usize> WithSimd
-    for BlockSweep<'_, P, R, E, C, N>
-{
-    type Output = ();
+/// A tensor, or what is between two blocks of it, with codes and scales apart: of each block the codes of its `N` states,
+/// and `N` scales or none.
+pub(super) struct Part<'a, C, E, const N: usize> {
+    pub w: &'a mut [E],
+    pub g: &'a mut [E],
+    pub codes: &'a mut [[C; N]],
+    pub scales: &'a mut [u8],
+    /// The number of the first block, which its random bits depend on.
+    pub first_block: u64,
+}
 
-    /// What does not fill a block is stepped as one that zeros fill up.
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let Self { kinds, rule, scale, w, g, codes, scales, key, first_block, zero_grad, far } = self;
-        let each = Each { kinds, rule, scale, key, zero_grad };
-        let (w, w_rest) = w.as_chunks_mut::<BLOCK>();
-        let (g, g_rest) = g.as_chunks_mut::<BLOCK>();
-        let mut scales = scales.as_chunks_mut::<N>().0.iter_mut();
-        let (whole, rest) = (w.len(), w_rest.len());
-        let (mut last_w, mut last_g) = (filled(w_rest, E::ZERO), filled(g_rest, E::ZERO));
-        for b in 0..codes.len() {
-            if far {
-                ask(w.as_flattened(), b + AHEAD, BLOCK);
-                ask(g.as_flattened(), b + AHEAD, BLOCK);
-                ask(C::quads(codes.as_flattened()), b + AHEAD, N * size_of::<C>() / size_of::<Quad>());
+impl<C: Code, E: Element, const N: usize> Part<'_, C, E, N> {
+    pub fn step(&mut self, plan: &Plan<'_, N>) {
+        let Self { w, g, codes, scales, first_block } = self;
+        let mut states = [Floats::ZERO; N];
+        let mut words = [[0; HALF]; GROUP];
+        for first in (0..codes.len()).step_by(GROUP) {
+            if plan.far {
+                ask(w, (first + AHEAD) * BLOCK, GROUP * BLOCK);
+                ask(g, (first + AHEAD) * BLOCK, GROUP * BLOCK);
+                let quads = N * size_of::<C>() / size_of::<Quad>();
+                ask(C::quads(codes.as_flattened()), (first + AHEAD) * quads, GROUP * quads);
             }
-            let (w, g, len) =
-                if b < whole { (&mut w[b], &mut g[b], BLOCK) } else { (&mut last_w, &mut last_g, rest) };
-            each.step(s, first_block + b as u64, (w, g, &mut codes[b]), scales.next(), len);
-        }
-        w_rest.copy_from_slice(&last_w[..rest]);
-        if zero_grad {
-            g_rest.fill(E::ZERO);
+            let start = first * BLOCK;
+            let end = w.len().min(start + GROUP * BLOCK);
+            let (w, g) = (&mut w[start..end], &mut g[start..end]);
+            let codes = &mut codes[first..w.len().div_ceil(BLOCK) + first];
+            let scales =
+                if C::SCALED { &mut scales[N * first..N * (first + codes.len())] } else { &mut [] };
+            let key = plan.key.map(|key| (key, *first_block + first as u64));
+            plan.isa.run(Decode {
+                codes,
+                scales,
+                kinds: plan.kinds,
+                key,
+                states: &mut states,
+                words: &mut words,
+            });
+            let words = plan.key.map(|_| &words);
+            E::step(plan.isa, w, g, words, &mut |w, g| {
+                (plan.step)(w, g, states.each_mut().map(|state| &mut state.0[..w.len()]));
+            });
+            // What fills the last block up has no part in its scale.
+            for state in &mut states {
+                state.0[w.len()..].fill(0.0);
+            }
+            plan.isa.run(Encode { codes, scales, kinds: plan.kinds, states: &mut states, words });
+            if plan.zero_grad {
+                g.fill(E::ZERO);
+            }
         }
     }
 }
 
-/// What is the same for each block.
-struct Each<P, R> {
-    kinds: PhantomData<P>,
-    rule: Decayed<R>,
-    scale: f32,
-    key: Option<Key>,
-    zero_grad: bool,
+/// The states of a group from their codes, and its random bits.
+struct Decode<'a, C, const N: usize> {
+    codes: &'a [[C; N]],
+    scales: &'a [u8],
+    kinds: [Kind; N],
+    /// And the number of the first block.
+    key: Option<(Key, u64)>,
+    states: &'a mut [Floats; N],
+    words: &'a mut [Words; GROUP],
 }
 
-/// Weights, gradient and codes of a block.
-type Arrays<'a, E, C, const N: usize> = (&'a mut [E; BLOCK], &'a mut [E; BLOCK], &'a mut [C; N]);
+impl<C: Code, const N: usize> Kernel for Decode<'_, C, N> {
+    type Output = ();
 
-impl<P, R> Each<P, R> {
-    /// Steps the block of this number, of whose elements `len` are there. What is not has no part in a scale.
     #[inline(always)]
-    fn step<S: Simd, E: Element, C: Code, const N: usize>(
-        &self,
-        s: S,
-        number: u64,
-        (w, g, codes): Arrays<'_, E, C, N>,
-        scales: Option<&mut [u8; N]>,
-        len: usize,
-    ) where
-        P: Packable<N>,
-        R: Rule<N>,
-    {
-        let mut none = [0; N];
-        let scales = scales.unwrap_or(&mut none);
-        let words;
-        let dither = match self.key {
-            Some(key) => {
-                words = key.block(number);
-                Dither::random(&words)
+    fn run<S: Lanes>(self, _: S) {
+        let Self { codes, scales, kinds, key, states, words } = self;
+        for (b, codes) in codes.iter().enumerate().take(GROUP) {
+            for k in 0..N {
+                let scale = if C::SCALED { scales[N * b + k] } else { 0 };
+                codes[k].decode(kinds[k], scale, block(&mut states[k], b));
             }
-            None => C::NEAREST,
-        };
-        let mut states: [Block; N] = array::from_fn(|k| codes[k].decode(P::KINDS[k], scales[k]));
-        let (states_mut, scale) = (states.each_mut(), self.scale);
-        // Here and not around it all, so that codes are made by one kernel for all kinds of decay.
-        match self.rule {
-            Decayed::Not(rule) => E::step(s, Scaled { rule, scale }, w, g, states_mut, &dither),
-            Decayed::L2(rule) => E::step(s, Scaled { rule, scale }, w, g, states_mut, &dither),
-            Decayed::Decoupled(rule) => E::step(s, Scaled { rule, scale }, w, g, states_mut, &dither),
+            if let Some((key, first)) = key {
+                words[b] = key.block(first + b as u64);
+            }
         }
-        if len < BLOCK {
-            for state in &mut states {
-                for i in 0..BLOCK {
-                    state.0[i] = if i < len { state.0[i] } else { 0.0 };
+    }
+}
+
+/// And back.
+struct Encode<'a, C, const N: usize> {
+    codes: &'a mut [[C; N]],
+    scales: &'a mut [u8],
+    kinds: [Kind; N],
+    states: &'a mut [Floats; N],
+    words: Option<&'a [Words; GROUP]>,
+}
+
+impl<C: Code, const N: usize> Kernel for Encode<'_, C, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, _: S) {
+        let Self { codes, scales, kinds, states, words } = self;
+        for (b, codes) in codes.iter_mut().enumerate().take(GROUP) {
+            let dither = words.map_or(C::NEAREST, |words| Dither::random(&words[b]));
+            for k in 0..N {
+                let scale = codes[k].encode(kinds[k], k, block(&mut states[k], b), &dither);
+                if C::SCALED {
+                    scales[N * b + k] = scale;
                 }
             }
         }
-        let mut encode = |k: usize| {
-            scales[k] = codes[k].encode(P::KINDS[k], k, &mut states[k], &dither);
-        };
-        // One after the other: the compiler would leave a loop a loop, and ask in it which state it is.
-        const { assert!(0 < N && N <= 2) };
-        encode(0);
-        if N == 2 {
-            encode(1);
-        }
-        if self.zero_grad {
-            *g = [E::ZERO; BLOCK];
-        }
     }
 }
 
-/// A slice that is shorter than a block, filled up.
+/// Block `b` of a group.
 #[inline(always)]
-fn filled<T: Copy>(slice: &[T], zero: T) -> [T; BLOCK] {
-    let mut block = [zero; BLOCK];
-    block[..slice.len()].copy_from_slice(slice);
-    block
+fn block(floats: &mut Floats, b: usize) -> &mut [f32; BLOCK] {
+    &mut floats.0.as_chunks_mut().0[b]
 }
 
-/// Asks for a block of so many elements.
+/// Asks for `count` elements from `start` on.
 #[inline(always)]
-fn ask<T>(slice: &[T], number: usize, len: usize) {
-    for line in (0..len).step_by(64 / size_of::<T>()) {
-        prefetch(slice, number * len + line);
+fn ask<T>(slice: &[T], start: usize, count: usize) {
+    for i in (start..start + count).step_by(64 / size_of::<T>()) {
+        prefetch(slice, i);
     }
 }
 
@@ -153,31 +170,28 @@ fn ask<T>(slice: &[T], number: usize, len: usize) {
 pub(super) trait Element: Value + Send {
     const ZERO: Self;
 
-    /// Steps a block whose states are decoded.
-    fn step<S: Simd, R: Rule<N>, const N: usize>(
-        s: S,
-        rule: R,
-        w: &mut [Self; BLOCK],
-        g: &[Self; BLOCK],
-        state: [&mut Block; N],
-        dither: &Dither,
+    /// Calls `step` with the weights and the gradient of a group as floats. The random bits are for weights that have to
+    /// be rounded.
+    fn step(
+        isa: Isa,
+        w: &mut [Self],
+        g: &[Self],
+        words: Option<&[Words; GROUP]>,
+        step: &mut dyn FnMut(&mut [f32], &[f32]),
     );
 }
 
 impl Element for f32 {
     const ZERO: Self = 0.0;
 
-    #[inline(always)]
-    fn step<S: Simd, R: Rule<N>, const N: usize>(
-        s: S,
-        rule: R,
-        w: &mut [Self; BLOCK],
-        g: &[Self; BLOCK],
-        state: [&mut Block; N],
-        _: &Dither,
+    fn step(
+        _: Isa,
+        w: &mut [Self],
+        g: &[Self],
+        _: Option<&[Words; GROUP]>,
+        step: &mut dyn FnMut(&mut [f32], &[f32]),
     ) {
-        Sweep { rule, w, g: &g[..], state: state.map(|state| &mut state.0[..]), far: false }
-            .with_simd(s);
+        step(w, g);
     }
 }
 
@@ -185,21 +199,57 @@ impl Element for f32 {
 impl Element for u16 {
     const ZERO: Self = 0;
 
-    #[inline(always)]
-    fn step<S: Simd, R: Rule<N>, const N: usize>(
-        s: S,
-        rule: R,
-        w: &mut [Self; BLOCK],
-        g: &[Self; BLOCK],
-        state: [&mut Block; N],
-        dither: &Dither,
+    fn step(
+        isa: Isa,
+        w: &mut [Self],
+        g: &[Self],
+        words: Option<&[Words; GROUP]>,
+        step: &mut dyn FnMut(&mut [f32], &[f32]),
     ) {
-        let (mut wide, wide_g) = (Block(w.map(widened)), Block(g.map(widened)));
-        f32::step(s, rule, &mut wide.0, &wide_g.0, state, dither);
-        // A NaN has come from bfloat16 or from an operation: nothing stands in its lower bits.
-        let below = dither.of_weights();
-        for i in 0..BLOCK {
-            w[i] = narrowed(wide.0[i], below[i]);
+        let (mut wide_w, mut wide_g) = (Floats::ZERO, Floats::ZERO);
+        isa.run(Widen { from: w, to: &mut wide_w.0 });
+        isa.run(Widen { from: g, to: &mut wide_g.0 });
+        step(&mut wide_w.0[..w.len()], &wide_g.0[..w.len()]);
+        isa.run(Narrow { from: &wide_w.0, to: w, words });
+    }
+}
+
+struct Widen<'a> {
+    from: &'a [u16],
+    to: &'a mut [f32; GROUP * BLOCK],
+}
+
+impl Kernel for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, _: S) {
+        for (to, &from) in self.to.iter_mut().zip(self.from) {
+            *to = widened(from);
+        }
+    }
+}
+
+struct Narrow<'a> {
+    from: &'a [f32; GROUP * BLOCK],
+    to: &'a mut [u16],
+    words: Option<&'a [Words; GROUP]>,
+}
+
+impl Kernel for Narrow<'_> {
+    type Output = ();
+
+    /// A NaN has come from bfloat16 or from an operation: there is nothing in its lower bits.
+    #[inline(always)]
+    fn run<S: Lanes>(self, _: S) {
+        let Self { from, to, words } = self;
+        for (b, to) in to.chunks_mut(BLOCK).enumerate().take(GROUP) {
+            // Only weights are looked at, which all codes round alike.
+            let dither = words.map_or(Dither::NEAREST_WEIGHT, |words| Dither::random(&words[b]));
+            let below = dither.of_weights();
+            for ((to, &from), below) in to.iter_mut().zip(&from[b * BLOCK..]).zip(below) {
+                *to = narrowed(from, below);
+            }
         }
     }
 }

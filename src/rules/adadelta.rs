@@ -1,12 +1,11 @@
 //! Adadelta.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many, reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    Error, Isa, check,
+    lane::{Lane, Lanes},
+    reference,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`adadelta_step`].
@@ -66,78 +65,53 @@ pub fn adadelta_step(
     config.step_on(Isa::current()?, w, g, [v, u], 1)
 }
 
+kernels!(Adadelta: 2, |config, w, g, [v, u], _| reference::adadelta_step(w, g, v, u, config));
+
 impl Configuration<2> for Adadelta {
     const NAME: &'static str = "adadelta";
     const STATES: [&'static str; 2] = ["v", "u"];
 
-    #[inline(always)]
-    fn apply(&self, _t: u64, job: impl Job<2>) -> Result<(), Error> {
-        let lr = range::non_negative("lr", self.lr)?;
-        let rho = range::at_most_one("rho", self.rho)?;
-        let eps = range::non_negative("eps", self.eps)?;
-        let rule = Formula { lr, rho, fresh: (1.0 - self.rho) as f32, eps };
-        self.decay.around(self.weight_decay, self.lr, rule, job)
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, _t: u64) -> Result<Constants, Error> {
+        Ok(Constants {
+            lr: check::non_negative("lr", self.lr)?,
+            rho: check::at_most_one("rho", self.rho)?,
+            one_minus_rho: (1.0 - self.rho) as f32,
+            eps: check::non_negative("eps", self.eps)?,
+        })
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 2],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 2>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(
-        &self,
-        w: &mut [f32],
-        g: &[f32],
-        [v, u]: [&mut [f32]; 2],
-        _t: u64,
-    ) -> Result<(), Error> {
-        reference::adadelta_step(w, g, v, u, self)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Formula {
+pub struct Constants {
     lr: f32,
     rho: f32,
-    /// `1 − ρ`
-    fresh: f32,
+    one_minus_rho: f32,
     eps: f32,
 }
 
-impl Rule<2> for Formula {
+impl Formula<2> for Constants {
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [v, u]: [S::f32s; 2],
-    ) -> (S::f32s, [S::f32s; 2]) {
-        let lr = s.splat_f32s(self.lr);
-        let rho = s.splat_f32s(self.rho);
-        let fresh = s.splat_f32s(self.fresh);
-        let eps = s.splat_f32s(self.eps);
-        let v = s.add_f32s(s.mul_f32s(rho, v), s.mul_f32s(s.mul_f32s(fresh, g), g));
-        let ratio = s.div_f32s(s.sqrt_f32s(s.add_f32s(u, eps)), s.sqrt_f32s(s.add_f32s(v, eps)));
-        let d = s.mul_f32s(ratio, g);
-        let u = s.add_f32s(s.mul_f32s(rho, u), s.mul_f32s(s.mul_f32s(fresh, d), d));
-        (s.sub_f32s(w, s.mul_f32s(lr, d)), [v, u])
+        w: Lane<S>,
+        g: Lane<S>,
+        [v, u]: [Lane<S>; 2],
+    ) -> ([Lane<S>; 2], impl FnOnce() -> Lane<S>) {
+        let v = self.rho * v + (self.one_minus_rho * g) * g;
+        let d = ((u + self.eps).sqrt() / (v + self.eps).sqrt()) * g;
+        let u = self.rho * u + (self.one_minus_rho * d) * d;
+        (
+            [v, u],
+            #[inline(always)]
+            move || w - self.lr * d,
+        )
     }
 }

@@ -1,12 +1,11 @@
 //! Adagrad.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many, reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    Error, Isa, check,
+    lane::{Lane, Lanes},
+    reference,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`adagrad_step`].
@@ -54,63 +53,46 @@ pub fn adagrad_step(w: &mut [f32], g: &[f32], s: &mut [f32], config: &Adagrad) -
     config.step_on(Isa::current()?, w, g, [s], 1)
 }
 
+kernels!(Adagrad: 1, |config, w, g, [s], _| reference::adagrad_step(w, g, s, config));
+
 impl Configuration<1> for Adagrad {
     const NAME: &'static str = "adagrad";
     const STATES: [&'static str; 1] = ["s"];
 
-    #[inline(always)]
-    fn apply(&self, _t: u64, job: impl Job<1>) -> Result<(), Error> {
-        let lr = range::non_negative("lr", self.lr)?;
-        let eps = range::non_negative("eps", self.eps)?;
-        self.decay.around(self.weight_decay, self.lr, Formula { lr, eps }, job)
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, _t: u64) -> Result<Constants, Error> {
+        let lr = check::non_negative("lr", self.lr)?;
+        Ok(Constants { lr, eps: check::non_negative("eps", self.eps)? })
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 1],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 1>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], [s]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {
-        reference::adagrad_step(w, g, s, self)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Formula {
+pub struct Constants {
     lr: f32,
     eps: f32,
 }
 
-impl Rule<1> for Formula {
+impl Formula<1> for Constants {
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [sum]: [S::f32s; 1],
-    ) -> (S::f32s, [S::f32s; 1]) {
-        let lr = s.splat_f32s(self.lr);
-        let eps = s.splat_f32s(self.eps);
-        let sum = s.add_f32s(sum, s.mul_f32s(g, g));
-        let denominator = s.add_f32s(s.sqrt_f32s(sum), eps);
-        (s.sub_f32s(w, s.div_f32s(s.mul_f32s(lr, g), denominator)), [sum])
+        w: Lane<S>,
+        g: Lane<S>,
+        [s]: [Lane<S>; 1],
+    ) -> ([Lane<S>; 1], impl FnOnce() -> Lane<S>) {
+        let s = s + g * g;
+        let root = s.sqrt();
+        (
+            [s],
+            #[inline(always)]
+            move || w - (self.lr * g) / (root + self.eps),
+        )
     }
 }

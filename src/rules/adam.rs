@@ -1,15 +1,13 @@
 //! Adam, with AdamW and AMSGrad: the same configuration, two more steps.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, lanes, many,
-    packed::{self, How, Kind, List, Packable},
+    Error, Isa, check,
+    lane::{Lane, Lanes},
+    packed::{Kind, Packable, packable},
     power::powers,
     reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// What Adam divides its moments by: `c1` and `c2`, from β1 and β2.
@@ -198,39 +196,42 @@ impl Adam {
     }
 }
 
+kernels!(Adam: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, config));
+packable!(Adam: 2, [Kind::Signed, Kind::NonNegative]);
+kernels!(Adamw: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, &config.0));
+packable!(Adamw: 2, [Kind::Signed, Kind::NonNegative]);
+kernels!(Amsgrad: 3, |config, w, g, [m, v, v_max], t| {
+    reference::amsgrad_step(w, g, m, v, v_max, t, &config.0)
+});
+
 impl Configuration<2> for Adam {
     const NAME: &'static str = "adam";
     const STATES: [&'static str; 2] = ["m", "v"];
 
-    #[inline(always)]
-    fn apply(&self, t: u64, job: impl Job<2>) -> Result<(), Error> {
-        self.decay.around(self.weight_decay, self.lr, Formula::new(self, t)?, job)
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, t: u64) -> Result<Constants, Error> {
+        let Self { lr, beta1, beta2, eps, .. } = *self;
+        check::step(t)?;
+        check::non_negative("lr", lr)?;
+        check::below_one("beta1", beta1)?;
+        check::below_one("beta2", beta2)?;
+        let (c1, c2) = self.corrections(t);
+        Ok(Constants {
+            beta1: beta1 as f32,
+            one_minus_beta1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            one_minus_beta2: (1.0 - beta2) as f32,
+            a: check::rate(lr / c1, lr)?,
+            k: (1.0 / c2.sqrt()) as f32,
+            eps: check::non_negative("eps", eps)?,
+        })
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 2],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 2>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
-        reference::adam_step(w, g, m, v, t, self)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
@@ -238,35 +239,14 @@ impl Configuration<2> for Adamw {
     const NAME: &'static str = "adamw";
     const STATES: [&'static str; 2] = Adam::STATES;
 
-    #[inline(always)]
-    fn apply(&self, t: u64, job: impl Job<2>) -> Result<(), Error> {
-        self.0.apply(t, job)
+    type Formula = Constants;
+
+    fn formula(&self, t: u64) -> Result<Constants, Error> {
+        self.0.formula(t)
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 2],
-        t: u64,
-    ) -> Result<(), Error> {
-        self.0.step_on(isa, w, g, state, t)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 2>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        self.0.step_many_on(isa, tensors, t, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
-        self.0.reference(w, g, state, t)
+    fn decay(&self) -> WeightDecay {
+        self.0.decay()
     }
 }
 
@@ -274,144 +254,65 @@ impl Configuration<3> for Amsgrad {
     const NAME: &'static str = "amsgrad";
     const STATES: [&'static str; 3] = ["m", "v", "v_max"];
 
-    #[inline(always)]
-    fn apply(&self, t: u64, job: impl Job<3>) -> Result<(), Error> {
-        let Self(config) = self;
-        config.decay.around(config.weight_decay, config.lr, Formula::new(config, t)?, job)
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, t: u64) -> Result<Constants, Error> {
+        self.0.formula(t)
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 3],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 3>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(
-        &self,
-        w: &mut [f32],
-        g: &[f32],
-        [m, v, v_max]: [&mut [f32]; 3],
-        t: u64,
-    ) -> Result<(), Error> {
-        reference::amsgrad_step(w, g, m, v, v_max, t, &self.0)
-    }
-}
-
-impl Packable<2> for Adam {
-    const KINDS: [Kind; 2] = [Kind::Signed, Kind::NonNegative];
-
-    fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error> {
-        packed::step(self, tensors, how)
-    }
-}
-
-impl Packable<2> for Adamw {
-    const KINDS: [Kind; 2] = Adam::KINDS;
-
-    fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error> {
-        self.0.step_packed_on(tensors, how)
+    fn decay(&self) -> WeightDecay {
+        self.0.decay()
     }
 }
 
 #[derive(Clone, Copy)]
-struct Formula {
+pub struct Constants {
     beta1: f32,
-    /// `1 − β1`
-    fresh1: f32,
+    one_minus_beta1: f32,
     beta2: f32,
-    /// `1 − β2`
-    fresh2: f32,
+    one_minus_beta2: f32,
     a: f32,
     k: f32,
     eps: f32,
 }
 
-impl Formula {
-    /// Checks everything but weight decay.
+impl Formula<2> for Constants {
     #[inline(always)]
-    fn new(config: &Adam, t: u64) -> Result<Self, Error> {
-        let Adam { lr, beta1, beta2, eps, .. } = *config;
-        range::step(t)?;
-        range::non_negative("lr", lr)?;
-        range::below_one("beta1", beta1)?;
-        range::below_one("beta2", beta2)?;
-        let (c1, c2) = config.corrections(t);
-        Ok(Self {
-            beta1: beta1 as f32,
-            fresh1: (1.0 - beta1) as f32,
-            beta2: beta2 as f32,
-            fresh2: (1.0 - beta2) as f32,
-            a: range::rate(lr / c1, lr)?,
-            k: (1.0 / c2.sqrt()) as f32,
-            eps: range::non_negative("eps", eps)?,
-        })
-    }
-
-    /// The new `(m, v)`.
-    #[inline(always)]
-    fn moments<S: Simd>(self, s: S, g: S::f32s, m: S::f32s, v: S::f32s) -> (S::f32s, S::f32s) {
-        let beta1 = s.splat_f32s(self.beta1);
-        let fresh1 = s.splat_f32s(self.fresh1);
-        let beta2 = s.splat_f32s(self.beta2);
-        let fresh2 = s.splat_f32s(self.fresh2);
-        let m = s.add_f32s(s.mul_f32s(beta1, m), s.mul_f32s(fresh1, g));
-        let v = s.add_f32s(s.mul_f32s(beta2, v), s.mul_f32s(s.mul_f32s(fresh2, g), g));
-        (m, v)
-    }
-
-    /// `w − (a·m)/(√v·k + ε)`
-    #[inline(always)]
-    fn moved<S: Simd>(self, s: S, w: S::f32s, m: S::f32s, v: S::f32s) -> S::f32s {
-        let a = s.splat_f32s(self.a);
-        let k = s.splat_f32s(self.k);
-        let eps = s.splat_f32s(self.eps);
-        let denominator = s.add_f32s(s.mul_f32s(s.sqrt_f32s(v), k), eps);
-        s.sub_f32s(w, s.div_f32s(s.mul_f32s(a, m), denominator))
+    fn update<S: Lanes>(
+        self,
+        w: Lane<S>,
+        g: Lane<S>,
+        [m, v]: [Lane<S>; 2],
+    ) -> ([Lane<S>; 2], impl FnOnce() -> Lane<S>) {
+        let m = self.beta1 * m + self.one_minus_beta1 * g;
+        let v = self.beta2 * v + (self.one_minus_beta2 * g) * g;
+        let root = v.sqrt();
+        (
+            [m, v],
+            #[inline(always)]
+            move || w - (self.a * m) / (root * self.k + self.eps),
+        )
     }
 }
 
-impl Rule<2> for Formula {
+/// AMSGrad: the largest `v` so far takes `v`'s place in the denominator.
+impl Formula<3> for Constants {
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [m, v]: [S::f32s; 2],
-    ) -> (S::f32s, [S::f32s; 2]) {
-        let (m, v) = self.moments(s, g, m, v);
-        (self.moved(s, w, m, v), [m, v])
-    }
-}
-
-impl Rule<3> for Formula {
-    /// AMSGrad: the largest `v` so far takes `v`'s place in the denominator.
-    #[inline(always)]
-    fn update<S: Simd>(
-        self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [m, v, v_max]: [S::f32s; 3],
-    ) -> (S::f32s, [S::f32s; 3]) {
-        let (m, v) = self.moments(s, g, m, v);
-        let v_max = lanes::max(s, v_max, v);
-        (self.moved(s, w, m, v_max), [m, v, v_max])
+        w: Lane<S>,
+        g: Lane<S>,
+        [m, v, v_max]: [Lane<S>; 3],
+    ) -> ([Lane<S>; 3], impl FnOnce() -> Lane<S>) {
+        let m = self.beta1 * m + self.one_minus_beta1 * g;
+        let v = self.beta2 * v + (self.one_minus_beta2 * g) * g;
+        let v_max = v_max.max(v);
+        let root = v_max.sqrt();
+        (
+            [m, v, v_max],
+            #[inline(always)]
+            move || w - (self.a * m) / (root * self.k + self.eps),
+        )
     }
 }

@@ -1,14 +1,12 @@
 //! AdaMax.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, lanes, many,
+    Error, Isa, check,
+    lane::{Lane, Lanes},
     power::powers,
     reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`adamax_step`].
@@ -70,80 +68,58 @@ pub fn adamax_step(
     config.step_on(Isa::current()?, w, g, [m, u], t)
 }
 
+kernels!(Adamax: 2, |config, w, g, [m, u], t| reference::adamax_step(w, g, m, u, t, config));
+
 impl Configuration<2> for Adamax {
     const NAME: &'static str = "adamax";
     const STATES: [&'static str; 2] = ["m", "u"];
 
-    #[inline(always)]
-    fn apply(&self, t: u64, job: impl Job<2>) -> Result<(), Error> {
-        range::step(t)?;
-        range::non_negative("lr", self.lr)?;
-        let beta1 = range::below_one("beta1", self.beta1)?;
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, t: u64) -> Result<Constants, Error> {
+        check::step(t)?;
+        check::non_negative("lr", self.lr)?;
+        let beta1 = check::below_one("beta1", self.beta1)?;
         let [beta1_t] = powers([self.beta1], t);
-        let c1 = 1.0 - beta1_t;
-        let rule = Formula {
+        Ok(Constants {
             beta1,
-            fresh1: (1.0 - self.beta1) as f32,
-            beta2: range::below_one("beta2", self.beta2)?,
-            eps: range::non_negative("eps", self.eps)?,
-            a: range::rate(self.lr / c1, self.lr)?,
-        };
-        self.decay.around(self.weight_decay, self.lr, rule, job)
+            one_minus_beta1: (1.0 - self.beta1) as f32,
+            beta2: check::below_one("beta2", self.beta2)?,
+            eps: check::non_negative("eps", self.eps)?,
+            a: check::rate(self.lr / (1.0 - beta1_t), self.lr)?,
+        })
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 2],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 2>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], [m, u]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
-        reference::adamax_step(w, g, m, u, t, self)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Formula {
+pub struct Constants {
     beta1: f32,
-    /// `1 − β1`
-    fresh1: f32,
+    one_minus_beta1: f32,
     beta2: f32,
     eps: f32,
     a: f32,
 }
 
-impl Rule<2> for Formula {
+impl Formula<2> for Constants {
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [m, u]: [S::f32s; 2],
-    ) -> (S::f32s, [S::f32s; 2]) {
-        let beta1 = s.splat_f32s(self.beta1);
-        let fresh1 = s.splat_f32s(self.fresh1);
-        let beta2 = s.splat_f32s(self.beta2);
-        let eps = s.splat_f32s(self.eps);
-        let a = s.splat_f32s(self.a);
-        let m = s.add_f32s(s.mul_f32s(beta1, m), s.mul_f32s(fresh1, g));
-        let u = lanes::max(s, s.mul_f32s(beta2, u), s.add_f32s(lanes::abs(s, g), eps));
-        (s.sub_f32s(w, s.div_f32s(s.mul_f32s(a, m), u)), [m, u])
+        w: Lane<S>,
+        g: Lane<S>,
+        [m, u]: [Lane<S>; 2],
+    ) -> ([Lane<S>; 2], impl FnOnce() -> Lane<S>) {
+        let m = self.beta1 * m + self.one_minus_beta1 * g;
+        let u = (self.beta2 * u).max(g.abs() + self.eps);
+        (
+            [m, u],
+            #[inline(always)]
+            move || w - (self.a * m) / u,
+        )
     }
 }

@@ -1,14 +1,12 @@
 //! Lion.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, lanes, many,
-    packed::{self, How, Kind, List, Packable},
+    Error, Isa, check,
+    lane::{Lane, Lanes},
+    packed::{Kind, Packable, packable},
     reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`lion_step`].
@@ -57,84 +55,57 @@ pub fn lion_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Lion) -> Resu
     config.step_on(Isa::current()?, w, g, [m], 1)
 }
 
+kernels!(Lion: 1, |config, w, g, [m], _| reference::lion_step(w, g, m, config));
+packable!(Lion: 1, [Kind::Signed]);
+
 impl Configuration<1> for Lion {
     const NAME: &'static str = "lion";
     const STATES: [&'static str; 1] = ["m"];
 
-    #[inline(always)]
-    fn apply(&self, _t: u64, job: impl Job<1>) -> Result<(), Error> {
-        let rule = Formula {
-            lr: range::non_negative("lr", self.lr)?,
-            beta1: range::below_one("beta1", self.beta1)?,
-            fresh1: (1.0 - self.beta1) as f32,
-            beta2: range::below_one("beta2", self.beta2)?,
-            fresh2: (1.0 - self.beta2) as f32,
-        };
-        self.decay.around(self.weight_decay, self.lr, rule, job)
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, _t: u64) -> Result<Constants, Error> {
+        Ok(Constants {
+            lr: check::non_negative("lr", self.lr)?,
+            beta1: check::below_one("beta1", self.beta1)?,
+            one_minus_beta1: (1.0 - self.beta1) as f32,
+            beta2: check::below_one("beta2", self.beta2)?,
+            one_minus_beta2: (1.0 - self.beta2) as f32,
+        })
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 1],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 1>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], [m]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {
-        reference::lion_step(w, g, m, self)
-    }
-}
-
-impl Packable<1> for Lion {
-    const KINDS: [Kind; 1] = [Kind::Signed];
-
-    fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error> {
-        packed::step(self, tensors, how)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Formula {
+pub struct Constants {
     lr: f32,
     beta1: f32,
-    /// `1 − β1`
-    fresh1: f32,
+    one_minus_beta1: f32,
     beta2: f32,
-    /// `1 − β2`
-    fresh2: f32,
+    one_minus_beta2: f32,
 }
 
-impl Rule<1> for Formula {
+impl Formula<1> for Constants {
+    const IS_SLOW: bool = false;
+
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [m]: [S::f32s; 1],
-    ) -> (S::f32s, [S::f32s; 1]) {
-        let lr = s.splat_f32s(self.lr);
-        let beta1 = s.splat_f32s(self.beta1);
-        let fresh1 = s.splat_f32s(self.fresh1);
-        let beta2 = s.splat_f32s(self.beta2);
-        let fresh2 = s.splat_f32s(self.fresh2);
-        let direction = s.add_f32s(s.mul_f32s(beta1, m), s.mul_f32s(fresh1, g));
-        let w = s.sub_f32s(w, s.mul_f32s(lr, lanes::sign(s, direction)));
-        (w, [s.add_f32s(s.mul_f32s(beta2, m), s.mul_f32s(fresh2, g))])
+        w: Lane<S>,
+        g: Lane<S>,
+        [m]: [Lane<S>; 1],
+    ) -> ([Lane<S>; 1], impl FnOnce() -> Lane<S>) {
+        let direction = self.beta1 * m + self.one_minus_beta1 * g;
+        let m = self.beta2 * m + self.one_minus_beta2 * g;
+        (
+            [m],
+            #[inline(always)]
+            move || w - self.lr * direction.sign(),
+        )
     }
 }

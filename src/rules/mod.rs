@@ -9,7 +9,6 @@ mod lion;
 mod momentum;
 mod nadam;
 mod nesterov;
-pub(crate) mod range;
 mod rmsprop;
 mod sgd;
 
@@ -18,7 +17,6 @@ pub use adagrad::{Adagrad, adagrad_step};
 pub use adam::{Adam, Adamw, Amsgrad, BiasCorrection, adam_step, adamw_step, amsgrad_step};
 pub use adamax::{Adamax, adamax_step};
 pub use decay::Decay;
-pub(crate) use decay::Decayed;
 pub use lion::{Lion, lion_step};
 pub use momentum::{Form, Momentum, momentum_step};
 pub use nadam::{Nadam, nadam_step};

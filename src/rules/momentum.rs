@@ -1,14 +1,12 @@
 //! Gradient descent with momentum, in the two forms in use.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many,
-    packed::{self, How, Kind, List, Packable},
+    Error, Isa, check,
+    lane::{Lane, Lanes},
+    packed::{Kind, Packable, packable},
     reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// Where the learning rate stands in a rule with momentum. At a constant rate both forms walk the
@@ -84,109 +82,61 @@ pub fn momentum_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Momentum)
     config.step_on(Isa::current()?, w, g, [u], 1)
 }
 
+kernels!(Momentum: 1, |config, w, g, [u], _| reference::momentum_step(w, g, u, config));
+packable!(Momentum: 1, [Kind::Signed]);
+
 impl Configuration<1> for Momentum {
     const NAME: &'static str = "momentum";
     const STATES: [&'static str; 1] = ["u"];
 
-    #[inline(always)]
-    fn apply(&self, _t: u64, job: impl Job<1>) -> Result<(), Error> {
-        let lr = range::non_negative("lr", self.lr)?;
-        let momentum = range::below_one("momentum", self.momentum)?;
-        range::at_most_one("dampening", self.dampening)?;
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, _t: u64) -> Result<Constants, Error> {
+        let lr = check::non_negative("lr", self.lr)?;
+        let momentum = check::below_one("momentum", self.momentum)?;
+        check::at_most_one("dampening", self.dampening)?;
         match self.form {
             Form::Classic if self.dampening != 0.0 => Err(Error::Hyperparameter {
                 argument: "dampening",
                 value: self.dampening,
                 allowed: "0 in the classic form, which has none",
             }),
-            Form::Classic => {
-                self.decay.around(self.weight_decay, self.lr, Classic { lr, momentum }, job)
-            }
-            Form::Torch => {
-                let fresh = (1.0 - self.dampening) as f32;
-                self.decay.around(self.weight_decay, self.lr, Torch { lr, momentum, fresh }, job)
-            }
+            Form::Classic => Ok(Constants { momentum, a: lr, b: 1.0 }),
+            Form::Torch => Ok(Constants { momentum, a: (1.0 - self.dampening) as f32, b: lr }),
         }
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 1],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 1>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], [u]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {
-        reference::momentum_step(w, g, u, self)
-    }
-}
-
-impl Packable<1> for Momentum {
-    const KINDS: [Kind; 1] = [Kind::Signed];
-
-    fn step_packed_on(&self, tensors: List<'_, '_>, how: How<'_>) -> Result<Report, Error> {
-        packed::step(self, tensors, how)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Classic {
-    lr: f32,
+pub struct Constants {
     momentum: f32,
+    /// η in the classic form, 1 − τ in the torch form.
+    a: f32,
+    /// 1 in the classic form, η in the torch form.
+    b: f32,
 }
 
-impl Rule<1> for Classic {
+impl Formula<1> for Constants {
+    const IS_SLOW: bool = false;
+
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [u]: [S::f32s; 1],
-    ) -> (S::f32s, [S::f32s; 1]) {
-        let lr = s.splat_f32s(self.lr);
-        let momentum = s.splat_f32s(self.momentum);
-        let u = s.add_f32s(s.mul_f32s(momentum, u), s.mul_f32s(lr, g));
-        (s.sub_f32s(w, u), [u])
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Torch {
-    lr: f32,
-    momentum: f32,
-    /// `1 − τ`
-    fresh: f32,
-}
-
-impl Rule<1> for Torch {
-    #[inline(always)]
-    fn update<S: Simd>(
-        self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [u]: [S::f32s; 1],
-    ) -> (S::f32s, [S::f32s; 1]) {
-        let lr = s.splat_f32s(self.lr);
-        let momentum = s.splat_f32s(self.momentum);
-        let fresh = s.splat_f32s(self.fresh);
-        let u = s.add_f32s(s.mul_f32s(momentum, u), s.mul_f32s(fresh, g));
-        (s.sub_f32s(w, s.mul_f32s(lr, u)), [u])
+        w: Lane<S>,
+        g: Lane<S>,
+        [u]: [Lane<S>; 1],
+    ) -> ([Lane<S>; 1], impl FnOnce() -> Lane<S>) {
+        let u = self.momentum * u + self.a * g;
+        (
+            [u],
+            #[inline(always)]
+            move || w - self.b * u,
+        )
     }
 }

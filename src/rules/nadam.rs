@@ -1,14 +1,12 @@
 //! Nadam.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many,
+    Error, Isa, check,
+    lane::{Lane, Lanes},
     power::{momentum_product, powers},
     reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`nadam_step`].
@@ -90,96 +88,72 @@ pub fn nadam_step(
     config.step_on(Isa::current()?, w, g, [m, v], t)
 }
 
+kernels!(Nadam: 2, |config, w, g, [m, v], t| reference::nadam_step(w, g, m, v, t, config));
+
 impl Configuration<2> for Nadam {
     const NAME: &'static str = "nadam";
     const STATES: [&'static str; 2] = ["m", "v"];
 
-    #[inline(always)]
-    fn apply(&self, t: u64, job: impl Job<2>) -> Result<(), Error> {
-        range::step(t)?;
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, t: u64) -> Result<Constants, Error> {
+        check::step(t)?;
         let lr = self.lr;
-        range::non_negative("lr", lr)?;
-        let beta1 = range::below_one("beta1", self.beta1)?;
-        let beta2 = range::below_one("beta2", self.beta2)?;
-        range::non_negative("momentum_decay", self.momentum_decay)?;
+        check::non_negative("lr", lr)?;
+        let beta1 = check::below_one("beta1", self.beta1)?;
+        let beta2 = check::below_one("beta2", self.beta2)?;
+        check::non_negative("momentum_decay", self.momentum_decay)?;
         let [mu, next_mu, product] = momentum_product(self.beta1, self.momentum_decay, t);
-        let c2 = 1.0 - powers([self.beta2], t)[0];
-        let rule = Formula {
+        let [beta2_t] = powers([self.beta2], t);
+        Ok(Constants {
             beta1,
-            fresh1: (1.0 - self.beta1) as f32,
+            one_minus_beta1: (1.0 - self.beta1) as f32,
             beta2,
-            fresh2: (1.0 - self.beta2) as f32,
-            inverse_c2: (1.0 / c2) as f32,
-            eps: range::non_negative("eps", self.eps)?,
-            a: range::rate(lr * (1.0 - mu) / (1.0 - product), lr)?,
-            b: range::rate(lr * next_mu / (1.0 - product * next_mu), lr)?,
-        };
-        self.decay.around(self.weight_decay, lr, rule, job)
+            one_minus_beta2: (1.0 - self.beta2) as f32,
+            inverse_c2: (1.0 / (1.0 - beta2_t)) as f32,
+            eps: check::non_negative("eps", self.eps)?,
+            a: check::rate(lr * (1.0 - mu) / (1.0 - product), lr)?,
+            b: check::rate(lr * next_mu / (1.0 - product * next_mu), lr)?,
+        })
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 2],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 2>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], t: u64) -> Result<(), Error> {
-        reference::nadam_step(w, g, m, v, t, self)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Formula {
+pub struct Constants {
     beta1: f32,
-    /// `1 − β1`
-    fresh1: f32,
+    one_minus_beta1: f32,
     beta2: f32,
-    /// `1 − β2`
-    fresh2: f32,
+    one_minus_beta2: f32,
     inverse_c2: f32,
     eps: f32,
     a: f32,
     b: f32,
 }
 
-impl Rule<2> for Formula {
+impl Formula<2> for Constants {
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [m, v]: [S::f32s; 2],
-    ) -> (S::f32s, [S::f32s; 2]) {
-        let beta1 = s.splat_f32s(self.beta1);
-        let fresh1 = s.splat_f32s(self.fresh1);
-        let beta2 = s.splat_f32s(self.beta2);
-        let fresh2 = s.splat_f32s(self.fresh2);
-        let inverse_c2 = s.splat_f32s(self.inverse_c2);
-        let eps = s.splat_f32s(self.eps);
-        let a = s.splat_f32s(self.a);
-        let b = s.splat_f32s(self.b);
-        let m = s.add_f32s(s.mul_f32s(beta1, m), s.mul_f32s(fresh1, g));
-        let v = s.add_f32s(s.mul_f32s(beta2, v), s.mul_f32s(s.mul_f32s(fresh2, g), g));
-        let r = s.add_f32s(s.sqrt_f32s(s.mul_f32s(v, inverse_c2)), eps);
-        let w = s.sub_f32s(w, s.div_f32s(s.mul_f32s(a, g), r));
-        let w = s.sub_f32s(w, s.div_f32s(s.mul_f32s(b, m), r));
-        (w, [m, v])
+        w: Lane<S>,
+        g: Lane<S>,
+        [m, v]: [Lane<S>; 2],
+    ) -> ([Lane<S>; 2], impl FnOnce() -> Lane<S>) {
+        let m = self.beta1 * m + self.one_minus_beta1 * g;
+        let v = self.beta2 * v + (self.one_minus_beta2 * g) * g;
+        let root = (v * self.inverse_c2).sqrt();
+        (
+            [m, v],
+            #[inline(always)]
+            move || {
+                let r = root + self.eps;
+                w - (self.a * g) / r - (self.b * m) / r
+            },
+        )
     }
 }

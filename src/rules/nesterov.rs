@@ -1,12 +1,11 @@
 //! Nesterov's momentum, in the two forms in use.
 
-use pulp::Simd;
-
-use super::{Decay, Form, range};
+use super::{Decay, Form};
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many, reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    Error, Isa, check,
+    lane::{Lane, Lanes},
+    reference,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`nesterov_step`].
@@ -60,90 +59,55 @@ pub fn nesterov_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Nesterov)
     config.step_on(Isa::current()?, w, g, [u], 1)
 }
 
+kernels!(Nesterov: 1, |config, w, g, [u], _| reference::nesterov_step(w, g, u, config));
+
 impl Configuration<1> for Nesterov {
     const NAME: &'static str = "nesterov";
     const STATES: [&'static str; 1] = ["u"];
 
-    #[inline(always)]
-    fn apply(&self, _t: u64, job: impl Job<1>) -> Result<(), Error> {
-        let lr = range::non_negative("lr", self.lr)?;
-        let momentum = range::below_one("momentum", self.momentum)?;
-        match self.form {
-            Form::Classic => {
-                self.decay.around(self.weight_decay, self.lr, Classic { lr, momentum }, job)
-            }
-            Form::Torch => self.decay.around(self.weight_decay, self.lr, Torch { lr, momentum }, job),
-        }
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, _t: u64) -> Result<Constants, Error> {
+        let lr = check::non_negative("lr", self.lr)?;
+        let momentum = check::below_one("momentum", self.momentum)?;
+        Ok(match self.form {
+            Form::Classic => Constants { momentum, a: lr, b: 1.0 },
+            Form::Torch => Constants { momentum, a: 1.0, b: lr },
+        })
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 1],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 1>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], [u]: [&mut [f32]; 1], _t: u64) -> Result<(), Error> {
-        reference::nesterov_step(w, g, u, self)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Classic {
-    lr: f32,
+pub struct Constants {
     momentum: f32,
+    /// η in the classic form, 1 in the torch form.
+    a: f32,
+    /// 1 in the classic form, η in the torch form.
+    b: f32,
 }
 
-impl Rule<1> for Classic {
+impl Formula<1> for Constants {
+    const IS_SLOW: bool = false;
+
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [u]: [S::f32s; 1],
-    ) -> (S::f32s, [S::f32s; 1]) {
-        let lr = s.splat_f32s(self.lr);
-        let momentum = s.splat_f32s(self.momentum);
-        let step = s.mul_f32s(lr, g);
-        let u = s.add_f32s(s.mul_f32s(momentum, u), step);
-        (s.sub_f32s(w, s.add_f32s(s.mul_f32s(momentum, u), step)), [u])
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Torch {
-    lr: f32,
-    momentum: f32,
-}
-
-impl Rule<1> for Torch {
-    #[inline(always)]
-    fn update<S: Simd>(
-        self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        [u]: [S::f32s; 1],
-    ) -> (S::f32s, [S::f32s; 1]) {
-        let lr = s.splat_f32s(self.lr);
-        let momentum = s.splat_f32s(self.momentum);
-        let u = s.add_f32s(s.mul_f32s(momentum, u), g);
-        (s.sub_f32s(w, s.mul_f32s(lr, s.add_f32s(g, s.mul_f32s(momentum, u)))), [u])
+        w: Lane<S>,
+        g: Lane<S>,
+        [u]: [Lane<S>; 1],
+    ) -> ([Lane<S>; 1], impl FnOnce() -> Lane<S>) {
+        let step = self.a * g;
+        let u = self.momentum * u + step;
+        (
+            [u],
+            #[inline(always)]
+            move || w - self.b * (self.momentum * u + step),
+        )
     }
 }

@@ -1,12 +1,11 @@
 //! RMSprop, plain, centered and with momentum.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Optimizer, Report, Tensor, Threads, lanes, many, optimizer, reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    Error, Isa, Optimizer, check,
+    lane::{Lane, Lanes},
+    optimizer, reference,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`rmsprop_step`].
@@ -107,7 +106,10 @@ const fn has_momentum(n: usize, centered: bool) -> bool {
     n > least
 }
 
-impl<const N: usize, const CENTERED: bool> Configuration<N> for RmspropForm<CENTERED> {
+impl<const N: usize, const CENTERED: bool> Configuration<N> for RmspropForm<CENTERED>
+where
+    Self: Kernels<N>,
+{
     const NAME: &'static str = "rmsprop";
     const STATES: [&'static str; N] = {
         let mut names = ["v"; N];
@@ -120,15 +122,17 @@ impl<const N: usize, const CENTERED: bool> Configuration<N> for RmspropForm<CENT
         names
     };
 
-    #[inline(always)]
-    fn apply(&self, _t: u64, job: impl Job<N>) -> Result<(), Error> {
+    type Formula = Constants<CENTERED>;
+
+    #[inline]
+    fn formula(&self, _t: u64) -> Result<Constants<CENTERED>, Error> {
         let Self(config) = self;
-        let rule = Formula::<CENTERED> {
-            lr: range::non_negative("lr", config.lr)?,
-            alpha: range::at_most_one("alpha", config.alpha)?,
-            fresh: (1.0 - config.alpha) as f32,
-            eps: range::non_negative("eps", config.eps)?,
-            momentum: range::below_one("momentum", config.momentum)?,
+        let constants = Constants {
+            lr: check::non_negative("lr", config.lr)?,
+            alpha: check::at_most_one("alpha", config.alpha)?,
+            one_minus_alpha: (1.0 - config.alpha) as f32,
+            eps: check::non_negative("eps", config.eps)?,
+            momentum: check::below_one("momentum", config.momentum)?,
         };
         if config.momentum != 0.0 && !has_momentum(N, CENTERED) {
             return Err(Error::Hyperparameter {
@@ -137,79 +141,64 @@ impl<const N: usize, const CENTERED: bool> Configuration<N> for RmspropForm<CENT
                 allowed: "0 without the array `u`",
             });
         }
-        config.decay.around(config.weight_decay, config.lr, rule, job)
+        Ok(constants)
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; N],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, N>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], _t: u64) -> Result<(), Error> {
-        let mut state = state.into_iter();
-        let v = state.next().expect("there is always `v`");
-        let g_avg = if CENTERED { state.next() } else { None };
-        reference::rmsprop_step(w, g, v, g_avg, state.next(), &self.0)
+    fn decay(&self) -> WeightDecay {
+        let Rmsprop { decay, weight_decay, lr, .. } = self.0;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
+kernels!(RmspropForm<false>: 1, |this, w, g, [v], _| reference::rmsprop_step(w, g, v, None, None, &this.0));
+kernels!(RmspropForm<false>: 2, |this, w, g, [v, u], _| reference::rmsprop_step(w, g, v, None, Some(u), &this.0));
+kernels!(RmspropForm<true>: 2, |this, w, g, [v, g_avg], _| reference::rmsprop_step(w, g, v, Some(g_avg), None, &this.0));
+kernels!(RmspropForm<true>: 3, |this, w, g, [v, g_avg, u], _| {
+    reference::rmsprop_step(w, g, v, Some(g_avg), Some(u), &this.0)
+});
+
 #[derive(Clone, Copy)]
-struct Formula<const CENTERED: bool> {
+pub struct Constants<const CENTERED: bool> {
     lr: f32,
     alpha: f32,
-    /// `1 − α`
-    fresh: f32,
+    one_minus_alpha: f32,
     eps: f32,
     momentum: f32,
 }
 
-impl<const N: usize, const CENTERED: bool> Rule<N> for Formula<CENTERED> {
+impl<const N: usize, const CENTERED: bool> Formula<N> for Constants<CENTERED> {
     #[inline(always)]
-    fn update<S: Simd>(
+    fn update<S: Lanes>(
         self,
-        s: S,
-        w: S::f32s,
-        g: S::f32s,
-        mut state: [S::f32s; N],
-    ) -> (S::f32s, [S::f32s; N]) {
-        let lr = s.splat_f32s(self.lr);
-        let alpha = s.splat_f32s(self.alpha);
-        let fresh = s.splat_f32s(self.fresh);
-        let eps = s.splat_f32s(self.eps);
-        let momentum = s.splat_f32s(self.momentum);
-
-        state[0] = s.add_f32s(s.mul_f32s(alpha, state[0]), s.mul_f32s(s.mul_f32s(fresh, g), g));
-        let mut variance = state[0];
-        if CENTERED {
-            let g_avg = s.add_f32s(s.mul_f32s(alpha, state[1]), s.mul_f32s(fresh, g));
-            // Rounding can leave a little less than zero, whose root would be NaN.
-            variance = lanes::max(s, s.sub_f32s(variance, s.mul_f32s(g_avg, g_avg)), s.splat_f32s(0.0));
+        w: Lane<S>,
+        g: Lane<S>,
+        mut state: [Lane<S>; N],
+    ) -> ([Lane<S>; N], impl FnOnce() -> Lane<S>) {
+        let v = self.alpha * state[0] + (self.one_minus_alpha * g) * g;
+        state[0] = v;
+        let variance = if CENTERED {
+            let g_avg = self.alpha * state[1] + self.one_minus_alpha * g;
             state[1] = g_avg;
-        }
-        let r = s.add_f32s(s.sqrt_f32s(variance), eps);
-        if has_momentum(N, CENTERED) {
-            let u = s.add_f32s(s.mul_f32s(momentum, state[N - 1]), s.div_f32s(g, r));
-            state[N - 1] = u;
-            (s.sub_f32s(w, s.mul_f32s(lr, u)), state)
+            // Rounding can leave a little less than zero, whose root would be NaN.
+            (v - g_avg * g_avg).max_zero()
         } else {
-            (s.sub_f32s(w, s.div_f32s(s.mul_f32s(lr, g), r)), state)
+            v
+        };
+        let root = variance.sqrt();
+        if has_momentum(N, CENTERED) {
+            state[N - 1] = self.momentum * state[N - 1] + g / (root + self.eps);
         }
+        let last = state[N - 1];
+        (
+            state,
+            #[inline(always)]
+            move || {
+                if has_momentum(N, CENTERED) {
+                    w - self.lr * last
+                } else {
+                    w - (self.lr * g) / (root + self.eps)
+                }
+            },
+        )
     }
 }

@@ -1,12 +1,11 @@
 //! Stochastic gradient descent.
 
-use pulp::Simd;
-
-use super::{Decay, range};
+use super::Decay;
 use crate::{
-    Error, Extras, Isa, Report, Tensor, Threads, many, reference,
-    rule::{Configuration, Job, Rule},
-    sweep,
+    Error, Isa, check,
+    lane::{Lane, Lanes},
+    reference,
+    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`sgd_step`].
@@ -49,51 +48,44 @@ pub fn sgd_step(w: &mut [f32], g: &[f32], config: &Sgd) -> Result<(), Error> {
     config.step_on(Isa::current()?, w, g, [], 1)
 }
 
+kernels!(Sgd: 0, |config, w, g, [], _| reference::sgd_step(w, g, config));
+
 impl Configuration<0> for Sgd {
     const NAME: &'static str = "sgd";
     const STATES: [&'static str; 0] = [];
 
-    #[inline(always)]
-    fn apply(&self, _t: u64, job: impl Job<0>) -> Result<(), Error> {
-        let lr = range::non_negative("lr", self.lr)?;
-        self.decay.around(self.weight_decay, self.lr, Formula { lr }, job)
+    type Formula = Constants;
+
+    #[inline]
+    fn formula(&self, _t: u64) -> Result<Constants, Error> {
+        Ok(Constants { lr: check::non_negative("lr", self.lr)? })
     }
 
-    fn step_on(
-        &self,
-        isa: Isa,
-        w: &mut [f32],
-        g: &[f32],
-        state: [&mut [f32]; 0],
-        t: u64,
-    ) -> Result<(), Error> {
-        sweep::step(isa, self, t, w, g, state)
-    }
-
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, 0>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        many::step(isa, self, t, tensors, extras, threads)
-    }
-
-    fn reference(&self, w: &mut [f32], g: &[f32], []: [&mut [f32]; 0], _t: u64) -> Result<(), Error> {
-        reference::sgd_step(w, g, self)
+    fn decay(&self) -> WeightDecay {
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
 #[derive(Clone, Copy)]
-struct Formula {
+pub struct Constants {
     lr: f32,
 }
 
-impl Rule<0> for Formula {
+impl Formula<0> for Constants {
+    const IS_SLOW: bool = false;
+
     #[inline(always)]
-    fn update<S: Simd>(self, s: S, w: S::f32s, g: S::f32s, _: [S::f32s; 0]) -> (S::f32s, [S::f32s; 0]) {
-        (s.sub_f32s(w, s.mul_f32s(s.splat_f32s(self.lr), g)), [])
+    fn update<S: Lanes>(
+        self,
+        w: Lane<S>,
+        g: Lane<S>,
+        []: [Lane<S>; 0],
+    ) -> ([Lane<S>; 0], impl FnOnce() -> Lane<S>) {
+        (
+            [],
+            #[inline(always)]
+            move || w - self.lr * g,
+        )
     }
 }

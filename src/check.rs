@@ -1,4 +1,4 @@
-//! What values a hyper-parameter may take. Each check gives the value back rounded to `f32`.
+//! What values a hyper-parameter may take. Each check gives the value back, rounded to `f32`.
 
 use crate::Error;
 
@@ -22,30 +22,24 @@ pub(crate) fn non_negative(argument: &'static str, value: f64) -> Result<f32, Er
 }
 
 #[inline]
-pub(super) fn below_one(argument: &'static str, value: f64) -> Result<f32, Error> {
+pub(crate) fn below_one(argument: &'static str, value: f64) -> Result<f32, Error> {
     within(argument, value, (0.0..1.0).contains(&value), "at least 0 and below 1")
 }
 
 #[inline]
-pub(super) fn at_most_one(argument: &'static str, value: f64) -> Result<f32, Error> {
+pub(crate) fn at_most_one(argument: &'static str, value: f64) -> Result<f32, Error> {
     within(argument, value, (0.0..=1.0).contains(&value), "from 0 to 1")
 }
 
 /// A rate derived from `lr`, rounded once.
 #[inline]
-pub(super) fn rate(rate: f64, lr: f64) -> Result<f32, Error> {
+pub(crate) fn rate(rate: f64, lr: f64) -> Result<f32, Error> {
     derived(rate, "lr", lr, "so small that what is derived from it (lr/c1) is finite in f32")
 }
 
-/// `1 − η·λ`, rounded once.
+/// What was derived in `f64` from the hyper-parameter `argument`, rounded once.
 #[inline]
-pub(super) fn keep(lr: f64, weight_decay: f64) -> Result<f32, Error> {
-    let allowed = "so small that 1 - lr*weight_decay is finite in f32";
-    derived(1.0 - lr * weight_decay, "weight_decay", weight_decay, allowed)
-}
-
-#[inline]
-fn derived(
+pub(crate) fn derived(
     constant: f64,
     argument: &'static str,
     value: f64,
@@ -61,6 +55,6 @@ fn derived(
 
 /// Steps are counted from 1.
 #[inline]
-pub(super) fn step(t: u64) -> Result<(), Error> {
+pub(crate) fn step(t: u64) -> Result<(), Error> {
     if t == 0 { Err(Error::Step) } else { Ok(()) }
 }
