@@ -73,7 +73,8 @@ impl Isa {
 
     /// Runs a kernel compiled for this instruction set.
     #[inline(always)]
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run<K: Kernel>(self, mut kernel: K) -> K::Output {
+        let kernel = &mut kernel;
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Arch::V3(v3) => v3.vectorize(On(kernel, v3)),
@@ -90,13 +91,17 @@ impl Isa {
 pub(crate) trait Kernel {
     type Output;
 
-    fn run<S: Lanes>(self, s: S) -> Self::Output;
+    /// Called once.
+    fn run<S: Lanes>(&mut self, s: S) -> Self::Output;
 }
 
 /// A kernel on an instruction set, for `pulp`, whose own type of that says too little.
-struct On<K, S>(K, S);
+///
+/// A reference, because `pulp` hands a value over word by word: two constants in one word have just been stored one by
+/// one, and a CPU waits 5 ns for both before it can load the word. That is as long as a whole call takes.
+struct On<'a, K, S>(&'a mut K, S);
 
-impl<K: Kernel, S: Lanes> NullaryFnOnce for On<K, S> {
+impl<K: Kernel, S: Lanes> NullaryFnOnce for On<'_, K, S> {
     type Output = K::Output;
 
     #[inline(always)]
@@ -107,7 +112,7 @@ impl<K: Kernel, S: Lanes> NullaryFnOnce for On<K, S> {
 
 /// A function of its own, or the kernel would be compiled again in every caller.
 #[inline(never)]
-fn scalar<K: Kernel>(kernel: K) -> K::Output {
+fn scalar<K: Kernel>(kernel: &mut K) -> K::Output {
     kernel.run(pulp::Scalar)
 }
 

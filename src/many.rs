@@ -3,8 +3,8 @@
 use crate::{
     Error, Isa, Threads, check,
     norm::{Value, sum_of_squares},
-    rule::{Configuration, check_lengths},
-    sweep::{Update, bytes, is_far},
+    rule::{Configuration, Update, check_lengths},
+    sweep::{bytes, is_far},
     threads::{BLOCK, Piece},
 };
 
@@ -153,7 +153,9 @@ pub(crate) fn step<const N: usize, C: Configuration<N>>(
         check_lengths::<N, C>(w, g, state.each_ref().map(|array| &**array))
             .map_err(|error| error.of_tensor(index))?;
     }
-    let update = Update::new(config, t)?;
+    config.check(t)?;
+    let update = Update::new(config, t);
+    update.check(config)?;
     Ok(whole(isa, tensors, extras, threads, &|scale, Tensor { w, g, state }, far| {
         update.scaled(scale).sweep(isa, w, g, state.each_mut().map(|array| &mut **array), far);
     }))
@@ -196,7 +198,7 @@ fn whole<const N: usize>(
 
 impl Extras {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        check::finite("grad_scale", self.grad_scale)?;
+        check::any_finite("grad_scale", self.grad_scale)?;
         check::non_negative("max_norm", self.max_norm)?;
         Ok(())
     }

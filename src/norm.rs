@@ -123,7 +123,7 @@ impl<E: Value> Kernel for BlockSum<'_, E> {
     type Output = f64;
 
     #[inline(always)]
-    fn run<S: Lanes>(self, s: S) -> f64 {
+    fn run<S: Lanes>(&mut self, s: S) -> f64 {
         // Vectors that hold the sums together.
         match S::F64_LANES {
             8 => block_sum::<S, E, 4>(s, self.0),

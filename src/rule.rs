@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::{
     Decay, Error, Extras, Isa, Report, Tensor, Threads,
-    check::{derived, non_negative},
+    check::{finite, non_negative},
     lane::{Lane, Lanes},
 };
 
@@ -22,8 +22,12 @@ pub trait Configuration<const N: usize>: Kernels<N> + fmt::Debug + Send + Sync +
     /// The rule, its constants in `f32`.
     type Formula: Formula<N>;
 
-    /// Checks everything but the weight decay, and makes the constants of step `t`: derived in `f64`, rounded once.
-    fn formula(&self, t: u64) -> Result<Self::Formula, Error>;
+    /// Checks everything but the weight decay. Not together with `formula`: in a `Result` the compiler keeps two constants in
+    /// one word, and a CPU waits 5 ns for a word that has been stored in two parts, half of what a whole call takes.
+    fn check(&self, t: u64) -> Result<(), Error>;
+
+    /// The constants of step `t`, after `check`: derived in `f64`, rounded once.
+    fn formula(&self, t: u64) -> Self::Formula;
 
     /// The weight decay, unchecked.
     fn decay(&self) -> WeightDecay;
@@ -33,6 +37,11 @@ pub trait Configuration<const N: usize>: Kernels<N> + fmt::Debug + Send + Sync +
 pub trait Formula<const N: usize>: Copy + Sync {
     /// Does it have a root and a quotient, which take so long that the next vector's should begin meanwhile?
     const IS_SLOW: bool = true;
+
+    /// What was derived from the learning rate, and may be too large for `f32`.
+    fn rates(&self) -> [f32; 2] {
+        [0.0; 2]
+    }
 
     /// The new states, and how the new weight is computed once it is time.
     ///
@@ -77,7 +86,6 @@ pub trait Kernels<const N: usize> {
 macro_rules! kernels {
     ($config:ty: $n:literal, |$this:ident, $w:ident, $g:ident, $state:pat_param, $t:pat_param| $reference:expr) => {
         impl $crate::rule::Kernels<$n> for $config {
-            #[inline]
             fn step_on(
                 &self,
                 isa: $crate::Isa,
@@ -130,70 +138,109 @@ pub struct WeightDecay {
 /// What does nothing is a constant that changes no number: a factor of 1, and −0 in place of `λ·w`.
 #[derive(Clone, Copy)]
 pub(crate) struct Prelude {
-    pub scale: f32,
+    scale: f32,
     /// 0 for none.
     lambda: f32,
     one_minus_lr_decay: f32,
 }
 
 impl Prelude {
-    #[inline]
-    pub fn new(WeightDecay { decay, weight_decay, lr }: WeightDecay) -> Result<Self, Error> {
-        let lambda = non_negative("weight_decay", weight_decay)?;
-        let none = Self { scale: 1.0, lambda: 0.0, one_minus_lr_decay: 1.0 };
-        Ok(match decay {
-            // No arithmetic at all: 0·∞ would be NaN.
-            _ if lambda == 0.0 => none,
-            Decay::L2 => Self { lambda, ..none },
-            Decay::Decoupled => {
-                let allowed = "so small that 1 - lr*weight_decay is finite in f32";
-                let factor = derived(1.0 - lr * weight_decay, "weight_decay", weight_decay, allowed)?;
-                Self { one_minus_lr_decay: factor, ..none }
-            }
-        })
+    /// Checks the weight decay.
+    #[inline(always)]
+    fn check(&self, WeightDecay { weight_decay, .. }: WeightDecay) -> Result<(), Error> {
+        non_negative("weight_decay", weight_decay)?;
+        let allowed = "so small that 1 - lr*weight_decay is finite in f32";
+        finite(self.one_minus_lr_decay, "weight_decay", weight_decay, allowed)
     }
 
-    /// Everything.
     #[inline(always)]
-    pub fn full(self) -> Full {
-        Full(self)
+    fn new(WeightDecay { decay, weight_decay, lr }: WeightDecay) -> Self {
+        let lambda = weight_decay as f32;
+        let is_l2 = decay == Decay::L2;
+        Self {
+            scale: 1.0,
+            lambda: if is_l2 { lambda } else { 0.0 },
+            // With a λ that is 0 in `f32` there is no arithmetic at all: 0·∞ would be NaN.
+            one_minus_lr_decay: if is_l2 || lambda == 0.0 {
+                1.0
+            } else {
+                (1.0 - lr * weight_decay) as f32
+            },
+        }
     }
 
-    /// The factor of the weight alone, if there is nothing else.
+    /// Is there nothing but the factor of the weight?
     #[inline(always)]
-    pub fn bare(self) -> Option<Bare> {
-        let Self { scale, lambda, one_minus_lr_decay } = self;
-        (scale == 1.0 && lambda == 0.0).then_some(Bare { one_minus_lr_decay })
+    pub fn is_bare(&self) -> bool {
+        self.scale == 1.0 && self.lambda == 0.0
     }
 }
 
-/// A [`Prelude`], or a part of one. Each makes a kernel of its own of every formula.
+/// How much of a [`Prelude`] there is. Each makes a kernel of its own of every formula.
 pub(crate) trait Before: Copy {
     /// Weight and gradient as the formula is to see them.
-    fn apply<S: Lanes>(self, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>);
+    fn apply<S: Lanes>(self, prelude: Prelude, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>);
 }
 
+/// The factor of the weight alone, which a plain step of AdamW has.
 #[derive(Clone, Copy)]
-pub(crate) struct Bare {
-    one_minus_lr_decay: f32,
-}
+pub(crate) struct Bare;
 
 impl Before for Bare {
     #[inline(always)]
-    fn apply<S: Lanes>(self, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>) {
-        (w * self.one_minus_lr_decay, g)
+    fn apply<S: Lanes>(self, prelude: Prelude, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>) {
+        (w * prelude.one_minus_lr_decay, g)
     }
 }
 
+/// Everything.
 #[derive(Clone, Copy)]
-pub(crate) struct Full(Prelude);
+pub(crate) struct Full;
 
 impl Before for Full {
     #[inline(always)]
-    fn apply<S: Lanes>(self, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>) {
-        let Self(Prelude { scale, lambda, one_minus_lr_decay }) = self;
+    fn apply<S: Lanes>(self, prelude: Prelude, w: Lane<S>, g: Lane<S>) -> (Lane<S>, Lane<S>) {
+        let Prelude { scale, lambda, one_minus_lr_decay } = prelude;
         let decay = (lambda * w).only_if(lambda != 0.0, -0.0);
         (w * one_minus_lr_decay, g * scale + decay)
+    }
+}
+
+/// A rule with its constants, ready to step arrays.
+#[derive(Clone, Copy)]
+pub(crate) struct Update<F> {
+    pub formula: F,
+    pub prelude: Prelude,
+}
+
+impl<F> Update<F> {
+    /// The constants of step `t`, after `config.check(t)`.
+    #[inline(always)]
+    pub fn new<const N: usize, C: Configuration<N, Formula = F>>(config: &C, t: u64) -> Self {
+        Self { formula: config.formula(t), prelude: Prelude::new(config.decay()) }
+    }
+
+    /// Checks the constants themselves, and the weight decay.
+    #[inline(always)]
+    pub fn check<const N: usize, C: Configuration<N, Formula = F>>(
+        &self,
+        config: &C,
+    ) -> Result<(), Error>
+    where
+        F: Formula<N>,
+    {
+        let decay = config.decay();
+        let allowed = "so small that what is derived from it (lr/c1) is finite in f32";
+        for rate in self.formula.rates() {
+            finite(rate, "lr", decay.lr, allowed)?;
+        }
+        self.prelude.check(decay)
+    }
+
+    /// The same for gradients that are multiplied by `scale`.
+    pub fn scaled(mut self, scale: f32) -> Self {
+        self.prelude.scale = scale;
+        self
     }
 }
 
@@ -206,8 +253,8 @@ pub(crate) fn check<const N: usize, C: Configuration<N>>(
     state: [&[f32]; N],
 ) -> Result<(), Error> {
     check_lengths::<N, C>(w, g, state)?;
-    config.formula(t)?;
-    Prelude::new(config.decay()).map(drop)
+    config.check(t)?;
+    Update::new(config, t).check(config)
 }
 
 /// Are `g` and every state as long as `w`?

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     Error, Extras, Isa, Report, Threads,
     many::look,
-    rule::check_length,
-    sweep::{Update, is_far},
+    rule::{Update, check_length},
+    sweep::is_far,
     threads::Piece,
 };
 
@@ -138,7 +138,9 @@ fn step_of<E: Element, const N: usize, C: Packable<N>>(
     for (index, tensor) in tensors.iter().enumerate() {
         tensor.check(how.packing.format, N).map_err(|error| error.of_tensor(index))?;
     }
-    let update = Update::new(config, how.t)?;
+    config.check(how.t)?;
+    let update = Update::new(config, how.t);
+    update.check(config)?;
     let report = look(how.isa, tensors.len(), &|i| &*tensors[i].g, how.extras, how.threads);
     if report.skipped {
         return Ok(report);

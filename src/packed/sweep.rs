@@ -111,7 +111,7 @@ impl<C: Code, const N: usize> Kernel for Decode<'_, C, N> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Lanes>(self, _: S) {
+    fn run<S: Lanes>(&mut self, _: S) {
         let Self { codes, scales, kinds, key, states, words } = self;
         for (b, codes) in codes.iter().enumerate().take(GROUP) {
             for k in 0..N {
@@ -119,7 +119,7 @@ impl<C: Code, const N: usize> Kernel for Decode<'_, C, N> {
                 codes[k].decode(kinds[k], scale, block(&mut states[k], b));
             }
             if let Some((key, first)) = key {
-                words[b] = key.block(first + b as u64);
+                words[b] = key.block(*first + b as u64);
             }
         }
     }
@@ -138,7 +138,7 @@ impl<C: Code, const N: usize> Kernel for Encode<'_, C, N> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Lanes>(self, _: S) {
+    fn run<S: Lanes>(&mut self, _: S) {
         let Self { codes, scales, kinds, states, words } = self;
         for (b, codes) in codes.iter_mut().enumerate().take(GROUP) {
             let dither = words.map_or(C::NEAREST, |words| Dither::random(&words[b]));
@@ -223,7 +223,7 @@ impl Kernel for Widen<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Lanes>(self, _: S) {
+    fn run<S: Lanes>(&mut self, _: S) {
         for (to, &from) in self.to.iter_mut().zip(self.from) {
             *to = widened(from);
         }
@@ -241,7 +241,7 @@ impl Kernel for Narrow<'_> {
 
     /// A NaN has come from bfloat16 or from an operation: there is nothing in its lower bits.
     #[inline(always)]
-    fn run<S: Lanes>(self, _: S) {
+    fn run<S: Lanes>(&mut self, _: S) {
         let Self { from, to, words } = self;
         for (b, to) in to.chunks_mut(BLOCK).enumerate().take(GROUP) {
             // Only weights are looked at, which all codes round alike.

@@ -73,16 +73,25 @@ impl Configuration<2> for Adadelta {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, _t: u64) -> Result<Constants, Error> {
-        Ok(Constants {
-            lr: check::non_negative("lr", self.lr)?,
-            rho: check::at_most_one("rho", self.rho)?,
-            one_minus_rho: (1.0 - self.rho) as f32,
-            eps: check::non_negative("eps", self.eps)?,
-        })
+    #[inline(always)]
+    fn check(&self, _t: u64) -> Result<(), Error> {
+        check::non_negative("lr", self.lr)?;
+        check::at_most_one("rho", self.rho)?;
+        check::non_negative("eps", self.eps)?;
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, _t: u64) -> Constants {
+        Constants {
+            lr: self.lr as f32,
+            rho: self.rho as f32,
+            one_minus_rho: (1.0 - self.rho) as f32,
+            eps: self.eps as f32,
+        }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }

@@ -61,12 +61,19 @@ impl Configuration<1> for Adagrad {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, _t: u64) -> Result<Constants, Error> {
-        let lr = check::non_negative("lr", self.lr)?;
-        Ok(Constants { lr, eps: check::non_negative("eps", self.eps)? })
+    #[inline(always)]
+    fn check(&self, _t: u64) -> Result<(), Error> {
+        check::non_negative("lr", self.lr)?;
+        check::non_negative("eps", self.eps)?;
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, _t: u64) -> Constants {
+        Constants { lr: self.lr as f32, eps: self.eps as f32 }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }

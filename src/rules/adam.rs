@@ -210,25 +210,31 @@ impl Configuration<2> for Adam {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, t: u64) -> Result<Constants, Error> {
-        let Self { lr, beta1, beta2, eps, .. } = *self;
+    #[inline(always)]
+    fn check(&self, t: u64) -> Result<(), Error> {
         check::step(t)?;
-        check::non_negative("lr", lr)?;
-        check::below_one("beta1", beta1)?;
-        check::below_one("beta2", beta2)?;
-        let (c1, c2) = self.corrections(t);
-        Ok(Constants {
-            beta1: beta1 as f32,
-            one_minus_beta1: (1.0 - beta1) as f32,
-            beta2: beta2 as f32,
-            one_minus_beta2: (1.0 - beta2) as f32,
-            a: check::rate(lr / c1, lr)?,
-            k: (1.0 / c2.sqrt()) as f32,
-            eps: check::non_negative("eps", eps)?,
-        })
+        check::non_negative("lr", self.lr)?;
+        check::below_one("beta1", self.beta1)?;
+        check::below_one("beta2", self.beta2)?;
+        check::non_negative("eps", self.eps)?;
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, t: u64) -> Constants {
+        let (c1, c2) = self.corrections(t);
+        Constants {
+            beta1: self.beta1 as f32,
+            one_minus_beta1: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            one_minus_beta2: (1.0 - self.beta2) as f32,
+            a: (self.lr / c1) as f32,
+            k: (1.0 / c2.sqrt()) as f32,
+            eps: self.eps as f32,
+        }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }
@@ -241,10 +247,17 @@ impl Configuration<2> for Adamw {
 
     type Formula = Constants;
 
-    fn formula(&self, t: u64) -> Result<Constants, Error> {
+    #[inline(always)]
+    fn check(&self, t: u64) -> Result<(), Error> {
+        self.0.check(t)
+    }
+
+    #[inline(always)]
+    fn formula(&self, t: u64) -> Constants {
         self.0.formula(t)
     }
 
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         self.0.decay()
     }
@@ -256,11 +269,17 @@ impl Configuration<3> for Amsgrad {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, t: u64) -> Result<Constants, Error> {
+    #[inline(always)]
+    fn check(&self, t: u64) -> Result<(), Error> {
+        self.0.check(t)
+    }
+
+    #[inline(always)]
+    fn formula(&self, t: u64) -> Constants {
         self.0.formula(t)
     }
 
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         self.0.decay()
     }
@@ -278,6 +297,11 @@ pub struct Constants {
 }
 
 impl Formula<2> for Constants {
+    #[inline(always)]
+    fn rates(&self) -> [f32; 2] {
+        [self.a; 2]
+    }
+
     #[inline(always)]
     fn update<S: Lanes>(
         self,
@@ -298,6 +322,11 @@ impl Formula<2> for Constants {
 
 /// AMSGrad: the largest `v` so far takes `v`'s place in the denominator.
 impl Formula<3> for Constants {
+    #[inline(always)]
+    fn rates(&self) -> [f32; 2] {
+        [self.a; 2]
+    }
+
     #[inline(always)]
     fn update<S: Lanes>(
         self,

@@ -76,21 +76,29 @@ impl Configuration<2> for Adamax {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, t: u64) -> Result<Constants, Error> {
+    #[inline(always)]
+    fn check(&self, t: u64) -> Result<(), Error> {
         check::step(t)?;
         check::non_negative("lr", self.lr)?;
-        let beta1 = check::below_one("beta1", self.beta1)?;
-        let [beta1_t] = powers([self.beta1], t);
-        Ok(Constants {
-            beta1,
-            one_minus_beta1: (1.0 - self.beta1) as f32,
-            beta2: check::below_one("beta2", self.beta2)?,
-            eps: check::non_negative("eps", self.eps)?,
-            a: check::rate(self.lr / (1.0 - beta1_t), self.lr)?,
-        })
+        check::below_one("beta1", self.beta1)?;
+        check::below_one("beta2", self.beta2)?;
+        check::non_negative("eps", self.eps)?;
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, t: u64) -> Constants {
+        let [beta1_t] = powers([self.beta1], t);
+        Constants {
+            beta1: self.beta1 as f32,
+            one_minus_beta1: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            eps: self.eps as f32,
+            a: (self.lr / (1.0 - beta1_t)) as f32,
+        }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }
@@ -107,6 +115,11 @@ pub struct Constants {
 }
 
 impl Formula<2> for Constants {
+    #[inline(always)]
+    fn rates(&self) -> [f32; 2] {
+        [self.a; 2]
+    }
+
     #[inline(always)]
     fn update<S: Lanes>(
         self,

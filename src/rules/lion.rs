@@ -64,17 +64,26 @@ impl Configuration<1> for Lion {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, _t: u64) -> Result<Constants, Error> {
-        Ok(Constants {
-            lr: check::non_negative("lr", self.lr)?,
-            beta1: check::below_one("beta1", self.beta1)?,
-            one_minus_beta1: (1.0 - self.beta1) as f32,
-            beta2: check::below_one("beta2", self.beta2)?,
-            one_minus_beta2: (1.0 - self.beta2) as f32,
-        })
+    #[inline(always)]
+    fn check(&self, _t: u64) -> Result<(), Error> {
+        check::non_negative("lr", self.lr)?;
+        check::below_one("beta1", self.beta1)?;
+        check::below_one("beta2", self.beta2)?;
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, _t: u64) -> Constants {
+        Constants {
+            lr: self.lr as f32,
+            beta1: self.beta1 as f32,
+            one_minus_beta1: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            one_minus_beta2: (1.0 - self.beta2) as f32,
+        }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }

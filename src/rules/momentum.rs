@@ -91,22 +91,32 @@ impl Configuration<1> for Momentum {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, _t: u64) -> Result<Constants, Error> {
-        let lr = check::non_negative("lr", self.lr)?;
-        let momentum = check::below_one("momentum", self.momentum)?;
+    #[inline(always)]
+    fn check(&self, _t: u64) -> Result<(), Error> {
+        check::non_negative("lr", self.lr)?;
+        check::below_one("momentum", self.momentum)?;
         check::at_most_one("dampening", self.dampening)?;
-        match self.form {
-            Form::Classic if self.dampening != 0.0 => Err(Error::Hyperparameter {
+        if self.form == Form::Classic && self.dampening != 0.0 {
+            return Err(Error::Hyperparameter {
                 argument: "dampening",
                 value: self.dampening,
                 allowed: "0 in the classic form, which has none",
-            }),
-            Form::Classic => Ok(Constants { momentum, a: lr, b: 1.0 }),
-            Form::Torch => Ok(Constants { momentum, a: (1.0 - self.dampening) as f32, b: lr }),
+            });
         }
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, _t: u64) -> Constants {
+        let (lr, one_minus_dampening) = (self.lr as f32, (1.0 - self.dampening) as f32);
+        let (a, b) = match self.form {
+            Form::Classic => (lr, 1.0),
+            Form::Torch => (one_minus_dampening, lr),
+        };
+        Constants { momentum: self.momentum as f32, a, b }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }

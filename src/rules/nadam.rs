@@ -96,28 +96,34 @@ impl Configuration<2> for Nadam {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, t: u64) -> Result<Constants, Error> {
+    #[inline(always)]
+    fn check(&self, t: u64) -> Result<(), Error> {
         check::step(t)?;
-        let lr = self.lr;
-        check::non_negative("lr", lr)?;
-        let beta1 = check::below_one("beta1", self.beta1)?;
-        let beta2 = check::below_one("beta2", self.beta2)?;
+        check::non_negative("lr", self.lr)?;
+        check::below_one("beta1", self.beta1)?;
+        check::below_one("beta2", self.beta2)?;
         check::non_negative("momentum_decay", self.momentum_decay)?;
-        let [mu, next_mu, product] = momentum_product(self.beta1, self.momentum_decay, t);
-        let [beta2_t] = powers([self.beta2], t);
-        Ok(Constants {
-            beta1,
-            one_minus_beta1: (1.0 - self.beta1) as f32,
-            beta2,
-            one_minus_beta2: (1.0 - self.beta2) as f32,
-            inverse_c2: (1.0 / (1.0 - beta2_t)) as f32,
-            eps: check::non_negative("eps", self.eps)?,
-            a: check::rate(lr * (1.0 - mu) / (1.0 - product), lr)?,
-            b: check::rate(lr * next_mu / (1.0 - product * next_mu), lr)?,
-        })
+        check::non_negative("eps", self.eps)?;
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, t: u64) -> Constants {
+        let [mu, next_mu, product] = momentum_product(self.beta1, self.momentum_decay, t);
+        let [beta2_t] = powers([self.beta2], t);
+        Constants {
+            beta1: self.beta1 as f32,
+            one_minus_beta1: (1.0 - self.beta1) as f32,
+            beta2: self.beta2 as f32,
+            one_minus_beta2: (1.0 - self.beta2) as f32,
+            inverse_c2: (1.0 / (1.0 - beta2_t)) as f32,
+            eps: self.eps as f32,
+            a: (self.lr * (1.0 - mu) / (1.0 - product)) as f32,
+            b: (self.lr * next_mu / (1.0 - product * next_mu)) as f32,
+        }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }
@@ -137,6 +143,11 @@ pub struct Constants {
 }
 
 impl Formula<2> for Constants {
+    #[inline(always)]
+    fn rates(&self) -> [f32; 2] {
+        [self.a, self.b]
+    }
+
     #[inline(always)]
     fn update<S: Lanes>(
         self,

@@ -67,16 +67,24 @@ impl Configuration<1> for Nesterov {
 
     type Formula = Constants;
 
-    #[inline]
-    fn formula(&self, _t: u64) -> Result<Constants, Error> {
-        let lr = check::non_negative("lr", self.lr)?;
-        let momentum = check::below_one("momentum", self.momentum)?;
-        Ok(match self.form {
-            Form::Classic => Constants { momentum, a: lr, b: 1.0 },
-            Form::Torch => Constants { momentum, a: 1.0, b: lr },
-        })
+    #[inline(always)]
+    fn check(&self, _t: u64) -> Result<(), Error> {
+        check::non_negative("lr", self.lr)?;
+        check::below_one("momentum", self.momentum)?;
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, _t: u64) -> Constants {
+        let lr = self.lr as f32;
+        let (a, b) = match self.form {
+            Form::Classic => (lr, 1.0),
+            Form::Torch => (1.0, lr),
+        };
+        Constants { momentum: self.momentum as f32, a, b }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }

@@ -124,26 +124,36 @@ where
 
     type Formula = Constants<CENTERED>;
 
-    #[inline]
-    fn formula(&self, _t: u64) -> Result<Constants<CENTERED>, Error> {
-        let Self(config) = self;
-        let constants = Constants {
-            lr: check::non_negative("lr", config.lr)?,
-            alpha: check::at_most_one("alpha", config.alpha)?,
-            one_minus_alpha: (1.0 - config.alpha) as f32,
-            eps: check::non_negative("eps", config.eps)?,
-            momentum: check::below_one("momentum", config.momentum)?,
-        };
-        if config.momentum != 0.0 && !has_momentum(N, CENTERED) {
+    #[inline(always)]
+    fn check(&self, _t: u64) -> Result<(), Error> {
+        let Rmsprop { lr, alpha, eps, momentum, .. } = self.0;
+        check::non_negative("lr", lr)?;
+        check::at_most_one("alpha", alpha)?;
+        check::non_negative("eps", eps)?;
+        check::below_one("momentum", momentum)?;
+        if momentum != 0.0 && !has_momentum(N, CENTERED) {
             return Err(Error::Hyperparameter {
                 argument: "momentum",
-                value: config.momentum,
+                value: momentum,
                 allowed: "0 without the array `u`",
             });
         }
-        Ok(constants)
+        Ok(())
     }
 
+    #[inline(always)]
+    fn formula(&self, _t: u64) -> Constants<CENTERED> {
+        let Rmsprop { lr, alpha, eps, momentum, .. } = self.0;
+        Constants {
+            lr: lr as f32,
+            alpha: alpha as f32,
+            one_minus_alpha: (1.0 - alpha) as f32,
+            eps: eps as f32,
+            momentum: momentum as f32,
+        }
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Rmsprop { decay, weight_decay, lr, .. } = self.0;
         WeightDecay { decay, weight_decay, lr }
