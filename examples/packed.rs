@@ -10,9 +10,10 @@ use std::{
 
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
-use downhill::{Packing, StateFormat::*, reference::models::Model};
+use downhill::{Packing, StateFormat::*};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
+use trainer::models::Model;
 
 #[allow(dead_code, reason = "one of the two splits")]
 #[path = "common/digits.rs"]

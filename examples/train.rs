@@ -16,12 +16,12 @@ use comfy_table::{CellAlignment, Table, presets};
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Isa, Lion, Momentum, Nadam, Nesterov, Optimizer,
     Rmsprop, Sgd, optimizer,
-    reference::{
-        models::{Activation, Mlp, Model},
-        trainer::{Mode, Options, Order, Reduction, Trainer},
-    },
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use trainer::{
+    Mode, Options, Order, Reduction, Trainer,
+    models::{Activation, Mlp, Model},
+};
 
 #[path = "common/curves.rs"]
 mod curves;

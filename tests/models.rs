@@ -1,7 +1,7 @@
 //! The models' gradients against finite differences of losses written again in `f64`, and their
 //! independence of where a batch is cut.
 
-use downhill::reference::{
+use trainer::{
     data::InputError,
     models::{Activation, LinearRegression, Mlp, Model, SoftmaxRegression, class},
 };

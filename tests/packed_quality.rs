@@ -10,8 +10,8 @@ mod digits;
 mod runs;
 
 use digits::{Digits, Split};
-use downhill::reference::models::Model;
 use runs::{Comparison, Held, at_random};
+use trainer::models::Model;
 
 const SEEDS: u64 = 8;
 const EPOCHS: u32 = 8;

@@ -8,13 +8,12 @@ use std::{
 
 use downhill::{
     Adagrad, Adam, Adamw, Amsgrad, BiasCorrection, Error, Extras, Form, Isa, Lion, Momentum, Nadam,
-    Optimizer, Pool, Report, Rmsprop, Sgd, Threads, optimizer,
-    reference::{
-        applied_scale,
-        data::{Data, InputError},
-        models::{Activation, LinearRegression, Mlp, Model, SoftmaxRegression},
-        trainer::{Mode, Options, Order, Reduction, Trainer},
-    },
+    Optimizer, Pool, Report, Rmsprop, Sgd, Threads, optimizer, reference::applied_scale,
+};
+use trainer::{
+    Mode, Options, Order, Reduction, Trainer,
+    data::{Data, InputError},
+    models::{Activation, LinearRegression, Mlp, Model, SoftmaxRegression},
 };
 
 mod common;

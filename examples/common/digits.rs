@@ -1,6 +1,6 @@
 //! The handwritten digits in `data/digits.csv`, split into a part to train on and a part to test with.
 
-use downhill::reference::data::Data;
+use trainer::data::Data;
 
 /// Pixels of a digit.
 pub const PIXELS: usize = 64;

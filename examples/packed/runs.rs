@@ -5,10 +5,10 @@ use std::error::Error;
 use downhill::{
     Adam, Extras, Isa, Lion, Optimizer, PackedOptimizer, PackedTensor, Packing, Rounding, StateFormat,
     Threads, optimizer, packed_optimizer,
-    reference::{
-        models::{Activation, Mlp, Model, SoftmaxRegression},
-        trainer::{Mode, Options, Trainer},
-    },
+};
+use trainer::{
+    Mode, Options, Trainer,
+    models::{Activation, Mlp, Model, SoftmaxRegression},
 };
 
 use crate::digits::{CLASSES, Digits, PIXELS, TRAINING};

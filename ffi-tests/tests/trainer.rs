@@ -3,13 +3,9 @@
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Isa, Lion, Momentum, Nadam, Nesterov, Optimizer,
     Rmsprop, Sgd, optimizer,
-    reference::{
-        data::Data,
-        models::SoftmaxRegression,
-        trainer::{Mode, Options, Order, Trainer},
-    },
 };
 use ffi_tests::{Linking, Standard, command, compile, root, text};
+use trainer::{Mode, Options, Order, Trainer, data::Data, models::SoftmaxRegression};
 
 const SAMPLES: usize = 1437;
 const EPOCHS: usize = 5;

@@ -80,7 +80,7 @@ impl<C: Code, E: Element, const N: usize> Part<'_, C, E, N> {
                 states: &mut states,
                 words: &mut words,
             });
-            let words = plan.key.map(|_| &words);
+            let words = plan.key.map(|_| &words[..]);
             E::step(plan.isa, w, g, words, &mut |w, g| {
                 (plan.step)(w, g, states.each_mut().map(|state| &mut state.0[..w.len()]));
             });
@@ -104,7 +104,7 @@ struct Decode<'a, C, const N: usize> {
     /// And the number of the first block.
     key: Option<(Key, u64)>,
     states: &'a mut [Floats; N],
-    words: &'a mut [Words; GROUP],
+    words: &'a mut [Words],
 }
 
 impl<C: Code, const N: usize> Kernel for Decode<'_, C, N> {
@@ -113,7 +113,7 @@ impl<C: Code, const N: usize> Kernel for Decode<'_, C, N> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Self { codes, scales, kinds, key, states, words } = self;
-        for (b, codes) in codes.iter().enumerate().take(GROUP) {
+        for (b, codes) in codes.iter().enumerate() {
             for k in 0..N {
                 let scale = if C::SCALED { scales[N * b + k] } else { 0 };
                 codes[k].decode(kinds[k], scale, block(&mut states[k], b));
@@ -131,7 +131,7 @@ struct Encode<'a, C, const N: usize> {
     scales: &'a mut [u8],
     kinds: [Kind; N],
     states: &'a mut [Floats; N],
-    words: Option<&'a [Words; GROUP]>,
+    words: Option<&'a [Words]>,
 }
 
 impl<C: Code, const N: usize> Kernel for Encode<'_, C, N> {
@@ -140,7 +140,7 @@ impl<C: Code, const N: usize> Kernel for Encode<'_, C, N> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Self { codes, scales, kinds, states, words } = self;
-        for (b, codes) in codes.iter_mut().enumerate().take(GROUP) {
+        for (b, codes) in codes.iter_mut().enumerate() {
             let dither = words.map_or(C::NEAREST, |words| Dither::random(&words[b]));
             for k in 0..N {
                 let scale = codes[k].encode(kinds[k], k, block(&mut states[k], b), &dither);
@@ -176,7 +176,7 @@ pub(super) trait Element: Value + Send {
         isa: Isa,
         w: &mut [Self],
         g: &[Self],
-        words: Option<&[Words; GROUP]>,
+        words: Option<&[Words]>,
         step: &mut dyn FnMut(&mut [f32], &[f32]),
     );
 }
@@ -188,7 +188,7 @@ impl Element for f32 {
         _: Isa,
         w: &mut [Self],
         g: &[Self],
-        _: Option<&[Words; GROUP]>,
+        _: Option<&[Words]>,
         step: &mut dyn FnMut(&mut [f32], &[f32]),
     ) {
         step(w, g);
@@ -203,7 +203,7 @@ impl Element for u16 {
         isa: Isa,
         w: &mut [Self],
         g: &[Self],
-        words: Option<&[Words; GROUP]>,
+        words: Option<&[Words]>,
         step: &mut dyn FnMut(&mut [f32], &[f32]),
     ) {
         let (mut wide_w, mut wide_g) = (Floats::ZERO, Floats::ZERO);
@@ -216,7 +216,7 @@ impl Element for u16 {
 
 struct Widen<'a> {
     from: &'a [u16],
-    to: &'a mut [f32; GROUP * BLOCK],
+    to: &'a mut [f32],
 }
 
 impl Kernel for Widen<'_> {
@@ -231,9 +231,9 @@ impl Kernel for Widen<'_> {
 }
 
 struct Narrow<'a> {
-    from: &'a [f32; GROUP * BLOCK],
+    from: &'a [f32],
     to: &'a mut [u16],
-    words: Option<&'a [Words; GROUP]>,
+    words: Option<&'a [Words]>,
 }
 
 impl Kernel for Narrow<'_> {
@@ -243,7 +243,7 @@ impl Kernel for Narrow<'_> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Self { from, to, words } = self;
-        for (b, to) in to.chunks_mut(BLOCK).enumerate().take(GROUP) {
+        for (b, to) in to.chunks_mut(BLOCK).enumerate() {
             // Only weights are looked at, which all codes round alike.
             let dither = words.map_or(Dither::NEAREST_WEIGHT, |words| Dither::random(&words[b]));
             let below = dither.of_weights();

@@ -1,9 +1,8 @@
 //! Threads: who works on what. The caller works too, and takes over what a worker is late for.
 
 use std::{
-    error::Error as _,
     fmt, mem,
-    sync::{Mutex, MutexGuard, OnceLock, TryLockError},
+    sync::{Mutex, MutexGuard, TryLockError},
     thread,
 };
 
@@ -43,6 +42,7 @@ pub enum Threads<'a> {
     /// pool.install(|| step_many(&Sgd::default(), &mut tensors, 1, &Extras::default(), Threads::Rayon))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[cfg(feature = "rayon")]
     Rayon,
 }
 
@@ -208,8 +208,8 @@ impl Threads<'_> {
         enough_for.min(match self {
             Self::Caller => 1,
             Self::Pool(pool) => pool.threads(),
-            Self::Rayon if rayon_has_threads() => rayon::current_num_threads(),
-            Self::Rayon => 1,
+            #[cfg(feature = "rayon")]
+            Self::Rayon => threads_of_rayon(),
         })
     }
 
@@ -230,6 +230,7 @@ impl Threads<'_> {
         match self {
             Self::Caller => work(0),
             Self::Pool(pool) => pool.work(threads, &work),
+            #[cfg(feature = "rayon")]
             Self::Rayon => {
                 // A thread keeps its part, call after call; which jobs it gets is up to rayon.
                 let work = || work(rayon::current_thread_index().map_or(0, |index| index + 1));
@@ -245,15 +246,23 @@ impl Threads<'_> {
     }
 }
 
-/// Is there a pool of `rayon`'s to work on? It panics where it cannot start the threads of its global one.
-fn rayon_has_threads() -> bool {
-    static GLOBAL: OnceLock<bool> = OnceLock::new();
-    rayon::current_thread_index().is_some()
-        || *GLOBAL.get_or_init(|| {
-            let built = rayon::ThreadPoolBuilder::new().build_global();
-            // An error without a source says that it has been built already.
-            built.err().is_none_or(|error| error.source().is_none())
-        })
+/// How many threads `rayon` has for this one: none but itself where rayon cannot start those of its global pool, of which
+/// to ask for their number panics.
+#[cfg(feature = "rayon")]
+fn threads_of_rayon() -> usize {
+    use std::{error::Error as _, sync::OnceLock};
+
+    static HAS_GLOBAL: OnceLock<bool> = OnceLock::new();
+    let has_global = || {
+        let built = rayon::ThreadPoolBuilder::new().build_global();
+        // An error without a source says that it has been built already.
+        built.err().is_none_or(|error| error.source().is_none())
+    };
+    if rayon::current_thread_index().is_some() || *HAS_GLOBAL.get_or_init(has_global) {
+        rayon::current_num_threads()
+    } else {
+        1
+    }
 }
 
 #[cfg(test)]

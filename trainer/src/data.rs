@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::models::Model;
+use crate::models::Model;
 
 /// Samples one after another: the inputs of the first, of the second, ... and their targets likewise.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@
 //! computed in `f64` by the `libm` crate and rounded, so that every platform has the same bits.
 //!
 //! ```
-//! use downhill::reference::models::{Model, SoftmaxRegression};
+//! use trainer::models::{Model, SoftmaxRegression};
 //!
 //! let model = SoftmaxRegression::new(2, 3)?;
 //! let (w, inputs, classes) = (model.initial_weights(0), [0.5, -1.0, 2.0, 0.0], [2, 0]);
@@ -20,13 +20,13 @@
 //! let mut g = vec![0.0; model.parameters()];
 //! let loss = model.gradient(&w, &inputs, &classes, &mut activations, &mut g);
 //! assert!(loss > 0.0);
-//! # Ok::<(), downhill::reference::data::InputError>(())
+//! # Ok::<(), trainer::data::InputError>(())
 //! ```
 
 use rand_pcg::Pcg32;
 
-pub use super::layers::Activation;
-use super::{
+pub use crate::layers::Activation;
+use crate::{
     data::{InputError, check_classes, check_positive},
     layers::{self, Affine},
 };
@@ -42,7 +42,7 @@ const STREAM: u64 = 1;
 /// # Panics
 /// All methods that take arrays panic if their lengths are not those of one batch, and
 /// [`loss`](Model::loss) if a class is too large.
-/// [`Trainer`](super::trainer::Trainer) checks its data once, and returns an error.
+/// [`Trainer`](crate::Trainer) checks its data once, and returns an error.
 pub trait Model {
     /// What a target is made of: `f32` for a regression, the class for a classification.
     type Target: Copy;

@@ -7,9 +7,9 @@
 //!
 //! ```
 //! use downhill::{Sgd, sgd_step};
-//! use downhill::reference::data::Data;
-//! use downhill::reference::models::{LinearRegression, Model};
-//! use downhill::reference::trainer::{Mode, Options, Trainer};
+//! use trainer::data::Data;
+//! use trainer::models::{LinearRegression, Model};
+//! use trainer::{Mode, Options, Trainer};
 //!
 //! let model = LinearRegression::new(1, 1)?;
 //! let data = Data { inputs: &[0.0, 1.0, 2.0], targets: &[1.0, 3.0, 5.0] }; // y = 2·x + 1
@@ -25,11 +25,11 @@
 
 use rand_pcg::{Pcg32, rand_core::Rng};
 
-use super::{
+use crate::{
     data::{Data, InputError, check_length, check_positive},
     models::{Model, class},
 };
-use crate::Error;
+use downhill::Error;
 
 /// The stream of the generator that the sample order comes from; another one than the weights'.
 const STREAM: u64 = 2;
