@@ -1,0 +1,38 @@
+# Makes the archive that is installed of the one that cargo makes: one object with what the functions of the shared library
+# need, and no name but theirs, which a shared library that links it does not export. Cargo's has all of Rust's standard
+# library: ten times as large, and not to be linked beside another Rust archive, since both define the same names.
+#
+#   cmake -DFROM=libdownhill.a -DSHARED=libdownhill.so -DTO=out/libdownhill.a -DFOLDER=scratch
+#     -DNM=nm -DLD=ld -DOBJCOPY=objcopy -DAR=ar -DCC=cc -P archive.cmake
+cmake_minimum_required(VERSION 3.21)
+
+function(run)
+  execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE failed)
+  if(failed)
+    list(JOIN ARGN " " command)
+    message(FATAL_ERROR "${command}: ${failed}\n${output}${error}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+if(EXISTS ${TO} AND NOT ${FROM} IS_NEWER_THAN ${TO})
+  return()
+endif()
+run(${NM} -D --defined-only --format=posix ${SHARED})
+string(REGEX MATCHALL "downhill_[a-z0-9_]+" names "${output}")
+if(NOT names)
+  message(FATAL_ERROR "${SHARED} exports nothing")
+endif()
+list(TRANSFORM names PREPEND "-u;" OUTPUT_VARIABLE roots)
+list(JOIN names "\n" lines)
+list(TRANSFORM names PREPEND ".hidden " OUTPUT_VARIABLE hidden)
+list(JOIN hidden "\n" hidden)
+file(WRITE ${FOLDER}/names "${lines}\n")
+file(WRITE ${FOLDER}/hidden.s "${hidden}\n.section .note.GNU-stack,\"\",%progbits\n")
+run(${CC} -c ${FOLDER}/hidden.s -o ${FOLDER}/hidden.o)
+# Without groups: what another object has under the same name would be left out for one that is no longer to be seen.
+run(${LD} -r --force-group-allocation --gc-sections ${roots} -o ${FOLDER}/all.o ${FOLDER}/hidden.o ${FROM})
+run(${OBJCOPY} --strip-debug --strip-unneeded --remove-section=.llvmbc --remove-section=.llvmcmd
+  --keep-global-symbols=${FOLDER}/names ${FOLDER}/all.o ${FOLDER}/downhill.o)
+file(REMOVE ${TO})
+run(${AR} crs ${TO} ${FOLDER}/downhill.o)
