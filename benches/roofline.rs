@@ -305,13 +305,12 @@ fn print_unprotected(effort: &Effort) {
     println!("|---|---|--:|--:|--:|");
     let (sgd, adam, adamw) =
         (optimizer(Sgd::default()), optimizer(Adam::default()), optimizer(Adamw::default()));
-    // What it is, and the weight and the gradient where it is and where it is not.
-    let cases: [(&str, &dyn Optimizer, [(f32, f32); 2]); 3] = [
-        ("adamw, w = 1e-40, g = 0", &*adamw, [(1e-40, 0.0), (1e-3, 0.0)]),
-        ("adam, g = 1e-19", &*adam, [(1.0, 1e-19), (1.0, 1e-3)]),
-        ("sgd, g = 1e-40", &*sgd, [(1.0, 1e-40), (1.0, 1e-3)]),
-    ];
-    for (what, rule, [tiny, usual]) in cases {
+    // The weight and the gradient where it is, and where it is not.
+    for (what, rule, tiny, usual) in [
+        ("adamw, w = 1e-40, g = 0", &*adamw, (1e-40, 0.0), (1e-3, 0.0)),
+        ("adam, g = 1e-19", &*adam, (1.0, 1e-19), (1.0, 1e-3)),
+        ("sgd, g = 1e-40", &*sgd, (1.0, 1e-40), (1.0, 1e-3)),
+    ] {
         for isa in Isa::available() {
             let step = Contestant::Step { rule, isa: Some(isa) };
             let mut arrays = Arrays::new(rule, SUBNORMAL_SIZE, 0);

@@ -55,7 +55,7 @@ pub trait Formula<const N: usize>: Copy + Sync {
     ) -> ([Lane<S>; N], impl FnOnce() -> Lane<S>);
 }
 
-/// The functions that hold a rule's kernels. [`kernels!`] writes them: a provided method would be compiled again, with all
+/// The functions that hold a rule's kernels. The macro below writes them: a provided method would be compiled again, with all
 /// its kernels, in each crate that uses a rule.
 pub trait Kernels<const N: usize> {
     /// A step by the kernel.

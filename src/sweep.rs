@@ -1,6 +1,11 @@
 //! The only loop that applies a rule: whole vectors, then the tail in shorter ones by the same code, with subnormal states
 //! read as zero.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators and their closures may stay calls, without the instruction set"
+)]
+
 use std::{array, mem};
 
 use pulp::{Scalar, Scalar128b};
