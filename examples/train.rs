@@ -65,7 +65,7 @@ const RULES: &[Entry] = &[
     rule("rmsprop", Rate::Absolute(0.001), |lr| Rmsprop { lr, ..Rmsprop::default() }.optimizer(false)),
     rule("rmsprop-centered", Rate::Absolute(0.0003), centered_rmsprop),
     rule("adam", Rate::Absolute(0.003), |lr| optimizer(Adam { lr, ..Adam::default() })),
-    rule("adamw", Rate::Absolute(0.003), |lr| optimizer(Adamw(Adam { lr, ..Adam::adamw() }))),
+    rule("adamw", Rate::Absolute(0.003), |lr| optimizer(Adamw { lr, ..Adamw::default() })),
     rule("amsgrad", Rate::Absolute(0.003), |lr| optimizer(Amsgrad(Adam { lr, ..Adam::default() }))),
     rule("adamax", Rate::Absolute(0.01), |lr| optimizer(Adamax { lr, ..Adamax::default() })),
     rule("nadam", Rate::Absolute(0.003), |lr| optimizer(Nadam { lr, ..Nadam::default() })),

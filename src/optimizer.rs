@@ -16,6 +16,30 @@ pub trait Optimizer: fmt::Debug + Send + Sync {
     /// The names of its states, in the order of the step function's arguments.
     fn state_names(&self) -> &'static [&'static str];
 
+    /// The step. A rule that does not count steps ignores `t`.
+    ///
+    /// # Errors
+    /// As the rule's function, and [`Error::StateCount`] if `state` is not one array for each of
+    /// [`state_names`](Optimizer::state_names).
+    fn step(&self, w: &mut [f32], g: &[f32], state: &mut [&mut [f32]], t: u64) -> Result<(), Error> {
+        self.step_on(Isa::current()?, w, g, state, t)
+    }
+
+    /// A whole step: [`step_many`](crate::step_many).
+    ///
+    /// # Errors
+    /// As [`step_many`](crate::step_many), and [`Error::Tensor`] with [`Error::StateCount`] if a tensor's
+    /// states are not one array for each of [`state_names`](Optimizer::state_names).
+    fn step_many(
+        &self,
+        tensors: &mut [AnyTensor<'_>],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        self.step_many_on(Isa::current()?, tensors, t, extras, threads)
+    }
+
     /// The step on a named instruction set. A rule that does not count steps ignores `t`.
     ///
     /// # Errors
@@ -71,13 +95,13 @@ pub struct AnyTensor<'a> {
 /// The rule that a configuration makes, as an object beside other rules.
 ///
 /// ```
-/// use downhill::{Adam, Isa, Sgd, optimizer};
+/// use downhill::{Adam, Sgd, optimizer};
 ///
 /// for rule in [optimizer(Sgd::default()), optimizer(Adam::default())] {
 ///     let mut w = vec![1.0; 100];
 ///     let mut state = vec![vec![0.0; 100]; rule.state_names().len()];
 ///     let mut state: Vec<&mut [f32]> = state.iter_mut().map(|array| &mut array[..]).collect();
-///     rule.step_on(Isa::current()?, &mut w, &[0.5; 100], &mut state, 1)?;
+///     rule.step(&mut w, &[0.5; 100], &mut state, 1)?;
 ///     println!("{}: {}", rule.name(), w[0]);
 /// }
 /// # Ok::<(), downhill::Error>(())

@@ -4,8 +4,8 @@ mod common;
 
 use common::{every_option, uniform};
 use downhill::{
-    Adam, Amsgrad, Extras, Isa, Momentum, PackedTensor, Packing, Pool, Report, Rmsprop, RmspropForm,
-    Sgd, StateFormat, Tensor, Threads, grad_norm, step_many, step_packed,
+    Adam, Adamw, Amsgrad, Extras, Isa, Momentum, PackedTensor, Packing, Pool, Report, Rmsprop,
+    RmspropForm, Sgd, StateFormat, Tensor, Threads, grad_norm, step_many, step_packed,
 };
 
 #[test]
@@ -89,7 +89,7 @@ fn a_whole_step_without_threads_allocates_nothing() {
         }
         check!(0, Sgd::default());
         check!(1, Momentum::default());
-        check!(2, Adam::adamw());
+        check!(2, Adamw::default());
         check!(3, Amsgrad::default());
         check!(3, RmspropForm::<true>(Rmsprop { momentum: 0.9, ..Rmsprop::default() }));
     }

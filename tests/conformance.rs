@@ -121,7 +121,10 @@ fn adam(case: &Case, t: u64) -> Box<dyn Optimizer> {
     match (case.is("amsgrad"), config.decay) {
         (true, _) => optimizer(Amsgrad(config)),
         (false, Decay::L2) => optimizer(config),
-        (false, Decay::Decoupled) => optimizer(Adamw(config)),
+        (false, Decay::Decoupled) => {
+            let Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, .. } = config;
+            optimizer(Adamw { lr, beta1, beta2, eps, bias_correction, weight_decay })
+        }
     }
 }
 

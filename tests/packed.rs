@@ -29,7 +29,11 @@ fn rules() -> Vec<Rule> {
         }
         for bias_correction in [BiasCorrection::Step, BiasCorrection::None] {
             let config = Adam { lr: 0.05, bias_correction, weight_decay, decay, ..Adam::default() };
-            rules.extend([packed_optimizer(config), packed_optimizer(Adamw(config))]);
+            rules.push(packed_optimizer(config));
+            if decay == Decay::Decoupled {
+                let config = Adamw { lr: 0.05, bias_correction, weight_decay, ..Adamw::default() };
+                rules.push(packed_optimizer(config));
+            }
         }
         rules.push(packed_optimizer(Lion { lr: 0.05, weight_decay, decay, ..Lion::default() }));
     }

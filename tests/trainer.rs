@@ -268,7 +268,7 @@ fn some_rules() -> [Rule; 9] {
         rmsprop.optimizer(false),
         rmsprop.optimizer(true),
         optimizer(Adam { lr: 0.003, ..Adam::default() }),
-        optimizer(Adamw(Adam { lr: 0.003, ..Adam::adamw() })),
+        optimizer(Adamw { lr: 0.003, ..Adamw::default() }),
         optimizer(Nadam::default()),
         optimizer(Lion { lr: 0.001, ..Lion::default() }),
     ]

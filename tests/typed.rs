@@ -5,7 +5,7 @@ mod common;
 
 use common::{same, uniform};
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Error, Extras, Isa, Lion, Momentum, Nadam,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Error, Extras, Isa, Lion, Momentum, Nadam,
     Nesterov, Report, Rmsprop, RmspropForm, Sgd, Tensor, Threads, adadelta_step, adagrad_step,
     adam_step, adamax_step, adamw_step, amsgrad_step, lion_step, momentum_step, nadam_step,
     nesterov_step, reference, rmsprop_step, sgd_step, step_many,
@@ -72,8 +72,11 @@ fn steps() -> Vec<(&'static str, Step, Step)> {
         ),
         (
             "adamw",
-            |[w, g, m, v, _]| adamw_step(w, g, m, v, T, &Adam::adamw()),
-            |[w, g, m, v, _]| reference::adam_step(w, g, m, v, T, &Adam::adamw()),
+            |[w, g, m, v, _]| adamw_step(w, g, m, v, T, &Adamw::default()),
+            |[w, g, m, v, _]| {
+                let adamw = Adam { weight_decay: 0.01, decay: Decay::Decoupled, ..Adam::default() };
+                reference::adam_step(w, g, m, v, T, &adamw)
+            },
         ),
         (
             "amsgrad",
@@ -202,7 +205,7 @@ fn adamw_is_adam_decoupled_in_whole_steps_too() {
         let mut list = [Tensor { w: &mut w, g: &mut g, state: [&mut m, &mut v] }];
         let report = match adamw {
             true => step_many(&Adamw::default(), &mut list, T, &extras, Threads::Caller),
-            false => step_many(&Adam::adamw(), &mut list, T, &extras, Threads::Caller),
+            false => step_many(&Adamw::default(), &mut list, T, &extras, Threads::Caller),
         };
         (report.unwrap(), [w, m, v])
     };

@@ -4,7 +4,7 @@
 
 use std::{env, fs, path::PathBuf, process::Command};
 
-use downhill::{Adadelta, Adagrad, Adam, Adamax, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd};
+use downhill::{Adadelta, Adagrad, Adam, Adamax, Adamw, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd};
 use libloading::Library;
 
 use crate::common::{RMSPROP_MOMENTUM, T};
@@ -152,8 +152,8 @@ fn constants(rule: &str) -> Option<Vec<f32>> {
         }
         "adam" | "amsgrad" => adam(Adam::default()),
         "adamw" => {
-            let config = Adam::adamw();
-            [adam(config), vec![1.0 - config.lr * config.weight_decay]].concat()
+            let Adamw { lr, weight_decay, .. } = Adamw::default();
+            [adam(Adam::default()), vec![1.0 - lr * weight_decay]].concat()
         }
         "adamax" => {
             let Adamax { lr, beta1, beta2, eps, .. } = Adamax::default();

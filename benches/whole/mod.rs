@@ -6,7 +6,8 @@ use std::{
 };
 
 use downhill::{
-    Adam, AnyTensor, Error, Extras, Optimizer, Pool, Report, Sgd, Tensor, Threads, optimizer, step_many,
+    Adam, Adamw, AnyTensor, Error, Extras, Optimizer, Pool, Report, Sgd, Tensor, Threads, optimizer,
+    step_many,
 };
 
 use crate::{
@@ -109,7 +110,8 @@ type Step<const N: usize> = fn(&mut [Tensor<'_, N>], &Extras, Threads<'_>);
 const SGD: Step<0> = |list, extras, threads| step(step_many(&Sgd::default(), list, T, extras, threads));
 const ADAM: Step<2> =
     |list, extras, threads| step(step_many(&Adam::default(), list, T, extras, threads));
-const ADAMW: Step<2> = |list, extras, threads| step(step_many(&Adam::adamw(), list, T, extras, threads));
+const ADAMW: Step<2> =
+    |list, extras, threads| step(step_many(&Adamw::default(), list, T, extras, threads));
 
 fn step(result: Result<Report, Error>) {
     result.expect("valid arguments");

@@ -13,7 +13,7 @@ use super::{
     tensors::{gradients, list, slices},
 };
 use downhill::{
-    Adamw, Amsgrad, Extras, Isa, NonFinite, Report, RmspropForm,
+    Amsgrad, Extras, Isa, NonFinite, Report, RmspropForm,
     abi::{Configuration, sum_of_squares},
     step_many,
 };
@@ -428,7 +428,7 @@ pub unsafe extern "C" fn downhill_adamw_step_many(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, Adamw) }
+    unsafe { many_in_order(count, tensors, config, whole, identity) }
 }
 
 /// The formula of downhill_amsgrad_step() for every element of every tensor, with g*s in place of g. Without extras

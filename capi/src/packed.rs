@@ -13,7 +13,7 @@ use super::{
     tensors::{array, array_mut, check_states, list, packed_slices},
 };
 use downhill::{
-    Adam, Adamw, Isa, Lion, Momentum, Packing,
+    Adam, Isa, Lion, Momentum, Packing,
     abi::{How, Listed, Packable},
     pack, unpack,
 };
@@ -187,7 +187,7 @@ pub unsafe extern "C" fn downhill_adamw_step_packed(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { packed(count, tensors, config, packing, whole, Adamw) }
+    unsafe { packed(count, tensors, config, packing, whole, identity) }
 }
 
 /// The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g, on states that are

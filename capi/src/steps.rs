@@ -3,7 +3,7 @@
 use std::convert::identity;
 
 use super::{arrays::slices, boundary, config::*, decode::CConfig, read::read, status::downhill_status};
-use downhill::{Adamw, Amsgrad, Isa, RmspropForm, abi::Configuration};
+use downhill::{Amsgrad, Isa, RmspropForm, abi::Configuration};
 
 /// A step of any rule: `state` in the order of the rule's own function, and `rule` to choose among the
 /// rules that one configuration serves.
@@ -275,7 +275,7 @@ pub unsafe extern "C" fn downhill_adamw_step(
     config: *const downhill_adam,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { step(n, w, g, [m, v], t, config, Adamw) }
+    unsafe { step(n, w, g, [m, v], t, config, identity) }
 }
 
 /// One step of AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the

@@ -101,10 +101,9 @@ fn adam(lr: f64) -> Entry {
 }
 
 fn adamw(lr: f64, weight_decay: f64) -> Entry {
-    let config = Adam { lr, weight_decay, ..Adam::adamw() };
-    let mut settings = betas(&config);
-    settings.insert(1, setting("λ", weight_decay, Adam::adamw().weight_decay));
-    entry("adamw", 8, settings, optimizer(Adamw(config)))
+    let mut settings = betas(&Adam { lr, ..Adam::default() });
+    settings.insert(1, setting("λ", weight_decay, Adamw::default().weight_decay));
+    entry("adamw", 8, settings, optimizer(Adamw { lr, weight_decay, ..Adamw::default() }))
 }
 
 fn amsgrad(lr: f64) -> Entry {

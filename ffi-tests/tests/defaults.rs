@@ -70,7 +70,7 @@ fn all_layouts() -> String {
             ],
         ),
         adam_layout("adam", Adam::default()),
-        adam_layout("adamw", Adamw::default().0),
+        adam_layout("adamw", adamw()),
         adam_layout("amsgrad", Amsgrad::default().0),
         layout(
             "adamax",
@@ -109,6 +109,12 @@ fn all_layouts() -> String {
         packing_layout(Packing::default()),
     ]
     .concat()
+}
+
+/// AdamW as C has it: a configuration of Adam.
+fn adamw() -> Adam {
+    let Adamw { lr, beta1, beta2, eps, bias_correction, weight_decay } = Adamw::default();
+    Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay: Decay::Decoupled }
 }
 
 fn adam_layout(name: &str, config: Adam) -> String {

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use arbitrary::Arbitrary;
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Form, Lion, Momentum, Nadam,
+    Adadelta, Adagrad, Adam, Adamax, Amsgrad, BiasCorrection, Decay, Form, Lion, Momentum, Nadam,
     Nesterov, Optimizer, Rmsprop, RmspropForm, Sgd, optimizer,
 };
 
@@ -103,7 +103,8 @@ impl Rule {
                 rmsprop(Rmsprop { lr, momentum: beta1, alpha: beta2, eps, weight_decay, decay }, slots)
             }
             Self::Adam => optimizer(adam()?),
-            Self::Adamw => optimizer(Adamw(adam()?)),
+            // C's function does what `decay` says.
+            Self::Adamw => optimizer(adam()?),
             Self::Amsgrad => optimizer(Amsgrad(adam()?)),
             Self::Adamax => optimizer(Adamax { lr, beta1, beta2, eps, weight_decay, decay }),
             Self::Nadam => {

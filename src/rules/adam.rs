@@ -22,7 +22,7 @@ pub enum BiasCorrection {
     None,
 }
 
-/// The hyper-parameters of [`adam_step`], [`adamw_step`] and [`amsgrad_step`].
+/// The hyper-parameters of [`adam_step`] and [`amsgrad_step`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// Learning rate η, finite and at least 0. Default 1e-3.
@@ -96,8 +96,7 @@ pub fn adam_step(
     config.step_on(Isa::current()?, w, g, [m, v], t)
 }
 
-/// One step of AdamW: [`adam_step`] under its other name, for configurations that start from
-/// [`Adam::adamw`], with decoupled weight decay. What `config.decay` says holds here too.
+/// One step of AdamW: [`adam_step`] with decoupled weight decay, `w *= 1 − η·λ` before the update.
 ///
 /// *Decoupled Weight Decay Regularization* (Loshchilov & Hutter, 2019).
 ///
@@ -106,10 +105,10 @@ pub fn adam_step(
 ///
 /// # Example
 /// ```
-/// use downhill::{Adam, adamw_step};
+/// use downhill::{Adamw, adamw_step};
 ///
 /// let (mut w, mut m, mut v) = ([1.0], [0.0], [0.0]);
-/// let config = Adam { lr: 0.5, weight_decay: 0.5, ..Adam::adamw() };
+/// let config = Adamw { lr: 0.5, weight_decay: 0.5, ..Adamw::default() };
 /// adamw_step(&mut w, &[0.0], &mut m, &mut v, 1, &config)?;
 /// assert_eq!(w, [0.75]); // no gradient: w *= 1 - lr*weight_decay
 /// # Ok::<(), downhill::Error>(())
@@ -120,9 +119,9 @@ pub fn adamw_step(
     m: &mut [f32],
     v: &mut [f32],
     t: u64,
-    config: &Adam,
+    config: &Adamw,
 ) -> Result<(), Error> {
-    adam_step(w, g, m, v, t, config)
+    config.step_on(Isa::current()?, w, g, [m, v], t)
 }
 
 /// One step of AMSGrad: Adam with the largest second moment so far in the denominator.
@@ -162,13 +161,36 @@ pub fn amsgrad_step(
     Amsgrad(*config).step_on(Isa::current()?, w, g, [m, v, v_max], t)
 }
 
-/// [`adamw_step`] for [`optimizer`](crate::optimizer()).
+/// The hyper-parameters of [`adamw_step`]: Adam's, and a weight decay that is always decoupled.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Adamw(pub Adam);
+pub struct Adamw {
+    /// Learning rate η, finite and at least 0. Default 1e-3.
+    pub lr: f64,
+    /// Decay rate of the first moment, β1, in [0, 1). Default 0.9.
+    pub beta1: f64,
+    /// Decay rate of the second moment, β2, in [0, 1). Default 0.999.
+    pub beta2: f64,
+    /// As [`Adam::eps`]. Default 1e-8.
+    pub eps: f64,
+    /// What the moments are divided by. Default [`BiasCorrection::Step`].
+    pub bias_correction: BiasCorrection,
+    /// Weight decay λ, finite and at least 0. Default 1e-2. [`Decay::Decoupled`] says what becomes of a very small one.
+    pub weight_decay: f64,
+}
 
 impl Default for Adamw {
     fn default() -> Self {
-        Self(Adam::adamw())
+        let Adam { lr, beta1, beta2, eps, bias_correction, .. } = Adam::default();
+        Self { lr, beta1, beta2, eps, bias_correction, weight_decay: 1e-2 }
+    }
+}
+
+impl Adamw {
+    /// The same as a configuration of Adam.
+    #[inline(always)]
+    fn adam(&self) -> Adam {
+        let Self { lr, beta1, beta2, eps, bias_correction, weight_decay } = *self;
+        Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay: Decay::Decoupled }
     }
 }
 
@@ -177,11 +199,6 @@ impl Default for Adamw {
 pub struct Amsgrad(pub Adam);
 
 impl Adam {
-    /// The defaults of AdamW: Adam's, with a decoupled weight decay of 1e-2.
-    pub fn adamw() -> Self {
-        Self { weight_decay: 1e-2, decay: Decay::Decoupled, ..Self::default() }
-    }
-
     /// `(c1, c2)`
     #[inline]
     fn corrections(&self, t: u64) -> (f64, f64) {
@@ -198,7 +215,7 @@ impl Adam {
 
 kernels!(Adam: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, config));
 packable!(Adam: 2, [Kind::Signed, Kind::NonNegative]);
-kernels!(Adamw: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, &config.0));
+kernels!(Adamw: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, &config.adam()));
 packable!(Adamw: 2, [Kind::Signed, Kind::NonNegative]);
 kernels!(Amsgrad: 3, |config, w, g, [m, v, v_max], t| {
     reference::amsgrad_step(w, g, m, v, v_max, t, &config.0)
@@ -249,17 +266,17 @@ impl Configuration<2> for Adamw {
 
     #[inline(always)]
     fn check(&self, t: u64) -> Result<(), Error> {
-        self.0.check(t)
+        self.adam().check(t)
     }
 
     #[inline(always)]
     fn formula(&self, t: u64) -> Constants {
-        self.0.formula(t)
+        self.adam().formula(t)
     }
 
     #[inline(always)]
     fn decay(&self) -> WeightDecay {
-        self.0.decay()
+        self.adam().decay()
     }
 }
 

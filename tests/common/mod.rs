@@ -42,9 +42,18 @@ fn with_decay(decay: Decay, weight_decay: f64) -> Vec<Rule> {
     }
     for bias_correction in [BiasCorrection::Step, BiasCorrection::Constant, BiasCorrection::None] {
         let config = Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay };
-        rules.extend([optimizer(config), optimizer(Adamw(config)), optimizer(Amsgrad(config))]);
+        rules.extend([optimizer(config), adamw(config), optimizer(Amsgrad(config))]);
     }
     rules
+}
+
+/// AdamW with these hyper-parameters; Adam where the decay is not AdamW's.
+pub fn adamw(config: Adam) -> Rule {
+    let Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay } = config;
+    match decay {
+        Decay::L2 => optimizer(config),
+        Decay::Decoupled => optimizer(Adamw { lr, beta1, beta2, eps, bias_correction, weight_decay }),
+    }
 }
 
 /// Any rule with any hyper-parameters in their ranges, the ends included.
@@ -129,7 +138,7 @@ const RULES: [fn(Hyperparameters) -> Rule; 12] = [
          lr, beta2: alpha, eps, beta1: momentum, weight_decay, decay, centered, ..
      }| { Rmsprop { lr, alpha, eps, momentum, weight_decay, decay }.optimizer(centered) },
     |x| optimizer(x.adam()),
-    |x| optimizer(Adamw(x.adam())),
+    |x| adamw(x.adam()),
     |x| optimizer(Amsgrad(x.adam())),
     |Hyperparameters { lr, beta1, beta2, eps, weight_decay, decay, .. }| {
         optimizer(Adamax { lr, beta1, beta2, eps, weight_decay, decay })
