@@ -20,8 +20,8 @@
 //! [dependencies]
 //! downhill = "0.1"
 //!
-//! # Unoptimized, Adam takes a hundred times as long an element: the kernels are functions of the instruction set's
-//! # operations, and a debug build calls each of them. These two lines optimize this crate alone, once.
+//! # Without these two lines a debug build calls a function for every operation of a vector: Adam then takes 100 ns an
+//! # element instead of 0.3. With them this crate, once built, is as fast as in a release; that build takes a minute.
 //! [profile.dev.package.downhill]
 //! opt-level = 3
 //! ```
