@@ -24,11 +24,6 @@ pub(super) struct Dither<'a> {
     middle: &'a Words,
 }
 
-impl Dither<'static> {
-    /// To nearest, for weights.
-    pub const NEAREST_WEIGHT: Self = nearest(&[0; HALF]);
-}
-
 impl<'a> Dither<'a> {
     pub fn random(words: &'a Words) -> Self {
         Self { upper: words, lower: words, middle: words }

@@ -146,7 +146,7 @@ fn step_of<E: Element, const N: usize, C: Packable<N>>(
         return Ok(report);
     }
     let update = update.scaled(report.applied_scale as f32);
-    let step: Step<'_, N> = &|w, g, state, far| update.sweep(how.isa, w, g, state, far);
+    let step: Step<'_, N> = &|w, g, state| update.sweep(how.isa, w, g, state, false);
     match how.packing.format {
         StateFormat::Bits8 => each::<Bits8, E, N>(tensors, how, C::KINDS, step),
         StateFormat::Bf16 => each::<Bf16, E, N>(tensors, how, C::KINDS, step),

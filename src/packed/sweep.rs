@@ -1,6 +1,8 @@
 //! The loop over blocks: decode the states into floats, step them by the kernel that every step has, encode them. A few
 //! blocks at a time, so that a call is little beside them, and all of them stay in the nearest cache.
 
+use std::ops::Range;
+
 use super::{
     BLOCK, Kind,
     code::{Code, Dither, Quad, narrowed, widened},
@@ -8,8 +10,9 @@ use super::{
 };
 use crate::{Isa, isa::Kernel, lane::Lanes, norm::Value, sys::prefetch};
 
-/// How many blocks are decoded, stepped and encoded at a time. With four, the calls between take an eighth of the time.
-const GROUP: usize = 8;
+/// How many blocks are decoded, stepped and encoded at a time. The three calls for them take 30 ns, a twentieth of the whole; with
+/// more, 32 KiB of stack would no longer do.
+const GROUP: usize = 16;
 
 /// Prefetch distance in blocks, for arrays larger than any cache. Shorter distances or larger blocks request more lines
 /// at once than the CPU can keep in flight.
@@ -25,9 +28,8 @@ impl Floats {
     const ZERO: Self = Self([0.0; GROUP * BLOCK]);
 }
 
-/// Steps floats: weights, gradient, states. The last argument: is the memory of weights and gradient far?
-pub(super) type Step<'a, const N: usize> =
-    &'a (dyn Fn(&mut [f32], &[f32], [&mut [f32]; N], bool) + Sync);
+/// Steps floats: weights, gradient, states.
+pub(super) type Step<'a, const N: usize> = &'a (dyn Fn(&mut [f32], &[f32], [&mut [f32]; N]) + Sync);
 
 /// What is the same for all blocks of a step.
 #[derive(Clone, Copy)]
@@ -56,100 +58,122 @@ pub(super) struct Part<'a, C, E, const N: usize> {
 
 impl<C: Code, E: Element, const N: usize> Part<'_, C, E, N> {
     pub fn step(&mut self, plan: &Plan<'_, N>) {
+        let Plan { isa, kinds, step, key, zero_grad, far } = *plan;
         let mut states = [Floats::ZERO; N];
         let mut words = [[0; HALF]; GROUP];
         let mut wide = E::WIDE;
         for first in (0..self.codes.len()).step_by(GROUP) {
             let start = first * BLOCK;
-            let end = self.w.len().min(start + GROUP * BLOCK);
-            let blocks = first..end.div_ceil(BLOCK);
+            let n = self.w.len().min(start + GROUP * BLOCK) - start;
+            let blocks = first..first + n.div_ceil(BLOCK);
             let scales = if C::SCALED { N * blocks.start..N * blocks.end } else { 0..0 };
-            plan.isa.run(Decode {
-                codes: &self.codes[first..],
+            isa.run(Open {
+                blocks: blocks.clone(),
+                codes: self.codes,
                 scales: &self.scales[scales.clone()],
-                kinds: plan.kinds,
-                key: plan.key.map(|key| (key, self.first_block + first as u64)),
+                kinds,
+                key: key.map(|key| (key, self.first_block + first as u64)),
+                w: self.w,
+                g: self.g,
                 states: &mut states,
-                words: &mut words[..blocks.len()],
-                far: plan.far,
+                words: &mut words,
+                wide: &mut wide,
+                far,
             });
-            let words = plan.key.map(|_| &words[..]);
-            let (w, g) = (&mut self.w[start..end], &mut self.g[start..end]);
-            let n = w.len();
-            E::step(plan, w, g, words, &mut wide, &mut |w, g, far| {
-                (plan.step)(w, g, states.each_mut().map(|state| &mut state.0[..n]), far);
-            });
+            let (w, g) = (&mut self.w[start..start + n], &mut self.g[start..start + n]);
+            {
+                let states = states.each_mut().map(|state| &mut state.0[..n]);
+                let (w, g) = E::as_floats(w, g, &mut wide);
+                step(w, g, states);
+            }
             // What fills the last block up has no part in its scale.
             for state in &mut states {
                 state.0[n..].fill(0.0);
             }
-            let scales = &mut self.scales[scales];
-            plan.isa.run(Encode { codes: &mut self.codes[blocks], scales, kinds: plan.kinds, states: &mut states, words });
-            if plan.zero_grad {
+            isa.run(Close {
+                codes: &mut self.codes[blocks],
+                scales: &mut self.scales[scales],
+                kinds,
+                w,
+                states: &mut states,
+                words: key.map(|_| &words),
+                wide: &wide,
+            });
+            if zero_grad {
                 g.fill(E::ZERO);
             }
         }
     }
 }
 
-/// The states of a group from their codes, and its random bits: as many blocks as there are words for.
-struct Decode<'a, C, const N: usize> {
-    /// Those that follow, too.
+/// Everything of a group as floats, and its random bits.
+struct Open<'a, C, E: Element, const N: usize> {
+    blocks: Range<usize>,
+    /// All codes, weights and gradients: those that follow are asked for.
     codes: &'a [[C; N]],
+    /// Those of the group.
     scales: &'a [u8],
     kinds: [Kind; N],
     /// And the number of the first block.
     key: Option<(Key, u64)>,
+    w: &'a [E],
+    g: &'a [E],
     states: &'a mut [Floats; N],
-    words: &'a mut [Words],
+    words: &'a mut [Words; GROUP],
+    wide: &'a mut E::Wide,
     far: bool,
 }
 
-impl<C: Code, const N: usize> Kernel for Decode<'_, C, N> {
+impl<C: Code, E: Element, const N: usize> Kernel for Open<'_, C, E, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
-        let Self { codes, scales, kinds, key, states, words, far } = self;
-        for (b, words) in words.iter_mut().enumerate() {
-            if *far {
+        for (b, number) in self.blocks.clone().enumerate() {
+            if self.far {
                 let quads = N * size_of::<C>() / size_of::<Quad>();
-                ask(C::quads(codes.as_flattened()), (b + AHEAD) * quads, quads);
+                ask(C::quads(self.codes.as_flattened()), (number + AHEAD) * quads, quads);
+                ask(self.w, (number + AHEAD) * BLOCK, BLOCK);
+                ask(self.g, (number + AHEAD) * BLOCK, BLOCK);
             }
             for k in 0..N {
-                let scale = if C::SCALED { scales[N * b + k] } else { 0 };
-                codes[b][k].decode(kinds[k], scale, block(&mut states[k], b));
+                let scale = if C::SCALED { self.scales[N * b + k] } else { 0 };
+                self.codes[number][k].decode(self.kinds[k], scale, block(&mut self.states[k], b));
             }
-            if let Some((key, first)) = key {
-                *words = key.block(*first + b as u64);
+            if let Some((key, first)) = self.key {
+                self.words[b] = key.block(first + b as u64);
             }
+            E::widen(b, block_of(self.w, number), block_of(self.g, number), self.wide);
         }
     }
 }
 
 /// And back.
-struct Encode<'a, C, const N: usize> {
+struct Close<'a, C, E: Element, const N: usize> {
     codes: &'a mut [[C; N]],
     scales: &'a mut [u8],
     kinds: [Kind; N],
+    w: &'a mut [E],
     states: &'a mut [Floats; N],
-    words: Option<&'a [Words]>,
+    words: Option<&'a [Words; GROUP]>,
+    wide: &'a E::Wide,
 }
 
-impl<C: Code, const N: usize> Kernel for Encode<'_, C, N> {
+impl<C: Code, E: Element, const N: usize> Kernel for Close<'_, C, E, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
-        let Self { codes, scales, kinds, states, words } = self;
-        for (b, codes) in codes.iter_mut().enumerate() {
-            let dither = words.map_or(C::NEAREST, |words| Dither::random(&words[b]));
+        for (b, w) in self.w.chunks_mut(BLOCK).enumerate() {
+            let dither = self.words.map_or(C::NEAREST, |words| Dither::random(&words[b]));
             for k in 0..N {
-                let scale = codes[k].encode(kinds[k], k, block(&mut states[k], b), &dither);
+                let state = block(&mut self.states[k], b);
+                let scale = self.codes[b][k].encode(self.kinds[k], k, state, &dither);
                 if C::SCALED {
-                    scales[N * b + k] = scale;
+                    self.scales[N * b + k] = scale;
                 }
             }
+            E::narrow(b, w, self.wide, &dither);
         }
     }
 }
@@ -158,6 +182,12 @@ impl<C: Code, const N: usize> Kernel for Encode<'_, C, N> {
 #[inline(always)]
 fn block(floats: &mut Floats, b: usize) -> &mut [f32; BLOCK] {
     &mut floats.0.as_chunks_mut().0[b]
+}
+
+/// The elements of block `number`, of which the last one may have fewer.
+#[inline(always)]
+fn block_of<T>(array: &[T], number: usize) -> &[T] {
+    &array[number * BLOCK..array.len().min((number + 1) * BLOCK)]
 }
 
 /// Asks for `count` elements from `start` on.
@@ -172,20 +202,22 @@ fn ask<T>(slice: &[T], start: usize, count: usize) {
 pub(super) trait Element: Value + Send {
     const ZERO: Self;
 
-    /// Room for the weights and the gradient of a group as floats.
+    /// Room for the weights and the gradient of a group as floats, where they are not.
     type Wide;
     const WIDE: Self::Wide;
 
-    /// Calls `step` with the weights and the gradient of a group as floats. The random bits are for weights that have to
-    /// be rounded.
-    fn step<const N: usize>(
-        plan: &Plan<'_, N>,
-        w: &mut [Self],
-        g: &[Self],
-        words: Option<&[Words]>,
-        wide: &mut Self::Wide,
-        step: &mut dyn FnMut(&mut [f32], &[f32], bool),
-    );
+    /// Writes block `b` of a group to its floats.
+    fn widen(b: usize, w: &[Self], g: &[Self], wide: &mut Self::Wide);
+
+    /// The weights and the gradient of a group as floats: `wide`, or what is floats already.
+    fn as_floats<'a>(
+        w: &'a mut [Self],
+        g: &'a [Self],
+        wide: &'a mut Self::Wide,
+    ) -> (&'a mut [f32], &'a [f32]);
+
+    /// Writes the weights of block `b` back, rounded.
+    fn narrow(b: usize, w: &mut [Self], wide: &Self::Wide, dither: &Dither);
 }
 
 impl Element for f32 {
@@ -194,16 +226,15 @@ impl Element for f32 {
     type Wide = ();
     const WIDE: () = ();
 
-    fn step<const N: usize>(
-        plan: &Plan<'_, N>,
-        w: &mut [Self],
-        g: &[Self],
-        _: Option<&[Words]>,
-        (): &mut (),
-        step: &mut dyn FnMut(&mut [f32], &[f32], bool),
-    ) {
-        step(w, g, plan.far);
+    #[inline(always)]
+    fn widen(_: usize, _: &[Self], _: &[Self], (): &mut ()) {}
+
+    fn as_floats<'a>(w: &'a mut [Self], g: &'a [Self], (): &'a mut ()) -> (&'a mut [f32], &'a [f32]) {
+        (w, g)
     }
+
+    #[inline(always)]
+    fn narrow(_: usize, _: &mut [Self], (): &(), _: &Dither) {}
 }
 
 /// bfloat16
@@ -213,65 +244,30 @@ impl Element for u16 {
     type Wide = [Floats; 2];
     const WIDE: [Floats; 2] = [Floats::ZERO; 2];
 
-    fn step<const N: usize>(
-        plan: &Plan<'_, N>,
-        w: &mut [Self],
-        g: &[Self],
-        words: Option<&[Words]>,
-        [wide_w, wide_g]: &mut [Floats; 2],
-        step: &mut dyn FnMut(&mut [f32], &[f32], bool),
-    ) {
-        let (n, far) = (w.len(), plan.far);
-        plan.isa.run(Widen { from: w, to: &mut wide_w.0[..n], far });
-        plan.isa.run(Widen { from: g, to: &mut wide_g.0[..n], far });
-        step(&mut wide_w.0[..n], &wide_g.0[..n], false);
-        plan.isa.run(Narrow { from: &wide_w.0[..n], to: w, words });
-    }
-}
-
-struct Widen<'a> {
-    from: &'a [u16],
-    to: &'a mut [f32],
-    far: bool,
-}
-
-impl Kernel for Widen<'_> {
-    type Output = ();
-
     #[inline(always)]
-    fn run<S: Lanes>(&mut self, _: S) {
-        let Self { from, to, far } = self;
-        for (b, (from_block, to)) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)).enumerate() {
-            if *far {
-                ask(from, (b + AHEAD) * BLOCK, BLOCK);
-            }
-            for (to, &from) in to.iter_mut().zip(from_block) {
+    fn widen(b: usize, w: &[Self], g: &[Self], [wide_w, wide_g]: &mut [Floats; 2]) {
+        for (from, to) in [(w, wide_w), (g, wide_g)] {
+            for (to, &from) in block(to, b).iter_mut().zip(from) {
                 *to = widened(from);
             }
         }
     }
-}
 
-struct Narrow<'a> {
-    from: &'a [f32],
-    to: &'a mut [u16],
-    words: Option<&'a [Words]>,
-}
-
-impl Kernel for Narrow<'_> {
-    type Output = ();
+    fn as_floats<'a>(
+        w: &'a mut [Self],
+        g: &'a [Self],
+        [wide_w, wide_g]: &'a mut [Floats; 2],
+    ) -> (&'a mut [f32], &'a [f32]) {
+        (&mut wide_w.0[..w.len()], &wide_g.0[..g.len()])
+    }
 
     /// A NaN has come from bfloat16 or from an operation: there is nothing in its lower bits.
     #[inline(always)]
-    fn run<S: Lanes>(&mut self, _: S) {
-        let Self { from, to, words } = self;
-        for (b, (from, to)) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)).enumerate() {
-            // Only weights are looked at, which all codes round alike.
-            let dither = words.map_or(Dither::NEAREST_WEIGHT, |words| Dither::random(&words[b]));
-            let below = dither.of_weights();
-            for ((to, &from), below) in to.iter_mut().zip(from).zip(below) {
-                *to = narrowed(from, below);
-            }
+    fn narrow(b: usize, w: &mut [Self], [wide, _]: &[Floats; 2], dither: &Dither) {
+        let below = dither.of_weights();
+        let wide = &wide.0.as_chunks::<BLOCK>().0[b];
+        for i in 0..w.len().min(BLOCK) {
+            w[i] = narrowed(wide[i], below[i]);
         }
     }
 }
