@@ -30,10 +30,15 @@ fn rules() -> Vec<Rule> {
         for bias_correction in [BiasCorrection::Step, BiasCorrection::None] {
             let config = Adam { lr: 0.05, bias_correction, weight_decay, decay, ..Adam::default() };
             rules.push(packed_optimizer(config));
-            if decay == Decay::Decoupled {
-                let config = Adamw { lr: 0.05, bias_correction, weight_decay, ..Adamw::default() };
-                rules.push(packed_optimizer(config));
-            }
+            rules.push(match decay {
+                Decay::L2 => packed_optimizer(config),
+                Decay::Decoupled => packed_optimizer(Adamw {
+                    lr: 0.05,
+                    bias_correction,
+                    weight_decay,
+                    ..Adamw::default()
+                }),
+            });
         }
         rules.push(packed_optimizer(Lion { lr: 0.05, weight_decay, decay, ..Lion::default() }));
     }
