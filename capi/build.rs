@@ -3,7 +3,9 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+    if std::env::var("CARGO_CFG_TARGET_OS")
+        .is_ok_and(|os| ["linux", "android", "freebsd"].contains(&&os[..]))
+    {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
 }

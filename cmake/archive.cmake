@@ -3,7 +3,7 @@
 # library: ten times as large, and not to be linked beside another Rust archive, since both define the same names.
 #
 #   cmake -DFROM=libdownhill.a -DSHARED=libdownhill.so -DTO=out/libdownhill.a -DFOLDER=scratch
-#     -DNM=nm -DLD=ld -DOBJCOPY=objcopy -DAR=ar -DCC=cc -P archive.cmake
+#     -DNM=nm -DLD=ld -DOBJCOPY=objcopy -DAR=ar -DCC=cc -DCC_FLAGS=--target=... -P archive.cmake
 cmake_minimum_required(VERSION 3.21)
 
 function(run)
@@ -15,7 +15,7 @@ function(run)
   set(output "${output}" PARENT_SCOPE)
 endfunction()
 
-if(EXISTS ${TO} AND NOT ${FROM} IS_NEWER_THAN ${TO})
+if(EXISTS ${TO} AND NOT ${FROM} IS_NEWER_THAN ${TO} AND NOT ${CMAKE_CURRENT_LIST_FILE} IS_NEWER_THAN ${TO})
   return()
 endif()
 run(${NM} -D --defined-only --format=posix ${SHARED})
@@ -29,7 +29,7 @@ list(TRANSFORM names PREPEND ".hidden " OUTPUT_VARIABLE hidden)
 list(JOIN hidden "\n" hidden)
 file(WRITE ${FOLDER}/names "${lines}\n")
 file(WRITE ${FOLDER}/hidden.s "${hidden}\n.section .note.GNU-stack,\"\",%progbits\n")
-run(${CC} -c ${FOLDER}/hidden.s -o ${FOLDER}/hidden.o)
+run(${CC} ${CC_FLAGS} -c ${FOLDER}/hidden.s -o ${FOLDER}/hidden.o)
 # Without groups: what another object has under the same name would be left out for one that is no longer to be seen.
 run(${LD} -r --force-group-allocation --gc-sections ${roots} -o ${FOLDER}/all.o ${FOLDER}/hidden.o ${FROM})
 run(${OBJCOPY} --strip-debug --strip-unneeded --remove-section=.llvmbc --remove-section=.llvmcmd

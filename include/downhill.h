@@ -1393,7 +1393,7 @@ struct downhill_pool *downhill_pool_new(size_t threads);
  * it is: it waits while they work, and makes steps that are too small for several threads alone. For a program whose
  * own threads are bound (by OMP_PROC_BIND, say), and for one pool on each NUMA node. Otherwise as downhill_pool_new().
  *
- * @param count  how many CPUs, 1 to 1024, and so many threads make a step
+ * @param count  how many CPUs, 1 to 1024, which is also how many threads make a step
  * @param cpus   their numbers, as the system has them; one that is listed twice gets two workers
  * @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not there or that
  *         the process may not use, where no thread can be started, and on systems other than Linux;

@@ -408,13 +408,16 @@ class pool {
   /** With how many threads a step is made, the calling one included; 0: one for each CPU that it may use. */
   explicit pool(std::size_t threads = 0) noexcept : pool_(downhill_pool_new(threads)) {}
   /** Takes over a pool of C's; with NULL it is a pool of 1. */
-  explicit pool(downhill_pool *taken) noexcept : pool_(taken) {}
+  static pool take(downhill_pool *taken) noexcept { return pool(taken, true); }
 #ifdef __cpp_exceptions
-  /** A worker bound to each of these CPUs: downhill_pool_new_on(). Throws an error that names a CPU that cannot be had. */
+  /**
+   * A worker bound to each of these CPUs: downhill_pool_new_on(). Throws an error, always with
+   * DOWNHILL_STATUS_INVALID_CONFIG, whose text says which CPU it was or what else was wrong.
+   */
   static pool on(span<const std::uint32_t> cpus) {
     downhill_pool *const made = downhill_pool_new_on(cpus.size(), cpus.data());
     if (made == nullptr) throw error(DOWNHILL_STATUS_INVALID_CONFIG, downhill_last_error());
-    return pool(made);
+    return take(made);
   }
 #endif
   /** With how many threads a step is really made. */
@@ -426,6 +429,7 @@ class pool {
   struct free {
     void operator()(downhill_pool *pool) const noexcept { downhill_pool_free(pool); }
   };
+  pool(downhill_pool *taken, bool) noexcept : pool_(taken) {}
   std::unique_ptr<downhill_pool, free> pool_;
 };
 

@@ -29,14 +29,14 @@ pub enum Error {
         /// What is wrong with it.
         error: Box<Error>,
     },
-    /// A packed state has not as many bytes as its format takes for the elements of `w`.
+    /// The length of a packed state is wrong for the elements of `w`.
     PackedLength {
         /// How many bytes it has.
         len: usize,
         /// How many it takes.
         expected: usize,
     },
-    /// States that are packed together have not the same length.
+    /// States that are packed together differ in length.
     StateLength {
         /// The state.
         argument: &'static str,

@@ -11,6 +11,9 @@ pub trait Lanes: Simd {
     /// look far enough ahead to do so by itself.
     const PIPELINED: bool = false;
 
+    /// Can it load and store some lanes of a vector as fast as all?
+    const HAS_MASKS: bool = false;
+
     /// `x`, or `+0` where the exponent field of `x` is zero.
     ///
     /// A moment whose gradient stops decays into the subnormal range and stays there for ever (0.9 times 4 ulp rounds
@@ -70,6 +73,8 @@ mod x86 {
     }
 
     impl Lanes for V4 {
+        const HAS_MASKS: bool = true;
+
         /// As on AVX2.
         #[inline(always)]
         fn larger(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {

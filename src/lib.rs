@@ -90,6 +90,7 @@ pub mod abi {
         packed::{How, Listed, Packable},
         rule::{Configuration, Kernels},
         sys::{has_room, in_default_environment, with_room, without_cancellation},
+        threads::MOST_THREADS,
     };
 }
 

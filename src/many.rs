@@ -262,10 +262,12 @@ fn each<const N: usize>(
     threads: Threads<'_>,
     f: &(dyn Fn(&mut Tensor<'_, N>) + Sync),
 ) {
-    let count = threads.for_bytes(elements.saturating_mul(bytes_per_element(N)));
-    let list = tensors.iter_mut().map(Tensor::reborrow);
-    if count == 1 || threads.run(count, list, elements, &|chunk| chunk.iter_mut().for_each(f)).is_none()
-    {
+    let by_threads =
+        threads.for_bytes(elements.saturating_mul(bytes_per_element(N))).and_then(|count| {
+            let list = tensors.iter_mut().map(Tensor::reborrow);
+            threads.run(count, list, elements, &|chunk| chunk.iter_mut().for_each(f))
+        });
+    if by_threads.is_none() {
         tensors.iter_mut().for_each(f);
     }
 }

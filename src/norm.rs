@@ -60,7 +60,7 @@ pub fn sum_of_squares<'a, E: Value>(
 ) -> f64 {
     let elements: usize = (0..count).map(|i| gradient(i).len()).sum();
     let workers = threads.for_bytes(elements.saturating_mul(NORM_BYTES_PER_ELEMENT));
-    if workers > 1
+    if let Some(workers) = workers
         && let Some(sum) = by_threads(isa, count, gradient, elements, threads, workers)
     {
         return sum;

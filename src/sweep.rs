@@ -6,7 +6,7 @@
     reason = "iterators and their closures may stay calls, without the instruction set"
 )]
 
-use std::{array, mem};
+use std::{array, mem, slice};
 
 use pulp::{Scalar, Scalar128b};
 
@@ -90,11 +90,14 @@ struct Sweep<'a, F, B, const N: usize> {
 impl<F: Formula<N>, B: Before, const N: usize> Kernel for Sweep<'_, F, B, N> {
     type Output = ();
 
-    /// The tail goes four elements at a time, then one: up to fifteen single roots and quotients would
-    /// cost more than all the rest of a short array.
+    /// The tail is one vector with lanes that are left alone, where the CPU has such; elsewhere it goes four elements at a
+    /// time, then one: up to fifteen single roots and quotients would cost more than all the rest of a short array.
     #[inline(always)]
     fn run<S: Lanes>(&mut self, s: S) {
         self.whole_vectors(s);
+        if S::HAS_MASKS {
+            return self.masked(s);
+        }
         if S::F32_LANES > 4 {
             self.whole_vectors(Scalar128b);
         }
@@ -105,6 +108,28 @@ impl<F: Formula<N>, B: Before, const N: usize> Kernel for Sweep<'_, F, B, N> {
 }
 
 impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
+    /// Steps what is less than a vector. The lanes beyond it are zeros that nobody stores.
+    #[inline(always)]
+    fn masked<S: Lanes>(&mut self, s: S) {
+        if self.w.is_empty() {
+            return;
+        }
+        let mut loaded = [s.splat_f32s(0.0); N];
+        for k in 0..N {
+            loaded[k] = s.partial_load_f32s(self.state[k]);
+        }
+        let (w, g) = (s.partial_load_f32s(self.w), s.partial_load_f32s(self.g));
+        let mut state: [&mut [S::f32s]; N] = array::from_fn(|_| Default::default());
+        for (state, loaded) in state.iter_mut().zip(&mut loaded) {
+            *state = slice::from_mut(loaded);
+        }
+        let w = begin(s, *self.update, self.before, w, g, &mut state, 0)().x;
+        s.partial_store_f32s(self.w, w);
+        for k in 0..N {
+            s.partial_store_f32s(self.state[k], loaded[k]);
+        }
+    }
+
     /// Steps what fills whole vectors, and keeps the rest.
     #[inline(always)]
     fn whole_vectors<S: Lanes>(&mut self, s: S) {

@@ -331,6 +331,14 @@ mod proc {
             let shares = least_shares(&pool);
             assert!(shares.iter().any(|&share| share > 0.05), "{threads} threads: {shares:?}");
         }
+        // The caller waits for a worker that is bound, even if there is one only.
+        if !skipped_in_emulator("its threads run where it likes") {
+            let cpu = numbers(&allowed(Path::new("/proc/thread-self")))[0];
+            let pool = Pool::on(&[cpu]).unwrap();
+            await_workers(1);
+            let shares = least_shares(&pool);
+            assert!(shares.iter().any(|&share| share > 0.05), "one that is bound: {shares:?}");
+        }
     }
 
     /// For how much of its time that worker has computed who has least, for each of some steps: up to the
@@ -356,7 +364,7 @@ mod proc {
             computed.min().unwrap().as_secs_f64() / elapsed.as_secs_f64()
         };
         let mut shares: Vec<f64> = Vec::new();
-        while shares.len() < 40 && shares.last().is_none_or(|&share| share < 0.05) {
+        while shares.len() < 200 && shares.last().is_none_or(|&share| share < 0.05) {
             shares.push(least_share(1 + shares.len() as u64));
         }
         shares

@@ -77,7 +77,7 @@ unsafe fn many<C: CConfig, R: Configuration<N>, const N: usize>(
     let extras = unsafe { checked_extras(extras, report)? };
     let done = step_many(&rule(config), &mut tensors, t, &extras, threads)?;
     // SAFETY: checked above; valid for writing by this function's contract.
-    unsafe { tell(done, report) }
+    unsafe { tell(done, extras.grad_scale, report) }
 }
 
 /// The extras of a step that is to be reported on.
@@ -104,12 +104,16 @@ pub(super) unsafe fn checked_extras(
 ///
 /// # Safety
 /// `report` is NULL, or passed [`checked_extras`] and is valid for writing.
-pub(super) unsafe fn tell(done: Report, report: *mut downhill_report) -> Result<(), Failure> {
+pub(super) unsafe fn tell(
+    done: Report,
+    grad_scale: f64,
+    report: *mut downhill_report,
+) -> Result<(), Failure> {
     if !report.is_null() {
         // SAFETY: this function's contract.
         unsafe { report.write(done.into()) };
     }
-    if done.skipped { Err(skipped(done.nonfinite)) } else { Ok(()) }
+    if done.skipped { Err(skipped(done, grad_scale)) } else { Ok(()) }
 }
 
 impl From<Report> for downhill_report {
@@ -121,16 +125,16 @@ impl From<Report> for downhill_report {
 }
 
 #[cold]
-fn skipped(nonfinite: Option<NonFinite>) -> Failure {
-    let message = match nonfinite {
+fn skipped(done: Report, grad_scale: f64) -> Failure {
+    let norm = done.grad_norm.unwrap_or(f64::NAN);
+    let message = match done.nonfinite {
         Some(NonFinite { tensor, element, value }) => {
             format!("tensor {tensor}: `g` is {value} at element {element}; the step was skipped")
         }
-        None => {
-            "`grad_scale` times the norm of all gradients is more than the largest float; the step was \
-                 skipped"
-                .to_owned()
-        }
+        None => format!(
+            "`grad_scale` is {grad_scale} and the norm of the scaled gradients {norm}: one of them could become infinite; \
+             the step was skipped"
+        ),
     };
     Failure::new(DOWNHILL_STATUS_SKIPPED, message)
 }

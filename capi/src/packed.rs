@@ -94,7 +94,7 @@ unsafe fn step<E: Listed, R: Packable<N>, const N: usize>(
     let how = How { isa: Isa::current()?, t, packing, extras: &extras, threads };
     let done = rule.step_packed_on(E::list(&mut tensors), how)?;
     // SAFETY: checked above; valid for writing, as the C caller promises.
-    unsafe { tell(done, report) }
+    unsafe { tell(done, extras.grad_scale, report) }
 }
 
 /// The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g, on states that

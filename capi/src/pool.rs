@@ -7,7 +7,10 @@ use super::{
     boundary::guarded,
     status::{Failure, report},
 };
-use downhill::{Pool, Threads, abi::has_room};
+use downhill::{
+    Error, Pool, Threads,
+    abi::{MOST_THREADS, has_room},
+};
 
 /// Worker threads that wait for steps over many tensors. Made by downhill_pool_new() or downhill_pool_new_on(), and
 /// the caller's to free. Any number of threads may use one at once.
@@ -44,7 +47,7 @@ pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
 /// it is: it waits while they work, and makes steps that are too small for several threads alone. For a program whose
 /// own threads are bound (by OMP_PROC_BIND, say), and for one pool on each NUMA node. Otherwise as downhill_pool_new().
 ///
-/// @param count  how many CPUs, 1 to 1024, and so many threads make a step
+/// @param count  how many CPUs, 1 to 1024, which is also how many threads make a step
 /// @param cpus   their numbers, as the system has them; one that is listed twice gets two workers
 /// @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not there or that
 ///         the process may not use, where no thread can be started, and on systems other than Linux;
@@ -54,8 +57,8 @@ pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_new_on(count: usize, cpus: *const u32) -> *mut downhill_pool {
     made(|| {
-        let cpus: Vec<usize> = if count == 0 {
-            Vec::new()
+        let cpus: Vec<usize> = if count == 0 || count > MOST_THREADS {
+            return Err(Error::CpuCount(count).into());
         } else {
             check_pointer(("cpus", cpus), bytes::<u32>("count", count)?)?;
             // SAFETY: not NULL, aligned and not too long, checked above; the C caller passes `count` numbers.

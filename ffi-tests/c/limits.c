@@ -5,6 +5,9 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "training.h"
 
@@ -209,6 +212,10 @@ static void no_memory_at_all(void) {
 
 int main(void) {
   alarm(HANGS_AFTER);
+#ifdef __GLIBC__
+  /* Large blocks go back to the system when they are freed. Else what an earlier test had would be room for a later one. */
+  mallopt(M_MMAP_THRESHOLD, 128 * KIB);
+#endif
   apart(no_memory_at_all);
   apart(threads_that_the_user_may_not_have);
   /* In this order: what threads have had, stacks and memory, the C library keeps for the next who asks. */

@@ -16,6 +16,6 @@ int main(void) {
   step = status = tensor = report = extras = N = MOST = OK;
   (void)Success, (void)L2, (void)DECOUPLED, (void)scalar, (void)avx2, (void)step, (void)status, (void)tensor;
   (void)report, (void)extras, (void)N, (void)MOST;
-  printf("%s\n", pool == NULL && error == NULL && adam.lr == 1 ? "the header takes no name" : "?");
-  return 0;
+  printf("the header takes no name\n");
+  return pool == NULL && error == NULL && adam.lr == 1 ? 0 : 1;
 }

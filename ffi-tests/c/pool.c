@@ -283,6 +283,31 @@ static void *step_with_all_rules(void *argument) {
   return NULL;
 }
 
+/* What takes most: two states and weights to be widened. */
+static void *step_packed(void *argument) {
+  enum { ELEMENTS = 200000 };
+  downhill_pool *const pool = (downhill_pool *)argument;
+  const downhill_adam config = downhill_adamw_default();
+  downhill_extras extras = downhill_extras_default();
+  downhill_packing packing = downhill_packing_default();
+  uint32_t format;
+  extras.max_norm = 1.0;
+  extras.flags = DOWNHILL_SKIP_NONFINITE | DOWNHILL_ZERO_GRAD;
+  packing.weight_format = DOWNHILL_WEIGHT_FORMAT_BF16;
+  for (format = DOWNHILL_STATE_FORMAT_BITS8; format <= DOWNHILL_STATE_FORMAT_BF16; format++) {
+    const size_t bytes = downhill_packed_bytes(2, ELEMENTS, format);
+    uint16_t *const w = (uint16_t *)calloc(ELEMENTS, sizeof *w), *const g = (uint16_t *)calloc(ELEMENTS, sizeof *g);
+    uint8_t *const state = (uint8_t *)calloc(bytes, 1);
+    downhill_packed_tensor tensor = {ELEMENTS, w, g, state, bytes, 0};
+    CHECK(w != NULL && g != NULL && state != NULL, "no memory");
+    packing.state_format = format;
+    CHECK(downhill_adamw_step_packed(1, &tensor, 1, &config, &packing, &extras, pool, NULL) == DOWNHILL_STATUS_OK, "%s",
+          downhill_last_error());
+    free(w), free(g), free(state);
+  }
+  return NULL;
+}
+
 static void a_small_stack(void) {
   enum { STACK = 32 << 10 };
   downhill_pool *const pools[] = {NULL, downhill_pool_new(2)};
@@ -301,6 +326,8 @@ static void a_small_stack(void) {
     on_a_small_stack.l = copy_list(&first);
     on_a_small_stack.pool = pools[i];
     start(&thread, &attributes, step_with_all_rules, &on_a_small_stack);
+    pthread_join(thread, NULL);
+    start(&thread, &attributes, step_packed, pools[i]);
     pthread_join(thread, NULL);
     CHECK(difference(&usual.l, &on_a_small_stack.l) == first.length, "other bits on a small stack, pool %d", i);
     free_list(&on_a_small_stack.l);

@@ -379,6 +379,10 @@ void check_pools() {
   one = std::move(two);
   downhill::pool moved = std::move(one);
   CHECK(moved.threads() <= 2 && static_cast<downhill_pool *>(one) == nullptr, "moved");
+  const downhill::pool all(0);
+  CHECK(all.threads() == downhill::pool().threads(), "%zu threads", all.threads());
+  CHECK(downhill::pool::take(downhill_pool_new(2)).threads() == 2, "it has another number of threads");
+  CHECK(downhill::pool::take(nullptr).threads() == 1, "NULL is a pool of 1");
   CHECK(downhill::pool().threads() >= 1, "one for each CPU");
   static_assert(!std::is_copy_constructible_v<downhill::pool>, "who frees it?");
 }
@@ -428,6 +432,9 @@ void check_exceptions() {
   downhill::step({w, 1}, g, config).or_throw();
   CHECK(w[0] != 1.0f, "a step that is made");
   CHECK(!skipped_step().or_throw(), "to skip is no error");
+  const std::uint32_t nowhere[] = {1023};
+  check_throws([&] { (void)downhill::pool::on({nowhere, 0}); }, DOWNHILL_STATUS_INVALID_CONFIG,
+               "`cpus` lists 0 CPUs; it must list 1 to 1024");
 
   // The documents' loop: what is skipped is not counted, and the first step that is made moves by lr.
   downhill::adam adam;

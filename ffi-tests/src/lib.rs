@@ -169,7 +169,7 @@ pub fn library(name: &str) -> PathBuf {
     path
 }
 
-/// Builds both, where `cargo build --release` builds them, and says where that is.
+/// Builds both, where `cargo build --release --package downhill-capi` does, and says where that is.
 fn build_libraries() -> PathBuf {
     let target = beside_this_test().join("../..");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

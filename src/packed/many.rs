@@ -5,7 +5,7 @@ use super::{
     code::{Bf16, Bits8, Code},
     layout,
     random::Key,
-    sweep::{Element, Part, Plan, Step},
+    sweep::{Element, Part, Plan, Scratch, Step},
 };
 use crate::{
     Error, Extras, Isa, Report, Threads,
@@ -184,12 +184,16 @@ fn each<C: Code, E: Element, const N: usize>(
     let held = elements.saturating_mul(2 * size_of::<E>() + of_codes);
     let moved = elements.saturating_mul(3 * size_of::<E>() + 2 * of_codes);
     let plan = Plan { isa, kinds, step, key, zero_grad: extras.zero_grad, far: is_far(held) };
-    let workers = threads.for_bytes(moved);
-    let list = tensors.iter_mut().map(PackedTensor::part::<C, N>);
-    let by_threads =
-        |chunk: &mut [Part<'_, C, E, N>]| chunk.iter_mut().for_each(|part| part.step(&plan));
-    if workers == 1 || threads.run(workers, list, elements, &by_threads).is_none() {
-        tensors.iter_mut().map(PackedTensor::part::<C, N>).for_each(|mut part| part.step(&plan));
+    let by_threads = threads.for_bytes(moved).and_then(|workers| {
+        let list = tensors.iter_mut().map(PackedTensor::part::<C, N>);
+        threads.run(workers, list, elements, &|chunk| {
+            let mut scratch = Scratch::new();
+            chunk.iter_mut().for_each(|part| part.step(&plan, &mut scratch));
+        })
+    });
+    if by_threads.is_none() {
+        let mut scratch = Scratch::new();
+        tensors.iter_mut().for_each(|tensor| tensor.part::<C, N>().step(&plan, &mut scratch));
     }
 }
 

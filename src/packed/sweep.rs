@@ -28,6 +28,20 @@ impl Floats {
     const ZERO: Self = Self([0.0; GROUP * BLOCK]);
 }
 
+/// A group as floats, and its random bits. Made once for all that a thread steps: to clear it takes as long as to step a
+/// small tensor.
+pub(super) struct Scratch<E: Element, const N: usize> {
+    states: [Floats; N],
+    words: [Words; GROUP],
+    wide: E::Wide,
+}
+
+impl<E: Element, const N: usize> Scratch<E, N> {
+    pub fn new() -> Self {
+        Self { states: [Floats::ZERO; N], words: [[0; HALF]; GROUP], wide: E::WIDE }
+    }
+}
+
 /// Steps floats: weights, gradient, states.
 pub(super) type Step<'a, const N: usize> = &'a (dyn Fn(&mut [f32], &[f32], [&mut [f32]; N]) + Sync);
 
@@ -57,11 +71,8 @@ pub(super) struct Part<'a, C, E, const N: usize> {
 }
 
 impl<C: Code, E: Element, const N: usize> Part<'_, C, E, N> {
-    pub fn step(&mut self, plan: &Plan<'_, N>) {
+    pub fn step(&mut self, plan: &Plan<'_, N>, scratch: &mut Scratch<E, N>) {
         let Plan { isa, kinds, step, key, zero_grad, far } = *plan;
-        let mut states = [Floats::ZERO; N];
-        let mut words = [[0; HALF]; GROUP];
-        let mut wide = E::WIDE;
         for first in (0..self.codes.len()).step_by(GROUP) {
             let start = first * BLOCK;
             let n = self.w.len().min(start + GROUP * BLOCK) - start;
@@ -75,29 +86,26 @@ impl<C: Code, E: Element, const N: usize> Part<'_, C, E, N> {
                 key: key.map(|key| (key, self.first_block + first as u64)),
                 w: self.w,
                 g: self.g,
-                states: &mut states,
-                words: &mut words,
-                wide: &mut wide,
+                scratch,
                 far,
             });
             let (w, g) = (&mut self.w[start..start + n], &mut self.g[start..start + n]);
             {
-                let states = states.each_mut().map(|state| &mut state.0[..n]);
-                let (w, g) = E::as_floats(w, g, &mut wide);
+                let states = scratch.states.each_mut().map(|state| &mut state.0[..n]);
+                let (w, g) = E::as_floats(w, g, &mut scratch.wide);
                 step(w, g, states);
             }
             // What fills the last block up has no part in its scale.
-            for state in &mut states {
-                state.0[n..].fill(0.0);
+            for state in &mut scratch.states {
+                state.0[n..n.next_multiple_of(BLOCK)].fill(0.0);
             }
             isa.run(Close {
                 codes: &mut self.codes[blocks],
                 scales: &mut self.scales[scales],
                 kinds,
                 w,
-                states: &mut states,
-                words: key.map(|_| &words),
-                wide: &wide,
+                is_random: key.is_some(),
+                scratch,
             });
             if zero_grad {
                 g.fill(E::ZERO);
@@ -118,9 +126,7 @@ struct Open<'a, C, E: Element, const N: usize> {
     key: Option<(Key, u64)>,
     w: &'a [E],
     g: &'a [E],
-    states: &'a mut [Floats; N],
-    words: &'a mut [Words; GROUP],
-    wide: &'a mut E::Wide,
+    scratch: &'a mut Scratch<E, N>,
     far: bool,
 }
 
@@ -129,6 +135,7 @@ impl<C: Code, E: Element, const N: usize> Kernel for Open<'_, C, E, N> {
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
+        let Scratch { states, words, wide } = &mut *self.scratch;
         for (b, number) in self.blocks.clone().enumerate() {
             if self.far {
                 let quads = N * size_of::<C>() / size_of::<Quad>();
@@ -138,12 +145,12 @@ impl<C: Code, E: Element, const N: usize> Kernel for Open<'_, C, E, N> {
             }
             for k in 0..N {
                 let scale = if C::SCALED { self.scales[N * b + k] } else { 0 };
-                self.codes[number][k].decode(self.kinds[k], scale, block(&mut self.states[k], b));
+                self.codes[number][k].decode(self.kinds[k], scale, block(&mut states[k], b));
             }
             if let Some((key, first)) = self.key {
-                self.words[b] = key.block(first + b as u64);
+                words[b] = key.block(first + b as u64);
             }
-            E::widen(b, block_of(self.w, number), block_of(self.g, number), self.wide);
+            E::widen(b, block_of(self.w, number), block_of(self.g, number), wide);
         }
     }
 }
@@ -154,9 +161,9 @@ struct Close<'a, C, E: Element, const N: usize> {
     scales: &'a mut [u8],
     kinds: [Kind; N],
     w: &'a mut [E],
-    states: &'a mut [Floats; N],
-    words: Option<&'a [Words; GROUP]>,
-    wide: &'a E::Wide,
+    /// Or rounded to nearest.
+    is_random: bool,
+    scratch: &'a mut Scratch<E, N>,
 }
 
 impl<C: Code, E: Element, const N: usize> Kernel for Close<'_, C, E, N> {
@@ -164,16 +171,17 @@ impl<C: Code, E: Element, const N: usize> Kernel for Close<'_, C, E, N> {
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
+        let Scratch { states, words, wide } = &mut *self.scratch;
         for (b, w) in self.w.chunks_mut(BLOCK).enumerate() {
-            let dither = self.words.map_or(C::NEAREST, |words| Dither::random(&words[b]));
+            let dither = if self.is_random { Dither::random(&words[b]) } else { C::NEAREST };
             for k in 0..N {
-                let state = block(&mut self.states[k], b);
+                let state = block(&mut states[k], b);
                 let scale = self.codes[b][k].encode(self.kinds[k], k, state, &dither);
                 if C::SCALED {
                     self.scales[N * b + k] = scale;
                 }
             }
-            E::narrow(b, w, self.wide, &dither);
+            E::narrow(b, w, wide, &dither);
         }
     }
 }

@@ -1,11 +1,8 @@
 //! Which process this is: a child has the thread that forked and no other.
 
-use std::{
-    process,
-    sync::{
-        Once,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Once,
+    atomic::{AtomicUsize, Ordering},
 };
 
 static FORKS: AtomicUsize = AtomicUsize::new(0);
@@ -23,8 +20,19 @@ impl Process {
     pub fn current() -> Self {
         static COUNTING: Once = Once::new();
         COUNTING.call_once(count);
-        Self { id: process::id(), forks: FORKS.load(Ordering::Relaxed) }
+        Self { id: id(), forks: FORKS.load(Ordering::Relaxed) }
     }
+}
+
+#[cfg(unix)]
+fn id() -> u32 {
+    std::process::id()
+}
+
+/// Nothing forks here, and some systems have no processes to identify.
+#[cfg(not(unix))]
+fn id() -> u32 {
+    0
 }
 
 #[cfg(unix)]

@@ -9,7 +9,7 @@ pub fn with_room<T>(count: usize) -> Option<Vec<T>> {
     Some(vector)
 }
 
-/// Is there memory for so many bytes? For what aborts where there is not.
+/// Is there memory for `bytes` bytes? For what aborts where there is not.
 pub fn has_room(bytes: usize) -> bool {
     // Looked at, or the optimizer would leave out an allocation that nobody uses.
     hint::black_box(with_room::<u8>(bytes)).is_some()

@@ -1,5 +1,5 @@
-//! What the system gives that Rust has as unsafe functions only, or not at all, behind safe functions. The only place
-//! with `unsafe` in this package.
+//! Calls of the system and of the CPU that are unsafe in Rust, or missing in it, as safe functions. The only place with
+//! `unsafe` in this package.
 #![allow(
     unsafe_code,
     reason = "the library's calls of the system and of the CPU are here and nowhere else"

@@ -3,5 +3,5 @@
 mod pool;
 mod share;
 
-pub use pool::{Pool, Threads};
+pub use pool::{MOST_THREADS, Pool, Threads};
 pub(crate) use share::{BLOCK, Piece};
