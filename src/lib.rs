@@ -81,7 +81,7 @@ pub use packed::{
 pub use rules::*;
 pub use threads::{Pool, Threads};
 
-/// What the package of the C libraries needs besides. It changes with any release, and is nobody else's to use.
+/// What else the package of the C libraries needs. It changes with any release, and is nobody else's to use.
 #[doc(hidden)]
 #[allow(missing_docs, reason = "nobody else uses it")]
 pub mod abi {

@@ -10,7 +10,7 @@ use crate::{
     threads::{BLOCK, Piece},
 };
 
-/// So many sums are kept side by side, which no instruction set has to add up in another order.
+/// How many sums are kept side by side, which no instruction set has to add up in another order.
 const SUMS: usize = 32;
 
 /// Adding one element to the norm costs as much time as moving this many bytes in a step.

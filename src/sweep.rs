@@ -19,13 +19,13 @@ use crate::{
 };
 
 /// Memory is asked for early when the arrays exceed every cache. On a Xeon this lifts Adam from 0.89 of streaming speed
-/// to 1.0: the hardware prefetcher starts too late behind the root and the quotient. In cache it only costs instructions.
+/// to 1.0: the hardware prefetcher starts too late while roots and quotients are computed. In cache it only costs instructions.
 const FAR: usize = 64 << 20;
 
 /// How many bytes before their use. From 1 to 4 KiB there is no difference.
 const AHEAD: usize = 2 << 10;
 
-/// Are arrays of so many bytes too large for caches?
+/// Are arrays of `bytes` bytes too large for caches?
 #[inline(always)]
 pub(crate) fn is_far(bytes: usize) -> bool {
     bytes >= FAR

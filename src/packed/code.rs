@@ -52,7 +52,7 @@ impl<'a> Dither<'a> {
     }
 }
 
-/// Four bytes of codes, in which elements stand that are far apart: then no vector is ever cut or put together.
+/// Four bytes of codes, of elements that are far apart: then no vector is ever cut or put together.
 pub(super) type Quad = [u8; 4];
 
 /// So many quads.

@@ -1,4 +1,4 @@
-//! Where the codes stand in a packed state, and the way from `f32` and back.
+//! Where the codes are in a packed state, and the way from `f32` and back.
 
 use super::{
     BLOCK, Packable, StateFormat,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::Error;
 
-/// The codes and the scales of a packed state of so many blocks.
+/// The codes and the scales of a packed state of `blocks` blocks.
 pub(super) fn split<C: Code, const N: usize>(
     state: &mut [u8],
     blocks: usize,
@@ -43,7 +43,7 @@ pub(crate) fn check_bytes(
 /// [`reference::step_packed`](crate::reference::step_packed) is the plain form of what the codes stand for.
 ///
 /// # Errors
-/// [`Error::StateLength`] if the states have not the same length, [`Error::PackedLength`] if `packed` has not
+/// [`Error::StateLength`] if the states differ in length, [`Error::PackedLength`] if `packed` does not have
 /// [`StateFormat::bytes`] for it. Nothing is written then.
 ///
 /// # Example

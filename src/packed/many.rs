@@ -74,7 +74,7 @@ impl Listed for u16 {
 /// Learning with Limited Numerical Precision* (Gupta, Agrawal, Gopalakrishnan & Narayanan, 2015) for the rounding.
 ///
 /// # Errors
-/// [`Error::Tensor`] with [`Error::Length`] if `g` is not as long as `w`, [`Error::PackedLength`] if `state` has not
+/// [`Error::Tensor`] with [`Error::Length`] if `g` is not as long as `w`, [`Error::PackedLength`] if `state` does not have
 /// [`StateFormat::bytes`], [`Error::FirstElement`]; and what [`step_many`](crate::step_many) returns. Nothing is written
 /// then.
 ///
@@ -106,7 +106,7 @@ pub fn step_packed<E: Listed, const N: usize>(
     config.step_packed_on(E::list(tensors), How { isa: Isa::current()?, t, packing, extras, threads })
 }
 
-/// What a whole step takes besides the rule and the tensors.
+/// What a whole step takes beside the rule and the tensors.
 #[derive(Clone, Copy)]
 #[allow(missing_docs, reason = "the arguments of `step_packed`")]
 pub struct How<'a> {

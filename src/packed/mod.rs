@@ -16,7 +16,7 @@ pub(crate) use layout::check_bytes;
 pub use many::{How, Listed};
 pub(crate) use many::{List, check_first_element, step};
 
-/// So many elements are decoded, stepped and encoded at a time, and have one scale for each state.
+/// How many elements have one scale for each state.
 const BLOCK: usize = 64;
 
 /// How many bits a packed state has.

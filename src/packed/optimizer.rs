@@ -1,4 +1,4 @@
-//! Rules with packed states behind one type.
+//! Rules with packed states as one type.
 
 use std::fmt;
 

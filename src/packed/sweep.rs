@@ -8,7 +8,7 @@ use super::{
     code::{Code, Dither, Quad, narrowed, widened},
     random::{HALF, Key, Words},
 };
-use crate::{Isa, isa::Kernel, lane::Lanes, norm::Value, sys::prefetch};
+use crate::{Isa, isa::Kernel, lane::Lanes, many::zero, norm::Value, sys::prefetch};
 
 /// How many blocks are decoded, stepped and encoded at a time. The three calls for them take 30 ns, a twentieth of the whole; with
 /// more, 32 KiB of stack would no longer do.
@@ -108,7 +108,7 @@ impl<C: Code, E: Element, const N: usize> Part<'_, C, E, N> {
                 scratch,
             });
             if zero_grad {
-                g.fill(E::ZERO);
+                zero(g, E::ZERO);
             }
         }
     }

@@ -84,7 +84,7 @@ pub fn step_packed<F: Float, C: Packable<N>, const N: usize>(
     Ok(())
 }
 
-/// Where the code of state `k` of element `i` (of `n`) begins, and where its scale stands.
+/// Where the code of state `k` of element `i` (of `n`) begins, and where its scale is.
 fn place(format: StateFormat, states: usize, n: usize, i: usize, k: usize) -> (usize, usize) {
     let (block, i) = (i / BLOCK, i % BLOCK);
     match format {

@@ -9,7 +9,7 @@ use crate::{
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
-/// Where the learning rate stands in a rule with momentum. At a constant rate both forms walk the
+/// Where the learning rate is in a rule with momentum. At a constant rate both forms walk the
 /// same path; after a change of rate they differ: `Classic` keeps each past gradient at the rate of
 /// its own step, `Torch` applies the current rate to all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Momentum {
     pub momentum: f64,
     /// How much of the gradient is left out of `u`, τ, in [0, 1]. Default 0; [`Form::Classic`] has none.
     pub dampening: f64,
-    /// Where η stands. Default [`Form::Classic`].
+    /// Where η is. Default [`Form::Classic`].
     pub form: Form,
     /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
     pub weight_decay: f64,

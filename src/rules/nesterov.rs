@@ -15,7 +15,7 @@ pub struct Nesterov {
     pub lr: f64,
     /// How much of the last step is kept, γ, in [0, 1). Default 0.9.
     pub momentum: f64,
-    /// Where η stands. Default [`Form::Classic`].
+    /// Where η is. Default [`Form::Classic`].
     pub form: Form,
     /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
     pub weight_decay: f64,

@@ -122,8 +122,8 @@ impl Crew {
     /// finished. A panic of any of them goes on here.
     pub fn run(&mut self, workers: usize, help: &(dyn Fn(usize) + Sync), meanwhile: impl FnOnce()) {
         let workers = &self.workers[..workers];
-        // Of a step whose caller panicked, too, and never came to look.
-        lock(&self.progress.panic).take();
+        // One is left where the caller panicked, too, and never came to look. Its destructor might panic.
+        std::mem::forget(lock(&self.progress.panic).take());
         self.progress.running.store(workers.len(), Ordering::Relaxed);
         {
             // Waits for the workers even if `meanwhile` panics: they must not use `help` after that.

@@ -215,7 +215,7 @@ impl Threads<'_> {
         (threads > 1 || !caller_works).then(|| enough_for.min(threads))
     }
 
-    /// Calls `f` for every chunk of a list of so many elements, on `threads` threads, the calling one
+    /// Calls `f` for every chunk of a list of `elements` elements, on `threads` threads, the calling one
     /// included, or on those that are there. None, and nothing is called, if there is no memory to cut the
     /// list up.
     pub(crate) fn run<P: Piece + Send>(

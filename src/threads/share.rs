@@ -1,5 +1,5 @@
 //! How a list of arrays is cut up among threads: each has one contiguous part of the whole list, in chunks,
-//! and whoever is through takes chunks from the far end of another's part.
+//! and whoever has finished takes chunks from the far end of another's part.
 
 use std::{
     mem, slice,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::sys::with_room;
 
-/// Every cut is a multiple of so many elements from its array's start. It is the norm's block, and a
+/// Every cut is a multiple of this many elements from its array's start. It is the norm's block, and a
 /// multiple of every vector's length.
 pub(crate) const BLOCK: usize = 4096;
 
