@@ -99,6 +99,7 @@ pub(crate) trait Kernel {
 ///
 /// A reference, because `pulp` hands a value over word by word: two constants in one word have just been stored one by
 /// one, and a CPU waits 5 ns for both before it can load the word. That is as long as a whole call takes.
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(dead_code))]
 struct On<'a, K, S>(&'a mut K, S);
 
 impl<K: Kernel, S: Lanes> NullaryFnOnce for On<'_, K, S> {
