@@ -14,6 +14,18 @@ pub trait Lanes: Simd {
     /// Can it load and store some lanes of a vector as fast as all?
     const HAS_MASKS: bool = false;
 
+    /// The elements of a slice that is no longer than a vector, and zeros.
+    #[inline(always)]
+    fn load_some(self, slice: &[f32]) -> Self::f32s {
+        self.partial_load_f32s(slice)
+    }
+
+    /// The first elements of a vector, to a slice that is no longer.
+    #[inline(always)]
+    fn store_some(self, slice: &mut [f32], x: Self::f32s) {
+        self.partial_store_f32s(slice, x);
+    }
+
     /// `x`, or `+0` where the exponent field of `x` is zero.
     ///
     /// A moment whose gradient stops decays into the subnormal range and stays there for ever (0.9 times 4 ulp rounds
@@ -53,6 +65,7 @@ mod x86 {
     };
 
     use super::{EXPONENT, Lanes, select};
+    use crate::sys::masked;
 
     impl Lanes for V3 {
         const PIPELINED: bool = true;
@@ -74,6 +87,16 @@ mod x86 {
 
     impl Lanes for V4 {
         const HAS_MASKS: bool = true;
+
+        #[inline(always)]
+        fn load_some(self, slice: &[f32]) -> Self::f32s {
+            masked::load(self, slice)
+        }
+
+        #[inline(always)]
+        fn store_some(self, slice: &mut [f32], x: Self::f32s) {
+            masked::store(self, slice, x);
+        }
 
         /// As on AVX2.
         #[inline(always)]

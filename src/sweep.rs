@@ -116,17 +116,17 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
         }
         let mut loaded = [s.splat_f32s(0.0); N];
         for k in 0..N {
-            loaded[k] = s.partial_load_f32s(self.state[k]);
+            loaded[k] = s.load_some(self.state[k]);
         }
-        let (w, g) = (s.partial_load_f32s(self.w), s.partial_load_f32s(self.g));
+        let (w, g) = (s.load_some(self.w), s.load_some(self.g));
         let mut state: [&mut [S::f32s]; N] = array::from_fn(|_| Default::default());
         for (state, loaded) in state.iter_mut().zip(&mut loaded) {
             *state = slice::from_mut(loaded);
         }
         let w = begin(s, *self.update, self.before, w, g, &mut state, 0)().x;
-        s.partial_store_f32s(self.w, w);
+        s.store_some(self.w, w);
         for k in 0..N {
-            s.partial_store_f32s(self.state[k], loaded[k]);
+            s.store_some(self.state[k], loaded[k]);
         }
     }
 

@@ -10,6 +10,8 @@ mod cpu;
 mod crew;
 mod environment;
 mod fork;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod masked;
 mod memory;
 mod prefetch;
 mod signals;
