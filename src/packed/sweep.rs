@@ -1,6 +1,11 @@
 //! The loop over blocks: decode the states into floats, step them by the kernel that every step has, encode them. A few
 //! blocks at a time, so that a call is little beside them, and all of them stay in the nearest cache.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "iterators and their closures may stay calls, without the instruction set"
+)]
+
 use std::ops::Range;
 
 use super::{
