@@ -122,8 +122,8 @@ impl Crew {
     /// finished. A panic of any of them goes on here.
     pub fn run(&mut self, workers: usize, help: &(dyn Fn(usize) + Sync), meanwhile: impl FnOnce()) {
         let workers = &self.workers[..workers];
-        // One is left where the caller panicked, too, and never came to look. Its destructor might panic.
-        std::mem::forget(lock(&self.progress.panic).take());
+        // One is left where the caller panicked, too, and never came to look.
+        discard(lock(&self.progress.panic).take());
         self.progress.running.store(workers.len(), Ordering::Relaxed);
         {
             // Waits for the workers even if `meanwhile` panics: they must not use `help` after that.
@@ -163,7 +163,8 @@ fn attend(index: usize, inbox: &Mailbox, progress: &Progress) {
         // SAFETY: `Crew::run` has posted it, and returns after `finish`.
         let work = || unsafe { (*job)(index) };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-            *lock(&progress.panic) = Some(panic);
+            let before = lock(&progress.panic).replace(panic);
+            discard(before);
         }
         progress.finish();
     }
@@ -230,6 +231,13 @@ struct WaitOnDrop<'a>(&'a Progress);
 impl Drop for WaitOnDrop<'_> {
     fn drop(&mut self) {
         self.0.wait();
+    }
+}
+
+/// Drops what somebody panicked with, whose destructor may panic, too: then its worker would not finish.
+fn discard(panic: Option<Box<dyn Any + Send>>) {
+    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(another);
     }
 }
 
