@@ -1,11 +1,6 @@
 //! The loop over blocks: decode the states into floats, step them by the kernel that every step has, encode them. A few
 //! blocks at a time, so that a call is little beside them, and all of them stay in the nearest cache.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "iterators and their closures may stay calls, without the instruction set"
-)]
-
 use std::ops::Range;
 
 use super::{
@@ -141,21 +136,25 @@ impl<C: Code, E: Element, const N: usize> Kernel for Open<'_, C, E, N> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Scratch { states, words, wide } = &mut *self.scratch;
-        for (b, number) in self.blocks.clone().enumerate() {
+        let first = self.blocks.start;
+        let (w, g) = (&self.w[first * BLOCK..], &self.g[first * BLOCK..]);
+        let mut scales = self.scales.as_chunks::<N>().0.iter();
+        let codes = self.codes[self.blocks.clone()].iter().enumerate().take(GROUP);
+        for ((b, codes), (w, g)) in codes.zip(w.chunks(BLOCK).zip(g.chunks(BLOCK))) {
             if self.far {
-                let quads = N * size_of::<C>() / size_of::<Quad>();
-                ask(C::quads(self.codes.as_flattened()), (number + AHEAD) * quads, quads);
-                ask(self.w, (number + AHEAD) * BLOCK, BLOCK);
-                ask(self.g, (number + AHEAD) * BLOCK, BLOCK);
+                let (number, quads) = (first + b + AHEAD, N * size_of::<C>() / size_of::<Quad>());
+                ask(C::quads(self.codes.as_flattened()), number * quads, quads);
+                ask(self.w, number * BLOCK, BLOCK);
+                ask(self.g, number * BLOCK, BLOCK);
             }
+            let scales = scales.next().copied().unwrap_or([0; N]);
             for k in 0..N {
-                let scale = if C::SCALED { self.scales[N * b + k] } else { 0 };
-                self.codes[number][k].decode(self.kinds[k], scale, block(&mut states[k], b));
+                codes[k].decode(self.kinds[k], scales[k], block(&mut states[k], b));
             }
             if let Some((key, first)) = self.key {
                 words[b] = key.block(first + b as u64);
             }
-            E::widen(b, block_of(self.w, number), block_of(self.g, number), wide);
+            E::widen(b, w, g, wide);
         }
     }
 }
@@ -177,14 +176,16 @@ impl<C: Code, E: Element, const N: usize> Kernel for Close<'_, C, E, N> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Scratch { states, words, wide } = &mut *self.scratch;
-        for (b, w) in self.w.chunks_mut(BLOCK).enumerate() {
+        let mut scales = self.scales.as_chunks_mut::<N>().0.iter_mut();
+        let codes = self.codes.iter_mut().enumerate().take(GROUP);
+        for ((b, codes), w) in codes.zip(self.w.chunks_mut(BLOCK)) {
             let dither = if self.is_random { Dither::random(&words[b]) } else { C::NEAREST };
+            let mut new_scales = [0; N];
             for k in 0..N {
-                let state = block(&mut states[k], b);
-                let scale = self.codes[b][k].encode(self.kinds[k], k, state, &dither);
-                if C::SCALED {
-                    self.scales[N * b + k] = scale;
-                }
+                new_scales[k] = codes[k].encode(self.kinds[k], k, block(&mut states[k], b), &dither);
+            }
+            if let Some(scales) = scales.next() {
+                *scales = new_scales;
             }
             E::narrow(b, w, wide, &dither);
         }
@@ -195,12 +196,6 @@ impl<C: Code, E: Element, const N: usize> Kernel for Close<'_, C, E, N> {
 #[inline(always)]
 fn block(floats: &mut Floats, b: usize) -> &mut [f32; BLOCK] {
     &mut floats.0.as_chunks_mut().0[b]
-}
-
-/// The elements of block `number`, of which the last one may have fewer.
-#[inline(always)]
-fn block_of<T>(array: &[T], number: usize) -> &[T] {
-    &array[number * BLOCK..array.len().min((number + 1) * BLOCK)]
 }
 
 /// Asks for `count` elements from `start` on.
@@ -279,8 +274,8 @@ impl Element for u16 {
     fn narrow(b: usize, w: &mut [Self], [wide, _]: &[Floats; 2], dither: &Dither) {
         let below = dither.of_weights();
         let wide = &wide.0.as_chunks::<BLOCK>().0[b];
-        for i in 0..w.len().min(BLOCK) {
-            w[i] = narrowed(wide[i], below[i]);
+        for ((w, &wide), below) in w.iter_mut().zip(wide).zip(below) {
+            *w = narrowed(wide, below);
         }
     }
 }
