@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{Isa, isa::Kernel, lane::Lanes, many::zero, norm::Value, sys::prefetch};
 
-/// How many blocks are decoded, stepped and encoded at a time. The three calls for them take 30 ns, a twentieth of the whole; with
-/// more, 32 KiB of stack would no longer do.
+/// How many blocks are decoded, stepped and encoded at a time. The three calls for them take 30 ns, a twentieth of the
+/// whole; with more, 32 KiB of stack would no longer do.
 const GROUP: usize = 16;
 
 /// Prefetch distance in blocks, for arrays larger than any cache. Shorter distances or larger blocks request more lines
@@ -139,6 +139,7 @@ impl<C: Code, E: Element, const N: usize> Kernel for Open<'_, C, E, N> {
         let first = self.blocks.start;
         let (w, g) = (&self.w[first * BLOCK..], &self.g[first * BLOCK..]);
         let mut scales = self.scales.as_chunks::<N>().0.iter();
+        // Said once more for the optimizer, here and in `Close`: there are at most `GROUP` blocks.
         let codes = self.codes[self.blocks.clone()].iter().enumerate().take(GROUP);
         for ((b, codes), (w, g)) in codes.zip(w.chunks(BLOCK).zip(g.chunks(BLOCK))) {
             if self.far {
@@ -147,6 +148,7 @@ impl<C: Code, E: Element, const N: usize> Kernel for Open<'_, C, E, N> {
                 ask(self.w, number * BLOCK, BLOCK);
                 ask(self.g, number * BLOCK, BLOCK);
             }
+            // Codes without scales do not look at the zeros.
             let scales = scales.next().copied().unwrap_or([0; N]);
             for k in 0..N {
                 codes[k].decode(self.kinds[k], scales[k], block(&mut states[k], b));

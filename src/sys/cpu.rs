@@ -79,23 +79,25 @@ mod linux {
 
     /// The same CPUs without this one; None for a number that no set has.
     pub fn without(mut set: cpu_set_t, cpu: usize) -> Option<cpu_set_t> {
-        if cpu >= 8 * SIZE {
-            return None;
-        }
-        // SAFETY: `cpu` is less than the number of bits in a set.
-        unsafe { libc::CPU_CLR(cpu, &mut set) };
-        Some(set)
+        has_bit(cpu).then(|| {
+            // SAFETY: `cpu` is less than the number of bits in a set.
+            unsafe { libc::CPU_CLR(cpu, &mut set) };
+            set
+        })
     }
 
     /// This CPU alone; None for a number that no set has.
     pub fn only(cpu: usize) -> Option<cpu_set_t> {
-        if cpu >= 8 * SIZE {
-            return None;
-        }
-        let mut set = empty();
-        // SAFETY: `cpu` is less than the number of bits in a set.
-        unsafe { libc::CPU_SET(cpu, &mut set) };
-        Some(set)
+        has_bit(cpu).then(|| {
+            let mut set = empty();
+            // SAFETY: `cpu` is less than the number of bits in a set.
+            unsafe { libc::CPU_SET(cpu, &mut set) };
+            set
+        })
+    }
+
+    fn has_bit(cpu: usize) -> bool {
+        cpu < 8 * SIZE
     }
 
     fn empty() -> cpu_set_t {
