@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{Numbering, State};
+
 /// Why a step was refused. Nothing has been written when a function returns one.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -20,9 +22,25 @@ pub enum Error {
         /// How many arrays were passed.
         count: usize,
         /// The states that the rule has, in order.
-        expected: &'static [&'static str],
+        expected: &'static [State],
     },
-    /// What is wrong with one tensor of a list.
+    /// A state that a rule has in one of its forms only was passed where it is not there, or not where it is.
+    OptionalState {
+        /// The state.
+        argument: &'static str,
+        /// Was it passed?
+        is_passed: bool,
+        /// When it is there.
+        condition: &'static str,
+    },
+    /// What is wrong with one group of a whole step.
+    Group {
+        /// Which one, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
+    /// What is wrong with one tensor of a group.
     Tensor {
         /// Which one, counted from 0.
         index: usize,
@@ -47,8 +65,29 @@ pub enum Error {
         /// The length of that.
         expected: usize,
     },
-    /// The number of a tensor's first element, which this is, is not a multiple of 64.
-    FirstElement(u64),
+    /// The number of a tensor's first element is not a multiple of 64, or is not 0 where elements are numbered by place.
+    FirstElement {
+        /// The number.
+        number: u64,
+        /// How elements are numbered.
+        numbering: Numbering,
+    },
+    /// A gradient that is to be set to zero is a shared slice.
+    SharedGradient,
+    /// A state has values that eight bits are not for.
+    NotInBits8 {
+        /// The state.
+        argument: &'static str,
+        /// The rule.
+        rule: &'static str,
+    },
+    /// An array is too long for memory.
+    TooLong {
+        /// The length's name.
+        argument: &'static str,
+        /// The length.
+        len: usize,
+    },
     /// `t` is 0. Steps are counted from 1.
     Step,
     /// A hyper-parameter is out of its range.
@@ -83,6 +122,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, said of one of many groups.
+    #[cold]
+    pub(crate) fn of_group(self, index: usize) -> Self {
+        Self::Group { index, error: Box::new(self) }
+    }
+
     /// The same, said of one of many tensors.
     #[cold]
     pub(crate) fn of_tensor(self, index: usize) -> Self {
@@ -99,19 +144,40 @@ impl fmt::Display for Error {
             ),
             Self::StateCount { count, expected } => write!(
                 f,
-                "{count} state arrays were passed; this rule has {}: {expected:?}",
-                expected.len()
+                "{count} state arrays were passed; this rule has {}: {:?}",
+                expected.len(),
+                expected.iter().map(|state| state.name).collect::<Vec<_>>()
+            ),
+            Self::OptionalState { argument, is_passed, condition } => write!(
+                f,
+                "`{argument}` was {}passed; it is a state if and only if {condition}",
+                if *is_passed { "" } else { "not " }
             ),
             Self::PackedLength { len, expected } => {
-                write!(f, "`state` has {len} bytes; packed as it is to be, it takes {expected}")
+                write!(f, "`state` has {len} bytes; in eight bits it takes {expected}")
             }
             Self::StateLength { argument, len, first, expected } => write!(
                 f,
                 "`{argument}` has {len} elements and `{first}` has {expected}; they must be equally long"
             ),
-            Self::FirstElement(number) => {
-                write!(f, "`first_element` is {number}; it must be a multiple of 64")
-            }
+            Self::FirstElement { number, numbering } => write!(
+                f,
+                "`first_element` is {number}; it must be {}",
+                match numbering {
+                    Numbering::ByPlace => "0, because elements are numbered by place",
+                    Numbering::Given => "a multiple of 64",
+                }
+            ),
+            Self::SharedGradient => write!(
+                f,
+                "`g` is a shared slice, and `zero_grad` is true; a gradient that is to be set to zero must be mutable"
+            ),
+            Self::NotInBits8 { argument, rule } => write!(
+                f,
+                "`{argument}` of {rule} cannot be held in eight bits: it is neither a signed value nor an average of squares"
+            ),
+            Self::TooLong { argument, len } => write!(f, "`{argument}` is {len}, too many for memory"),
+            Self::Group { index, error } => write!(f, "group {index}: {error}"),
             Self::Tensor { index, error } => write!(f, "tensor {index}: {error}"),
             Self::Step => write!(f, "`t` is 0; steps are counted from 1"),
             Self::Hyperparameter { argument, value, allowed } => {

@@ -55,30 +55,33 @@
 
 mod check;
 mod error;
+mod formats;
 mod isa;
 mod lane;
-mod many;
 mod norm;
 mod optimizer;
-mod packed;
 mod power;
 pub mod reference;
 mod rule;
 mod rules;
+mod state;
+mod step;
 mod sweep;
 mod sys;
+mod tensor;
 mod threads;
 
 pub use error::Error;
+pub use formats::{Rounding, Values, convert, pack, state_bytes, unpack};
 pub use isa::Isa;
-pub use many::{Extras, NonFinite, Report, Tensor, step_many};
-pub use norm::grad_norm;
-pub use optimizer::{AnyTensor, Optimizer, optimizer};
-pub use packed::{
-    PackedOptimizer, PackedTensor, Packing, Rounding, StateFormat, pack, packed_optimizer, step_packed,
-    unpack,
-};
+pub use norm::grad_squares;
+pub use optimizer::Optimizer;
 pub use rules::*;
+pub use state::{State, StateKind};
+pub use step::{Extras, NonFinite, Report, step, step_on};
+pub use tensor::{
+    Arrays, Element, Gradient, Group, Numbering, StateElement, States, Tensor, WeightCopy, Weights,
+};
 pub use threads::{Pool, Threads};
 
 /// What else the package of the C libraries needs. It changes with any release, and is nobody else's to use.
@@ -86,10 +89,10 @@ pub use threads::{Pool, Threads};
 #[allow(missing_docs, reason = "nobody else uses it")]
 pub mod abi {
     pub use crate::{
-        norm::sum_of_squares,
-        packed::{How, Listed, Packable},
-        rule::{Configuration, Kernels},
+        norm::each_sum,
+        rule::{Configuration, Engine, Kernels},
         sys::{has_room, in_default_environment, with_room, without_cancellation},
+        tensor::Foreign,
         threads::MOST_THREADS,
     };
 }

@@ -3,11 +3,13 @@
 use std::mem;
 
 use crate::{
-    Error, Isa, Threads,
+    Error, Group, Isa, NonFinite, Tensor, Threads,
+    formats::Value,
     isa::Kernel,
     lane::Lanes,
     sys::with_room,
-    threads::{BLOCK, Piece},
+    tensor::Shared,
+    threads::{BLOCK, Chunks, Piece},
 };
 
 /// How many sums are kept side by side, which no instruction set has to add up in another order.
@@ -16,97 +18,170 @@ const SUMS: usize = 32;
 /// Adding one element to the norm costs as much time as moving this many bytes in a step.
 const NORM_BYTES_PER_ELEMENT: usize = 16;
 
-/// The Euclidean norm of all gradients together, `√(Σ g²)`, in `f64`.
+/// The sum of the squares of each tensor's gradient, in the order of groups and tensors; 0 for one without a gradient. Of
+/// everything else in the groups nothing is looked at.
 ///
-/// It is infinite or NaN if and only if an element is: no sum of squares of `f32` overflows an `f64`.
+/// Whoever steps whole tensors in pieces (layer by layer, rank by rank) gathers these sums, adds them from left to right, and
+/// hands the total to each [`step`](crate::step()) ([`Extras::norm_squared`](crate::Extras::norm_squared)): the norm, and so
+/// the bits, are those of one call.
 ///
-/// The order of additions is fixed, so that the bits do not depend on threads or instruction set: within a
-/// block of 4,096 elements, counted from each array's start, element `i` is added to sum `i mod 32`; the
-/// 32 sums are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of the first array are
-/// added up in order, then those of the second, and so on.
+/// A sum is infinite or NaN if and only if an element is: no sum of squares of `f32` overflows an `f64`. The order of
+/// additions is fixed, so that the bits do not depend on threads or instruction set: within a block of 4,096 elements,
+/// counted from each array's start, element `i` is added to sum `i mod 32`; the 32 sums are added pairwise (neighbours, then
+/// neighbouring pairs, ...); the blocks of a tensor are added up in order.
 ///
 /// # Errors
 /// [`Error::Isa`] if `DOWNHILL_ISA` is wrong.
 ///
 /// # Example
 /// ```
-/// use downhill::{Threads, grad_norm};
+/// use downhill::{Group, Sgd, States, Tensor, Threads, grad_squares};
 ///
-/// assert_eq!(grad_norm(&[&[3.0], &[0.0, -4.0]], Threads::Caller)?, 5.0);
+/// let (config, mut w) = (Sgd::default(), [0.0; 3]);
+/// let (w0, w1) = w.split_at_mut(1);
+/// let mut tensors = [
+///     Tensor::new(w0, &[3.0], States::default()),
+///     Tensor::new(w1, &[0.0, -4.0], States::default()),
+/// ];
+/// let sums = grad_squares(&mut [Group::new(&config, 1, &mut tensors)], Threads::Caller)?;
+/// assert_eq!(sums, [9.0, 16.0]);
 /// # Ok::<(), downhill::Error>(())
 /// ```
-pub fn grad_norm(gradients: &[&[f32]], threads: Threads<'_>) -> Result<f64, Error> {
-    Ok(sum_of_squares(Isa::current()?, gradients.len(), &|i| gradients[i], threads).sqrt())
+pub fn grad_squares(groups: &mut [Group<'_, '_>], threads: Threads<'_>) -> Result<Vec<f64>, Error> {
+    let mut sums = Vec::with_capacity(groups.iter().map(|group| group.tensors.len()).sum());
+    each_sum(Isa::current()?, groups, threads, &mut |sum| sums.push(sum));
+    Ok(sums)
 }
 
-/// What a gradient is made of.
-pub trait Value: Copy + Sync + 'static {
-    fn float(self) -> f32;
+/// The sum of all squares: those of the tensors from left to right.
+pub(crate) fn sum_of_squares(isa: Isa, groups: &mut [Group<'_, '_>], threads: Threads<'_>) -> f64 {
+    let mut total = 0.0;
+    each_sum(isa, groups, threads, &mut |sum| total += sum);
+    total
 }
 
-impl Value for f32 {
-    #[inline(always)]
-    fn float(self) -> f32 {
-        self
-    }
-}
-
-/// The sum of squares of all elements of `count` gradients, of which `gradient` gives one.
-pub fn sum_of_squares<'a, E: Value>(
-    isa: Isa,
-    count: usize,
-    gradient: &dyn Fn(usize) -> &'a [E],
-    threads: Threads<'_>,
-) -> f64 {
-    let elements: usize = (0..count).map(|i| gradient(i).len()).sum();
-    let workers = threads.for_bytes(elements.saturating_mul(NORM_BYTES_PER_ELEMENT));
-    if let Some(workers) = workers
-        && let Some(sum) = by_threads(isa, count, gradient, elements, threads, workers)
+/// Calls `f` with the sum of each tensor, in order.
+pub fn each_sum(isa: Isa, groups: &mut [Group<'_, '_>], threads: Threads<'_>, f: &mut dyn FnMut(f64)) {
+    let (mut elements, mut tensors, mut blocks) = (0_usize, 0, 0);
+    each_gradient(groups, &mut |g| {
+        elements = elements.saturating_add(g.len());
+        tensors += 1;
+        blocks += g.len().div_ceil(BLOCK);
+    });
+    let cost = elements.saturating_mul(NORM_BYTES_PER_ELEMENT);
+    if let Some(workers) = threads.for_bytes(cost)
+        && let Some(sums) = sums_of_blocks(isa, groups, threads, workers, [tensors, blocks, cost])
     {
-        return sum;
+        let mut rest = &sums[..];
+        each_gradient(groups, &mut |g| {
+            let (of_tensor, after) = rest.split_at(g.len().div_ceil(BLOCK));
+            rest = after;
+            f(of_tensor.iter().fold(0.0, |sum, block| sum + block));
+        });
+        return;
     }
-    let blocks = (0..count).flat_map(|i| gradient(i).chunks(BLOCK));
-    blocks.fold(0.0, |sum, block| sum + isa.run(BlockSum(block)))
+    each_gradient(groups, &mut |g| f(sum(isa, g)));
 }
 
-/// The same by `workers` threads, if there is memory for the sums of all blocks.
-fn by_threads<'a, E: Value>(
+/// Calls `f` with the gradient of each tensor, in order: an empty one where there is none.
+fn each_gradient<'a>(groups: &'a mut [Group<'_, '_>], f: &mut dyn FnMut(Shared<'a>)) {
+    for group in groups {
+        group.tensors.each(&mut |tensor| f(tensor.g.shared()));
+    }
+}
+
+/// The first element of a gradient that is not finite.
+#[cold]
+pub(crate) fn first_nonfinite(groups: &mut [Group<'_, '_>]) -> Option<NonFinite> {
+    let mut first = None;
+    for (group, Group { tensors, .. }) in groups.iter_mut().enumerate() {
+        let mut tensor = 0;
+        tensors.each(&mut |Tensor { g, .. }| {
+            if first.is_none()
+                && let Some((element, value)) = nonfinite(g.shared())
+            {
+                first = Some(NonFinite { group, tensor, element, value });
+            }
+            tensor += 1;
+        });
+    }
+    first
+}
+
+fn nonfinite(g: Shared<'_>) -> Option<(usize, f32)> {
+    fn of<E: Value>(g: &[E]) -> Option<(usize, f32)> {
+        let mut values = g.iter().map(|value| value.float()).enumerate();
+        values.find(|(_, value)| !value.is_finite())
+    }
+    match g {
+        Shared::F32(g) => of(g),
+        Shared::Bf16(g) => of(g),
+        Shared::F16(g) => of(g),
+    }
+}
+
+/// The sums of all blocks of all gradients by `workers` threads, if there is memory for them.
+fn sums_of_blocks(
     isa: Isa,
-    count: usize,
-    gradient: &dyn Fn(usize) -> &'a [E],
-    elements: usize,
+    groups: &mut [Group<'_, '_>],
     threads: Threads<'_>,
     workers: usize,
-) -> Option<f64> {
-    let blocks = (0..count).map(|i| gradient(i).len().div_ceil(BLOCK)).sum();
+    [tensors, blocks, cost]: [usize; 3],
+) -> Option<Vec<f64>> {
     let mut sums = with_room(blocks)?;
     sums.resize(blocks, 0.0);
     let mut rest = &mut sums[..];
-    let list = (0..count).map(|i| {
-        let g = gradient(i);
+    let mut chunks = Chunks::new(tensors, cost, workers)?;
+    each_gradient(groups, &mut |g| {
         let (sums, after) = mem::take(&mut rest).split_at_mut(g.len().div_ceil(BLOCK));
         rest = after;
-        Blocks { g, sums }
+        chunks.push(Blocks { g, sums });
     });
-    threads.run(workers, list, elements, &|chunk| {
+    threads.run(workers, chunks, &|chunk: &mut [Blocks<'_, '_>]| {
         for Blocks { g, sums } in chunk {
-            for (block, sum) in g.chunks(BLOCK).zip(&mut **sums) {
-                *sum = isa.run(BlockSum(block));
+            let mut g = *g;
+            for sum in sums.iter_mut() {
+                let (block, rest) = g.split_at(g.len().min(BLOCK));
+                *sum = block_sum(isa, block);
+                g = rest;
             }
         }
     })?;
-    Some(sums.iter().fold(0.0, |sum, block| sum + block))
+    Some(sums)
+}
+
+/// The sum of squares of a gradient.
+fn sum(isa: Isa, mut g: Shared<'_>) -> f64 {
+    let mut sum = 0.0;
+    while g.len() > 0 {
+        let (block, rest) = g.split_at(g.len().min(BLOCK));
+        sum += block_sum(isa, block);
+        g = rest;
+    }
+    sum
+}
+
+fn block_sum(isa: Isa, block: Shared<'_>) -> f64 {
+    match block {
+        Shared::F32(g) => isa.run(BlockSum(g)),
+        Shared::Bf16(g) => isa.run(BlockSum(g)),
+        Shared::F16(g) => isa.run(BlockSum(g)),
+    }
 }
 
 /// Blocks of a gradient, and where their sums go.
-struct Blocks<'a, E> {
-    g: &'a [E],
-    sums: &'a mut [f64],
+struct Blocks<'a, 'b> {
+    g: Shared<'a>,
+    sums: &'b mut [f64],
 }
 
-impl<E> Piece for Blocks<'_, E> {
+impl Piece for Blocks<'_, '_> {
     fn len(&self) -> usize {
         self.g.len()
+    }
+
+    fn cost(&self) -> usize {
+        NORM_BYTES_PER_ELEMENT
     }
 
     fn split_at(self, element: usize) -> (Self, Self) {
@@ -126,10 +201,10 @@ impl<E: Value> Kernel for BlockSum<'_, E> {
     fn run<S: Lanes>(&mut self, s: S) -> f64 {
         // Vectors that hold the sums together.
         match S::F64_LANES {
-            8 => block_sum::<S, E, 4>(s, self.0),
-            4 => block_sum::<S, E, 8>(s, self.0),
-            2 => block_sum::<S, E, 16>(s, self.0),
-            _ => block_sum::<S, E, 32>(s, self.0),
+            8 => vector_sum::<S, E, 4>(s, self.0),
+            4 => vector_sum::<S, E, 8>(s, self.0),
+            2 => vector_sum::<S, E, 16>(s, self.0),
+            _ => vector_sum::<S, E, 32>(s, self.0),
         }
     }
 }
@@ -140,7 +215,7 @@ const WIDENED: usize = 8 * SUMS;
 
 /// With the sums in `K` vectors.
 #[inline(always)]
-fn block_sum<S: Lanes, E: Value, const K: usize>(s: S, block: &[E]) -> f64 {
+fn vector_sum<S: Lanes, E: Value, const K: usize>(s: S, block: &[E]) -> f64 {
     let mut sums = [s.splat_f64s(0.0); K];
     let mut wide = [0.0; WIDENED];
     for part in block.chunks(WIDENED) {

@@ -1,12 +1,12 @@
 //! What a rule is: a configuration, the constants that it makes for a step, and the formula of one vector of lanes.
 //!
-//! The traits are public because [`optimizer`](crate::optimizer()) takes any configuration, and their
-//! module is not: the rules are this crate's.
+//! The traits are public because the public [`Optimizer`](crate::Optimizer) is built on them, and their module is not: the
+//! rules are this crate's.
 
 use std::fmt;
 
 use crate::{
-    Decay, Error, Extras, Isa, Report, Tensor, Threads,
+    Decay, Error, Isa, Optimizer, State,
     check::{finite, non_negative},
     lane::{Lane, Lanes},
 };
@@ -16,8 +16,8 @@ pub trait Configuration<const N: usize>: Kernels<N> + fmt::Debug + Send + Sync +
     /// The step function's name without `_step`.
     const NAME: &'static str;
 
-    /// The states' names, in the order of the step function's arguments.
-    const STATES: [&'static str; N];
+    /// The states, in the order of the step function's arguments.
+    const STATES: [State; N];
 
     /// The rule, its constants in `f32`.
     type Formula: Formula<N>;
@@ -59,7 +59,7 @@ pub trait Formula<const N: usize>: Copy + Sync {
 /// its kernels, in each crate that uses a rule.
 pub trait Kernels<const N: usize> {
     /// A step by the kernel.
-    fn step_on(
+    fn plain_step(
         &self,
         isa: Isa,
         w: &mut [f32],
@@ -67,26 +67,26 @@ pub trait Kernels<const N: usize> {
         state: [&mut [f32]; N],
         t: u64,
     ) -> Result<(), Error>;
-
-    /// A step over many tensors by the kernel.
-    fn step_many_on(
-        &self,
-        isa: Isa,
-        tensors: &mut [Tensor<'_, N>],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error>;
-
-    /// The scalar reference's step.
-    fn reference(&self, w: &mut [f32], g: &[f32], state: [&mut [f32]; N], t: u64) -> Result<(), Error>;
 }
+
+/// What the whole step asks of a rule, whichever it is and however many states it has.
+pub trait Engine: fmt::Debug + Send + Sync {
+    /// All checks of the configuration at step `t`.
+    fn check_at(&self, t: u64) -> Result<(), Error>;
+
+    /// Derives the constants of step `t`, for gradients that are multiplied by `scale`, and calls `then` once with what
+    /// steps arrays by them. After `check_at`.
+    fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(Step<'_>));
+}
+
+/// Steps arrays that are equally long: weights, gradient, states, and whether their memory is to be asked for early.
+pub type Step<'a> = &'a (dyn Fn(&mut [f32], &[f32], &mut [&mut [f32]], bool) + 'a);
 
 /// `kernels!(Adam: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, config));`
 macro_rules! kernels {
     ($config:ty: $n:literal, |$this:ident, $w:ident, $g:ident, $state:pat_param, $t:pat_param| $reference:expr) => {
         impl $crate::rule::Kernels<$n> for $config {
-            fn step_on(
+            fn plain_step(
                 &self,
                 isa: $crate::Isa,
                 w: &mut [f32],
@@ -96,26 +96,53 @@ macro_rules! kernels {
             ) -> Result<(), $crate::Error> {
                 $crate::sweep::step(isa, self, t, w, g, state)
             }
+        }
 
-            fn step_many_on(
-                &self,
-                isa: $crate::Isa,
-                tensors: &mut [$crate::Tensor<'_, $n>],
-                t: u64,
-                extras: &$crate::Extras,
-                threads: $crate::Threads<'_>,
-            ) -> Result<$crate::Report, $crate::Error> {
-                $crate::many::step(isa, self, t, tensors, extras, threads)
+        impl $crate::rule::Engine for $config {
+            fn check_at(&self, t: u64) -> Result<(), $crate::Error> {
+                $crate::rule::check_at(self, t)
             }
 
-            fn reference(
+            fn with_constants(
+                &self,
+                isa: $crate::Isa,
+                t: u64,
+                scale: f32,
+                then: &mut dyn FnMut($crate::rule::Step<'_>),
+            ) {
+                $crate::sweep::with_constants(isa, self, t, scale, then);
+            }
+        }
+
+        impl $crate::Optimizer for $config {
+            fn name(&self) -> &'static str {
+                <Self as $crate::rule::Configuration<$n>>::NAME
+            }
+
+            fn states(&self) -> &'static [$crate::State] {
+                &<Self as $crate::rule::Configuration<$n>>::STATES
+            }
+
+            fn step_on(
+                &self,
+                isa: $crate::Isa,
+                w: &mut [f32],
+                g: &[f32],
+                state: &mut [&mut [f32]],
+                t: u64,
+            ) -> Result<(), $crate::Error> {
+                let state = $crate::optimizer::arrays::<Self, $n>(state)?;
+                $crate::rule::Kernels::plain_step(self, isa, w, g, state, t)
+            }
+
+            fn reference_step(
                 &self,
                 $w: &mut [f32],
                 $g: &[f32],
-                $state: [&mut [f32]; $n],
+                state: &mut [&mut [f32]],
                 $t: u64,
             ) -> Result<(), $crate::Error> {
-                let $this = self;
+                let ($this, $state) = (self, $crate::optimizer::arrays::<Self, $n>(state)?);
                 $reference
             }
         }
@@ -253,6 +280,11 @@ pub(crate) fn check<const N: usize, C: Configuration<N>>(
     state: [&[f32]; N],
 ) -> Result<(), Error> {
     check_lengths::<N, C>(w, g, state)?;
+    check_at(config, t)
+}
+
+/// All checks of a configuration.
+pub(crate) fn check_at<const N: usize, C: Configuration<N>>(config: &C, t: u64) -> Result<(), Error> {
     config.check(t)?;
     Update::new(config, t).check(config)
 }
@@ -268,10 +300,17 @@ pub(crate) fn check_lengths<const N: usize, C: Configuration<N>>(
     C::STATES
         .into_iter()
         .zip(state)
-        .try_for_each(|(name, array)| check_length(name, array.len(), w.len()))
+        .try_for_each(|(state, array)| check_length(state.name, array.len(), w.len()))
 }
 
 #[inline]
 pub(crate) fn check_length(argument: &'static str, len: usize, expected: usize) -> Result<(), Error> {
     if len == expected { Ok(()) } else { Err(Error::Length { argument, len, expected }) }
+}
+
+/// Are there as many states as the rule has?
+#[inline]
+pub(crate) fn check_states(config: &dyn Optimizer, count: usize) -> Result<(), Error> {
+    let expected = config.states();
+    if count == expected.len() { Ok(()) } else { Err(Error::StateCount { count, expected }) }
 }

@@ -14,7 +14,8 @@ use crate::{
     Error, Isa,
     isa::Kernel,
     lane::{Lane, Lanes},
-    rule::{Bare, Before, Configuration, Formula, Full, Update, check_lengths},
+    optimizer::arrays,
+    rule::{Bare, Before, Configuration, Formula, Full, Step, Update, check_lengths},
     sys::prefetch,
 };
 
@@ -24,6 +25,22 @@ const FAR: usize = 64 << 20;
 
 /// How many bytes before their use. From 1 to 4 KiB there is no difference.
 const AHEAD: usize = 2 << 10;
+
+/// Hands `then` the step whose constants are those of `t`, and whose gradients are multiplied by `scale`.
+#[inline(always)]
+pub(crate) fn with_constants<const N: usize, C: Configuration<N>>(
+    isa: Isa,
+    config: &C,
+    t: u64,
+    scale: f32,
+    then: &mut dyn FnMut(Step<'_>),
+) {
+    let update = Update::new(config, t).scaled(scale);
+    then(&|w, g, state, far| {
+        let state = arrays::<C, N>(state).expect("as many states as the rule has, checked before");
+        update.sweep(isa, w, g, state, far);
+    });
+}
 
 /// Are arrays of `bytes` bytes too large for caches?
 #[inline(always)]

@@ -5,8 +5,7 @@ use crate::{
     Adadelta, Adagrad, Adam, Adamax, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum, Nadam,
     Nesterov, Rmsprop, Sgd,
     power::{momentum_product, powers},
-    rule::check,
-    rules::RmspropForm,
+    rule::{Engine, check, check_length},
 };
 
 /// `w −= η·g`
@@ -127,12 +126,12 @@ pub fn rmsprop_step(
     mut u: Option<&mut [f32]>,
     config: &Rmsprop,
 ) -> Result<(), Error> {
-    match (&g_avg, &u) {
-        (None, None) => check(&RmspropForm::<false>(*config), 1, w, g, [v]),
-        (None, Some(u)) => check(&RmspropForm::<false>(*config), 1, w, g, [v, u]),
-        (Some(g_avg), None) => check(&RmspropForm::<true>(*config), 1, w, g, [v, g_avg]),
-        (Some(g_avg), Some(u)) => check(&RmspropForm::<true>(*config), 1, w, g, [v, g_avg, u]),
-    }?;
+    config.check_optional(g_avg.is_some(), u.is_some())?;
+    config.check_at(1)?;
+    let states = [("v", Some(&*v)), ("g_avg", g_avg.as_deref()), ("u", u.as_deref())];
+    for (argument, array) in [("g", Some(g))].into_iter().chain(states) {
+        check_length(argument, array.map_or(w.len(), <[f32]>::len), w.len())?;
+    }
     let (lr, eps, momentum) = (config.lr as f32, config.eps as f32, config.momentum as f32);
     let (alpha, fresh) = (config.alpha as f32, (1.0 - config.alpha) as f32);
     for i in 0..w.len() {

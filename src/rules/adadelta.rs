@@ -2,7 +2,7 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, check,
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -62,14 +62,14 @@ pub fn adadelta_step(
     u: &mut [f32],
     config: &Adadelta,
 ) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [v, u], 1)
+    config.plain_step(Isa::current()?, w, g, [v, u], 1)
 }
 
 kernels!(Adadelta: 2, |config, w, g, [v, u], _| reference::adadelta_step(w, g, v, u, config));
 
 impl Configuration<2> for Adadelta {
     const NAME: &'static str = "adadelta";
-    const STATES: [&'static str; 2] = ["v", "u"];
+    const STATES: [State; 2] = [State::squares("v"), State::squares("u")];
 
     type Formula = Constants;
 

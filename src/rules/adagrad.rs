@@ -2,7 +2,7 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, StateKind, check,
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -50,14 +50,14 @@ impl Default for Adagrad {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn adagrad_step(w: &mut [f32], g: &[f32], s: &mut [f32], config: &Adagrad) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [s], 1)
+    config.plain_step(Isa::current()?, w, g, [s], 1)
 }
 
 kernels!(Adagrad: 1, |config, w, g, [s], _| reference::adagrad_step(w, g, s, config));
 
 impl Configuration<1> for Adagrad {
     const NAME: &'static str = "adagrad";
-    const STATES: [&'static str; 1] = ["s"];
+    const STATES: [State; 1] = [State::new("s", StateKind::Sum)];
 
     type Formula = Constants;
 

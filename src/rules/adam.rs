@@ -2,9 +2,8 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, StateKind, check,
     lane::{Lane, Lanes},
-    packed::{Kind, Packable, packable},
     power::powers,
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -93,7 +92,7 @@ pub fn adam_step(
     t: u64,
     config: &Adam,
 ) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [m, v], t)
+    config.plain_step(Isa::current()?, w, g, [m, v], t)
 }
 
 /// One step of AdamW: [`adam_step`] with decoupled weight decay, `w *= 1 − η·λ` before the update.
@@ -121,7 +120,7 @@ pub fn adamw_step(
     t: u64,
     config: &Adamw,
 ) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [m, v], t)
+    config.plain_step(Isa::current()?, w, g, [m, v], t)
 }
 
 /// One step of AMSGrad: Adam with the largest second moment so far in the denominator.
@@ -158,7 +157,7 @@ pub fn amsgrad_step(
     t: u64,
     config: &Adam,
 ) -> Result<(), Error> {
-    Amsgrad(*config).step_on(Isa::current()?, w, g, [m, v, v_max], t)
+    Amsgrad(*config).plain_step(Isa::current()?, w, g, [m, v, v_max], t)
 }
 
 /// The hyper-parameters of [`adamw_step`]: Adam's, and a weight decay that is always decoupled.
@@ -214,16 +213,14 @@ impl Adam {
 }
 
 kernels!(Adam: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, config));
-packable!(Adam: 2, [Kind::Signed, Kind::NonNegative]);
 kernels!(Adamw: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, &config.adam()));
-packable!(Adamw: 2, [Kind::Signed, Kind::NonNegative]);
 kernels!(Amsgrad: 3, |config, w, g, [m, v, v_max], t| {
     reference::amsgrad_step(w, g, m, v, v_max, t, &config.0)
 });
 
 impl Configuration<2> for Adam {
     const NAME: &'static str = "adam";
-    const STATES: [&'static str; 2] = ["m", "v"];
+    const STATES: [State; 2] = [State::signed("m"), State::squares("v")];
 
     type Formula = Constants;
 
@@ -260,7 +257,7 @@ impl Configuration<2> for Adam {
 
 impl Configuration<2> for Adamw {
     const NAME: &'static str = "adamw";
-    const STATES: [&'static str; 2] = Adam::STATES;
+    const STATES: [State; 2] = Adam::STATES;
 
     type Formula = Constants;
 
@@ -282,7 +279,8 @@ impl Configuration<2> for Adamw {
 
 impl Configuration<3> for Amsgrad {
     const NAME: &'static str = "amsgrad";
-    const STATES: [&'static str; 3] = ["m", "v", "v_max"];
+    const STATES: [State; 3] =
+        [State::signed("m"), State::squares("v"), State::new("v_max", StateKind::Maximum)];
 
     type Formula = Constants;
 

@@ -2,7 +2,7 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, StateKind, check,
     lane::{Lane, Lanes},
     power::powers,
     reference,
@@ -65,14 +65,14 @@ pub fn adamax_step(
     t: u64,
     config: &Adamax,
 ) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [m, u], t)
+    config.plain_step(Isa::current()?, w, g, [m, u], t)
 }
 
 kernels!(Adamax: 2, |config, w, g, [m, u], t| reference::adamax_step(w, g, m, u, t, config));
 
 impl Configuration<2> for Adamax {
     const NAME: &'static str = "adamax";
-    const STATES: [&'static str; 2] = ["m", "u"];
+    const STATES: [State; 2] = [State::signed("m"), State::new("u", StateKind::DecayingMaximum)];
 
     type Formula = Constants;
 

@@ -2,9 +2,8 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, check,
     lane::{Lane, Lanes},
-    packed::{Kind, Packable, packable},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
@@ -52,15 +51,13 @@ impl Default for Lion {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn lion_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Lion) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [m], 1)
+    config.plain_step(Isa::current()?, w, g, [m], 1)
 }
 
 kernels!(Lion: 1, |config, w, g, [m], _| reference::lion_step(w, g, m, config));
-packable!(Lion: 1, [Kind::Signed]);
-
 impl Configuration<1> for Lion {
     const NAME: &'static str = "lion";
-    const STATES: [&'static str; 1] = ["m"];
+    const STATES: [State; 1] = [State::signed("m")];
 
     type Formula = Constants;
 

@@ -21,5 +21,5 @@ pub use lion::{Lion, lion_step};
 pub use momentum::{Form, Momentum, momentum_step};
 pub use nadam::{Nadam, nadam_step};
 pub use nesterov::{Nesterov, nesterov_step};
-pub use rmsprop::{Rmsprop, RmspropForm, rmsprop_step};
+pub use rmsprop::{Rmsprop, rmsprop_step};
 pub use sgd::{Sgd, sgd_step};

@@ -2,9 +2,8 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, check,
     lane::{Lane, Lanes},
-    packed::{Kind, Packable, packable},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
@@ -79,15 +78,13 @@ impl Default for Momentum {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn momentum_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Momentum) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [u], 1)
+    config.plain_step(Isa::current()?, w, g, [u], 1)
 }
 
 kernels!(Momentum: 1, |config, w, g, [u], _| reference::momentum_step(w, g, u, config));
-packable!(Momentum: 1, [Kind::Signed]);
-
 impl Configuration<1> for Momentum {
     const NAME: &'static str = "momentum";
-    const STATES: [&'static str; 1] = ["u"];
+    const STATES: [State; 1] = [State::signed("u")];
 
     type Formula = Constants;
 

@@ -2,7 +2,7 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, check,
     lane::{Lane, Lanes},
     power::{momentum_product, powers},
     reference,
@@ -85,14 +85,14 @@ pub fn nadam_step(
     t: u64,
     config: &Nadam,
 ) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [m, v], t)
+    config.plain_step(Isa::current()?, w, g, [m, v], t)
 }
 
 kernels!(Nadam: 2, |config, w, g, [m, v], t| reference::nadam_step(w, g, m, v, t, config));
 
 impl Configuration<2> for Nadam {
     const NAME: &'static str = "nadam";
-    const STATES: [&'static str; 2] = ["m", "v"];
+    const STATES: [State; 2] = [State::signed("m"), State::squares("v")];
 
     type Formula = Constants;
 

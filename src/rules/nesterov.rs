@@ -2,7 +2,7 @@
 
 use super::{Decay, Form};
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, check,
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -56,14 +56,14 @@ impl Default for Nesterov {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn nesterov_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Nesterov) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [u], 1)
+    config.plain_step(Isa::current()?, w, g, [u], 1)
 }
 
 kernels!(Nesterov: 1, |config, w, g, [u], _| reference::nesterov_step(w, g, u, config));
 
 impl Configuration<1> for Nesterov {
     const NAME: &'static str = "nesterov";
-    const STATES: [&'static str; 1] = ["u"];
+    const STATES: [State; 1] = [State::signed("u")];
 
     type Formula = Constants;
 

@@ -2,10 +2,10 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, Optimizer, check,
+    Error, Isa, Optimizer, State, check,
     lane::{Lane, Lanes},
-    optimizer, reference,
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    reference,
+    rule::{Configuration, Engine, Formula, Kernels, Step, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`rmsprop_step`].
@@ -20,8 +20,10 @@ pub struct Rmsprop {
     /// Below 1e-17 it no longer hides that an average of squares which grows in portions below 2⁻¹²⁶ (gradients below
     /// 4e-18) stays 0: subnormal states are read as zero.
     pub eps: f64,
-    /// How much of the last step is kept, γ, in [0, 1). Default 0; anything else needs the array `u`.
+    /// How much of the last step is kept, γ, in [0, 1). Default 0; with anything else there is the state `u`.
     pub momentum: f64,
+    /// Divide by the root of the variance instead of the mean square; then there is the state `g_avg`. Default false.
+    pub centered: bool,
     /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`].
@@ -30,15 +32,23 @@ pub struct Rmsprop {
 
 impl Default for Rmsprop {
     fn default() -> Self {
-        Self { lr: 1e-2, alpha: 0.99, eps: 1e-8, momentum: 0.0, weight_decay: 0.0, decay: Decay::L2 }
+        Self {
+            lr: 1e-2,
+            alpha: 0.99,
+            eps: 1e-8,
+            momentum: 0.0,
+            centered: false,
+            weight_decay: 0.0,
+            decay: Decay::L2,
+        }
     }
 }
 
-/// One step of RMSprop. Which of the two optional arrays are passed decides the form.
+/// One step of RMSprop. Two of its three states are there or not: `g_avg` if `centered` is true, `u` if `momentum` is not 0.
 ///
 /// `v = α·v + ((1−α)·g)·g`, then
-/// - centered, with `g_avg` (ḡ): `ḡ = α·ḡ + (1−α)·g; r = √max(v − ḡ·ḡ, 0) + ε`, else `r = √v + ε`;
-/// - with momentum, with `u`: `u = γ·u + g/r; w −= η·u`, else `w −= (η·g)/r`.
+/// - centered: `g_avg = α·g_avg + (1−α)·g; r = √max(v − g_avg·g_avg, 0) + ε`, else `r = √v + ε`;
+/// - with momentum: `u = γ·u + g/r; w −= η·u`, else `w −= (η·g)/r`.
 ///
 /// *Lecture 6.5: rmsprop* (Tieleman & Hinton, 2012); centered: after *Generating Sequences With
 /// Recurrent Neural Networks* (Graves, 2013), ε outside the root as in PyTorch.
@@ -47,8 +57,8 @@ impl Default for Rmsprop {
 /// any size. All but `g` are updated.
 ///
 /// # Errors
-/// [`Error::Length`] if `g` or a state is not as long as `w`, [`Error::Hyperparameter`] if a field of
-/// `config` is out of its range, or `momentum` is not 0 without `u`, [`Error::Isa`] if `DOWNHILL_ISA` is
+/// [`Error::OptionalState`] if `g_avg` or `u` is missing or passed in vain, [`Error::Length`] if `g` or a state is not as
+/// long as `w`, [`Error::Hyperparameter`] if a field of `config` is out of its range, [`Error::Isa`] if `DOWNHILL_ISA` is
 /// wrong. Nothing is written then.
 ///
 /// # Example
@@ -72,54 +82,110 @@ pub fn rmsprop_step(
     u: Option<&mut [f32]>,
     config: &Rmsprop,
 ) -> Result<(), Error> {
+    config.check_optional(g_avg.is_some(), u.is_some())?;
     let isa = Isa::current()?;
     match (g_avg, u) {
-        (None, None) => RmspropForm::<false>(*config).step_on(isa, w, g, [v], 1),
-        (None, Some(u)) => RmspropForm::<false>(*config).step_on(isa, w, g, [v, u], 1),
-        (Some(g_avg), None) => RmspropForm::<true>(*config).step_on(isa, w, g, [v, g_avg], 1),
-        (Some(g_avg), Some(u)) => RmspropForm::<true>(*config).step_on(isa, w, g, [v, g_avg, u], 1),
+        (None, None) => Form::<false, 1>(*config).plain_step(isa, w, g, [v], 1),
+        (None, Some(u)) => Form::<false, 2>(*config).plain_step(isa, w, g, [v, u], 1),
+        (Some(g_avg), None) => Form::<true, 2>(*config).plain_step(isa, w, g, [v, g_avg], 1),
+        (Some(g_avg), Some(u)) => Form::<true, 3>(*config).plain_step(isa, w, g, [v, g_avg, u], 1),
     }
 }
 
 impl Rmsprop {
-    /// This configuration as an object beside other rules, as [`optimizer`](crate::optimizer()) makes
-    /// one of other configurations: centered or not, with the state `u` if `momentum` is not 0.
-    pub fn optimizer(self, centered: bool) -> Box<dyn Optimizer> {
-        match (centered, self.momentum == 0.0) {
-            (false, true) => optimizer::<1>(RmspropForm::<false>(self)),
-            (false, false) => optimizer::<2>(RmspropForm::<false>(self)),
-            (true, true) => optimizer::<2>(RmspropForm::<true>(self)),
-            (true, false) => optimizer::<3>(RmspropForm::<true>(self)),
+    /// Are `g_avg` and `u` there if and only if they should be?
+    #[inline(always)]
+    pub(crate) fn check_optional(&self, g_avg: bool, u: bool) -> Result<(), Error> {
+        // A momentum out of its range is that error, whether there is a `u` or not.
+        check::below_one("momentum", self.momentum)?;
+        let states = [
+            ("g_avg", g_avg, self.centered, "`centered` is true"),
+            ("u", u, self.momentum != 0.0, "`momentum` is not 0"),
+        ];
+        for (argument, is_passed, is_wanted, condition) in states {
+            if is_passed != is_wanted {
+                return Err(Error::OptionalState { argument, is_passed, condition });
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `f` with the rule that has these states.
+    fn form<T>(&self, f: impl FnOnce(&dyn Optimizer) -> T) -> T {
+        match (self.centered, self.momentum != 0.0) {
+            (false, false) => f(&Form::<false, 1>(*self)),
+            (false, true) => f(&Form::<false, 2>(*self)),
+            (true, false) => f(&Form::<true, 2>(*self)),
+            (true, true) => f(&Form::<true, 3>(*self)),
         }
     }
 }
 
-/// [`rmsprop_step`] for [`step_many`](crate::step_many) and [`optimizer`](crate::optimizer()): centered or
-/// not, with the states `v, [g_avg], [u]`. How many there are says whether `u` is among them.
+impl Engine for Rmsprop {
+    fn check_at(&self, t: u64) -> Result<(), Error> {
+        self.form(|rule| rule.check_at(t))
+    }
+
+    fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(Step<'_>)) {
+        self.form(|rule| rule.with_constants(isa, t, scale, then));
+    }
+}
+
+/// The states are `v`, `g_avg` if `centered` is true, `u` if `momentum` is not 0.
+impl Optimizer for Rmsprop {
+    fn name(&self) -> &'static str {
+        "rmsprop"
+    }
+
+    fn states(&self) -> &'static [State] {
+        self.form(|rule| rule.states())
+    }
+
+    fn step_on(
+        &self,
+        isa: Isa,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error> {
+        self.form(|rule| rule.step_on(isa, w, g, state, t))
+    }
+
+    fn reference_step(
+        &self,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error> {
+        self.form(|rule| rule.reference_step(w, g, state, t))
+    }
+}
+
+/// RMSprop with `N` states, one of which is `g_avg` if it is centered. One more is `u`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RmspropForm<const CENTERED: bool>(pub Rmsprop);
+pub(crate) struct Form<const CENTERED: bool, const N: usize>(pub Rmsprop);
 
 /// Is `u` among `n` states?
 const fn has_momentum(n: usize, centered: bool) -> bool {
-    let least = 1 + centered as usize;
-    assert!(n == least || n == least + 1, "RMSprop has the states v, g_avg if it is centered, [u]");
-    n > least
+    n > 1 + centered as usize
 }
 
-impl<const N: usize, const CENTERED: bool> Configuration<N> for RmspropForm<CENTERED>
+impl<const N: usize, const CENTERED: bool> Configuration<N> for Form<CENTERED, N>
 where
     Self: Kernels<N>,
 {
     const NAME: &'static str = "rmsprop";
-    const STATES: [&'static str; N] = {
-        let mut names = ["v"; N];
+    const STATES: [State; N] = {
+        let mut states = [State::squares("v"); N];
         if CENTERED {
-            names[1] = "g_avg";
+            states[1] = State::signed("g_avg");
         }
         if has_momentum(N, CENTERED) {
-            names[N - 1] = "u";
+            states[N - 1] = State::signed("u");
         }
-        names
+        states
     };
 
     type Formula = Constants<CENTERED>;
@@ -131,13 +197,6 @@ where
         check::at_most_one("alpha", alpha)?;
         check::non_negative("eps", eps)?;
         check::below_one("momentum", momentum)?;
-        if momentum != 0.0 && !has_momentum(N, CENTERED) {
-            return Err(Error::Hyperparameter {
-                argument: "momentum",
-                value: momentum,
-                allowed: "0 without the array `u`",
-            });
-        }
         Ok(())
     }
 
@@ -160,11 +219,11 @@ where
     }
 }
 
-kernels!(RmspropForm<false>: 1, |this, w, g, [v], _| reference::rmsprop_step(w, g, v, None, None, &this.0));
-kernels!(RmspropForm<false>: 2, |this, w, g, [v, u], _| reference::rmsprop_step(w, g, v, None, Some(u), &this.0));
-kernels!(RmspropForm<true>: 2, |this, w, g, [v, g_avg], _| reference::rmsprop_step(w, g, v, Some(g_avg), None, &this.0));
-kernels!(RmspropForm<true>: 3, |this, w, g, [v, g_avg, u], _| {
-    reference::rmsprop_step(w, g, v, Some(g_avg), Some(u), &this.0)
+kernels!(Form<false, 1>: 1, |form, w, g, [v], _| reference::rmsprop_step(w, g, v, None, None, &form.0));
+kernels!(Form<false, 2>: 2, |form, w, g, [v, u], _| reference::rmsprop_step(w, g, v, None, Some(u), &form.0));
+kernels!(Form<true, 2>: 2, |form, w, g, [v, g_avg], _| reference::rmsprop_step(w, g, v, Some(g_avg), None, &form.0));
+kernels!(Form<true, 3>: 3, |form, w, g, [v, g_avg, u], _| {
+    reference::rmsprop_step(w, g, v, Some(g_avg), Some(u), &form.0)
 });
 
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, check,
+    Error, Isa, State, check,
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -45,14 +45,14 @@ impl Default for Sgd {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn sgd_step(w: &mut [f32], g: &[f32], config: &Sgd) -> Result<(), Error> {
-    config.step_on(Isa::current()?, w, g, [], 1)
+    config.plain_step(Isa::current()?, w, g, [], 1)
 }
 
 kernels!(Sgd: 0, |config, w, g, [], _| reference::sgd_step(w, g, config));
 
 impl Configuration<0> for Sgd {
     const NAME: &'static str = "sgd";
-    const STATES: [&'static str; 0] = [];
+    const STATES: [State; 0] = [];
 
     type Formula = Constants;
 

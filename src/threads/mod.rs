@@ -4,4 +4,4 @@ mod pool;
 mod share;
 
 pub use pool::{MOST_THREADS, Pool, Threads};
-pub(crate) use share::{BLOCK, Piece};
+pub(crate) use share::{BLOCK, Chunks, Piece};

@@ -22,7 +22,7 @@ const BYTES_PER_THREAD: usize = 2 << 20;
 /// More workers than this have no memory to work with.
 pub const MOST_THREADS: usize = 1024;
 
-/// Who works on a step over many tensors. Results do not depend on it.
+/// Who works on a whole step. Results do not depend on it.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Threads<'a> {
     /// The calling thread alone.
@@ -34,12 +34,13 @@ pub enum Threads<'a> {
     /// where the system lets that start no threads.
     ///
     /// ```
-    /// use downhill::{Extras, Sgd, Tensor, Threads, step_many};
+    /// use downhill::{Extras, Group, Sgd, States, Tensor, Threads, step};
     ///
     /// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
-    /// let (mut w, mut g) = ([1.0; 8], [0.5; 8]);
-    /// let mut tensors = [Tensor { w: &mut w, g: &mut g, state: [] }];
-    /// pool.install(|| step_many(&Sgd::default(), &mut tensors, 1, &Extras::default(), Threads::Rayon))?;
+    /// let (config, mut w, g) = (Sgd::default(), [1.0; 8], [0.5; 8]);
+    /// let mut tensors = [Tensor::new(&mut w, &g, States::default())];
+    /// let mut groups = [Group::new(&config, 1, &mut tensors)];
+    /// pool.install(|| step(&mut groups, &Extras::default(), Threads::Rayon))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "rayon")]
@@ -58,13 +59,13 @@ pub enum Threads<'a> {
 /// that was forked after the pool was made.
 ///
 /// ```
-/// use downhill::{Adam, Extras, Pool, Tensor, Threads, step_many};
+/// use downhill::{Adam, Extras, Group, Pool, Tensor, Threads, step};
 ///
 /// let pool = Pool::new(0); // a thread for each CPU that this thread may use
-/// let (mut w, mut g) = (vec![1.0; 1 << 20], vec![0.5; 1 << 20]);
+/// let (config, mut w, g) = (Adam::default(), vec![1.0; 1 << 20], vec![0.5; 1 << 20]);
 /// let (mut m, mut v) = (vec![0.0; 1 << 20], vec![0.0; 1 << 20]);
-/// let mut tensors = [Tensor { w: &mut w, g: &mut g, state: [&mut m, &mut v] }];
-/// step_many(&Adam::default(), &mut tensors, 1, &Extras::default(), Threads::Pool(&pool))?;
+/// let mut tensors = [Tensor::new(&mut w, &g, [&mut m, &mut v])];
+/// step(&mut [Group::new(&config, 1, &mut tensors)], &Extras::default(), Threads::Pool(&pool))?;
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub struct Pool {
@@ -215,17 +216,14 @@ impl Threads<'_> {
         (threads > 1 || !caller_works).then(|| enough_for.min(threads))
     }
 
-    /// Calls `f` for every chunk of a list of `elements` elements, on `threads` threads, the calling one
-    /// included, or on those that are there. None, and nothing is called, if there is no memory to cut the
-    /// list up.
+    /// Calls `f` for every chunk on `threads` threads, for as many of which the chunks were made, the calling one
+    /// included, or on those that are there. None, and nothing is called, if there is no memory for it.
     pub(crate) fn run<P: Piece + Send>(
         self,
         threads: usize,
-        list: impl ExactSizeIterator<Item = P>,
-        elements: usize,
+        mut chunks: Chunks<P>,
         f: &(dyn Fn(&mut [P]) + Sync),
     ) -> Option<()> {
-        let mut chunks = Chunks::new(list, elements, threads)?;
         let mut chunks = chunks.slices()?;
         let queues = Queues::new(&mut chunks, threads);
         let work = |thread| queues.work(thread, f);
@@ -271,7 +269,6 @@ fn threads_of_rayon() -> usize {
 mod tests {
     use std::{
         collections::HashMap,
-        iter,
         panic::{AssertUnwindSafe, catch_unwind},
         sync::{
             Barrier,
@@ -289,15 +286,25 @@ mod tests {
             self.1 - self.0
         }
 
+        fn cost(&self) -> usize {
+            1
+        }
+
         fn split_at(self, element: usize) -> (Self, Self) {
             (Self(self.0, self.0 + element), Self(self.0 + element, self.1))
         }
     }
 
+    fn chunks(elements: usize, threads: usize) -> Chunks<Span> {
+        let mut chunks = Chunks::new(1, elements, threads).unwrap();
+        chunks.push(Span(0, elements));
+        chunks
+    }
+
     /// Works on as many elements as there are threads for.
     fn work_with(pool: &Pool, f: &(dyn Fn(&mut [Span]) + Sync)) {
         const ELEMENTS: usize = 3 << 20;
-        Threads::Pool(pool).run(pool.threads(), iter::once(Span(0, ELEMENTS)), ELEMENTS, f).unwrap();
+        Threads::Pool(pool).run(pool.threads(), chunks(ELEMENTS, pool.threads()), f).unwrap();
     }
 
     #[test]
@@ -346,8 +353,7 @@ mod tests {
         };
         for _ in 0..10 {
             firsts.lock().unwrap().clear();
-            let list = iter::once(Span(0, ELEMENTS));
-            Threads::Pool(&pool).run(3, list, ELEMENTS, &begin).unwrap();
+            Threads::Pool(&pool).run(3, chunks(ELEMENTS, 3), &begin).unwrap();
             let mut starts: Vec<usize> = firsts.lock().unwrap().values().copied().collect();
             starts.sort_unstable();
             assert_eq!(starts, [0, ELEMENTS / 3, ELEMENTS / 3 * 2]);

@@ -12,57 +12,67 @@ use crate::sys::with_room;
 /// multiple of every vector's length.
 pub(crate) const BLOCK: usize = 4096;
 
-/// About how many elements are taken at a time: a few microseconds of work.
-const CHUNK: usize = 4 * BLOCK;
+/// About how many bytes are moved for what is taken at a time: a few microseconds of work.
+const CHUNK: usize = 448 << 10;
 
 /// An array, or several of the same length, that can be cut in two.
 pub(crate) trait Piece: Sized {
     fn len(&self) -> usize;
+
+    /// How much an element costs, in bytes that are moved.
+    fn cost(&self) -> usize;
+
     fn split_at(self, element: usize) -> (Self, Self);
 }
 
-/// A list cut into chunks of about the same number of elements.
+/// A list cut into chunks of about the same cost.
 pub(crate) struct Chunks<P> {
     pieces: Vec<P>,
     /// Where in `pieces` each chunk ends.
     ends: Vec<usize>,
+    /// How many chunks there will be.
+    count: usize,
+    /// What all pieces cost, and those so far.
+    total: usize,
+    before: usize,
 }
 
 impl<P: Piece> Chunks<P> {
-    /// Cuts a list of `elements` elements so that each of `threads` has the same number of chunks. None if
-    /// there is no memory for it.
-    pub fn new(list: impl ExactSizeIterator<Item = P>, elements: usize, threads: usize) -> Option<Self> {
-        let count = elements.div_ceil(CHUNK * threads).max(1) * threads;
-        // The elements before the end of a chunk, were it not for blocks.
-        let end = |chunk: usize| ((chunk + 1) as u128 * elements as u128 / count as u128) as usize;
-        let mut pieces = with_room(list.len().checked_add(count)?)?;
-        let mut ends = with_room(count)?;
-        let mut before = 0;
-        for mut piece in list {
-            while ends.len() + 1 < count {
-                let room = nearest_block(end(ends.len()).saturating_sub(before));
-                if piece.len() < room {
-                    break;
-                }
-                if room > 0 {
-                    let (head, rest) = piece.split_at(room);
-                    pieces.push(head);
-                    before += room;
-                    piece = rest;
-                }
-                ends.push(pieces.len());
+    /// For a list of at most `pieces` pieces that cost `total`, to be cut so that each of `threads` has the same number of
+    /// chunks. None if there is no memory for it.
+    pub fn new(pieces: usize, total: usize, threads: usize) -> Option<Self> {
+        let count = total.div_ceil(CHUNK.saturating_mul(threads)).max(1) * threads;
+        let pieces = with_room(pieces.checked_add(count)?)?;
+        Some(Self { pieces, ends: with_room(count)?, count, total, before: 0 })
+    }
+
+    /// Adds the next piece of the list.
+    pub fn push(&mut self, mut piece: P) {
+        let cost = piece.cost().max(1);
+        while self.ends.len() + 1 < self.count {
+            // What comes before the end of this chunk, were it not for blocks.
+            let end = (self.ends.len() + 1) as u128 * self.total as u128 / self.count as u128;
+            let room = nearest_block((end as usize).saturating_sub(self.before) / cost);
+            if piece.len() < room {
+                break;
             }
-            if piece.len() > 0 {
-                before += piece.len();
-                pieces.push(piece);
+            if room > 0 {
+                let (head, rest) = piece.split_at(room);
+                self.pieces.push(head);
+                self.before += room * cost;
+                piece = rest;
             }
+            self.ends.push(self.pieces.len());
         }
-        ends.resize(count, pieces.len());
-        Some(Self { pieces, ends })
+        if piece.len() > 0 {
+            self.before += piece.len() * cost;
+            self.pieces.push(piece);
+        }
     }
 
     /// The pieces of each chunk. None if there is no memory for it.
     pub fn slices(&mut self) -> Option<Vec<&mut [P]>> {
+        self.ends.resize(self.count, self.pieces.len());
         let mut slices = with_room(self.ends.len())?;
         let mut rest = &mut self.pieces[..];
         let mut start = 0;
@@ -112,6 +122,11 @@ fn nearest_block(elements: usize) -> usize {
 mod tests {
     use super::*;
 
+    const COST: usize = 28;
+
+    /// Elements of a chunk.
+    const ELEMENTS: usize = CHUNK / COST;
+
     /// The elements from one to another of an array.
     #[derive(Clone, Debug, PartialEq)]
     struct Range {
@@ -125,6 +140,10 @@ mod tests {
             self.to - self.from
         }
 
+        fn cost(&self) -> usize {
+            COST
+        }
+
         fn split_at(self, element: usize) -> (Self, Self) {
             let middle = self.from + element;
             assert!(middle <= self.to);
@@ -134,6 +153,13 @@ mod tests {
 
     fn arrays(lengths: &[usize]) -> Vec<Range> {
         lengths.iter().enumerate().map(|(array, &to)| Range { array, from: 0, to }).collect()
+    }
+
+    fn chunks(list: Vec<Range>, threads: usize) -> Chunks<Range> {
+        let elements: usize = list.iter().map(Piece::len).sum();
+        let mut chunks = Chunks::new(list.len(), COST * elements, threads).unwrap();
+        list.into_iter().for_each(|piece| chunks.push(piece));
+        chunks
     }
 
     /// What the parts have, put together again.
@@ -155,17 +181,17 @@ mod tests {
             &[0],
             &[1],
             &[BLOCK - 1, 0, BLOCK, BLOCK + 1],
-            &[7 * CHUNK + 100],
+            &[7 * ELEMENTS + 100],
             &[3, 1_000_000, 0, 0, 5, 70_000, 0],
             &[512; 1000],
-            &[CHUNK; 64],
+            &[ELEMENTS; 64],
             &[BLOCK / 2 - 1, 10 * BLOCK, 1],
         ];
         for lengths in lists {
             for threads in 1..=5 {
                 let whole = arrays(lengths);
-                let elements = lengths.iter().sum();
-                let mut chunks = Chunks::new(whole.iter().cloned(), elements, threads).unwrap();
+                let elements: usize = lengths.iter().sum();
+                let mut chunks = chunks(whole.clone(), threads);
                 let mut slices = chunks.slices().unwrap();
                 let queues = Queues::new(&mut slices, threads);
                 assert_eq!(queues.0.len(), threads);
@@ -189,16 +215,16 @@ mod tests {
 
     #[test]
     fn one_who_is_late_finds_no_work() {
-        let mut chunks = Chunks::new(arrays(&[10 * CHUNK]).into_iter(), 10 * CHUNK, 3).unwrap();
+        let mut chunks = chunks(arrays(&[10 * ELEMENTS]), 3);
         let mut slices = chunks.slices().unwrap();
         let queues = Queues::new(&mut slices, 3);
         let done = Mutex::new(Vec::new());
         queues.work(1, |chunk| done.lock().unwrap().extend_from_slice(chunk));
         queues.work(0, |_| panic!("work is left"));
         let done = done.into_inner().unwrap();
-        assert_eq!(done.iter().map(Piece::len).sum::<usize>(), 10 * CHUNK);
+        assert_eq!(done.iter().map(Piece::len).sum::<usize>(), 10 * ELEMENTS);
         assert!(done[0].from > 0 && done[1].from == done[0].to, "its own part first, in order");
-        let stolen = done.iter().position(|range| range.to == 10 * CHUNK).unwrap();
+        let stolen = done.iter().position(|range| range.to == 10 * ELEMENTS).unwrap();
         assert!(done[stolen + 1].to == done[stolen].from, "another's from its end");
     }
 }

@@ -2,15 +2,19 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, AnyTensor, BiasCorrection, Decay, Error, Extras,
-    Form, Isa, Lion, Momentum, Nadam, Nesterov, NonFinite, Optimizer, Report, Rmsprop, Sgd, Threads,
-    optimizer, reference,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Isa, Lion,
+    Momentum, Nadam, Nesterov, Optimizer, Report, Rmsprop, Sgd,
 };
 use proptest::prelude::*;
 
+pub mod owned;
 pub mod runner;
 
 pub type Rule = Box<dyn Optimizer>;
+
+pub fn optimizer(config: impl Optimizer + 'static) -> Rule {
+    config.into()
+}
 
 /// No decay, and both kinds of it.
 const DECAYS: [(Decay, f64); 3] = [(Decay::L2, 0.0), (Decay::L2, 0.1), (Decay::Decoupled, 0.1)];
@@ -37,8 +41,7 @@ fn with_decay(decay: Decay, weight_decay: f64) -> Vec<Rule> {
         rules.push(optimizer(Nesterov { lr, momentum, form, weight_decay, decay }));
     }
     for (centered, momentum) in [(false, 0.0), (false, 0.8), (true, 0.0), (true, 0.8)] {
-        let config = Rmsprop { lr, alpha: 0.9, eps, momentum, weight_decay, decay };
-        rules.push(config.optimizer(centered));
+        rules.push(optimizer(Rmsprop { lr, alpha: 0.9, eps, momentum, centered, weight_decay, decay }));
     }
     for bias_correction in [BiasCorrection::Step, BiasCorrection::Constant, BiasCorrection::None] {
         let config = Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay };
@@ -136,7 +139,7 @@ const RULES: [fn(Hyperparameters) -> Rule; 12] = [
     },
     |Hyperparameters {
          lr, beta2: alpha, eps, beta1: momentum, weight_decay, decay, centered, ..
-     }| { Rmsprop { lr, alpha, eps, momentum, weight_decay, decay }.optimizer(centered) },
+     }| { optimizer(Rmsprop { lr, alpha, eps, momentum, centered, weight_decay, decay }) },
     |x| optimizer(x.adam()),
     |x| adamw(x.adam()),
     |x| optimizer(Amsgrad(x.adam())),
@@ -180,7 +183,7 @@ impl Arrays {
     /// `n` elements from each of the endless sequences that `value` makes for array 0, 1, ...
     pub fn new(rule: &dyn Optimizer, n: usize, mut value: impl FnMut() -> f32) -> Self {
         let mut array = || (0..n).map(|_| value()).collect::<Vec<_>>();
-        Self { w: array(), g: array(), state: rule.state_names().iter().map(|_| array()).collect() }
+        Self { w: array(), g: array(), state: rule.states().iter().map(|_| array()).collect() }
     }
 
     /// Cuts `values` up into the arrays of `rule`.
@@ -220,57 +223,6 @@ impl Arrays {
         }
     }
 
-    /// The elements of these arrays as tensors of these lengths, one behind the other.
-    pub fn tensors(&mut self, lengths: &[usize]) -> Vec<AnyTensor<'_>> {
-        tensors(&mut self.w, &mut self.g, self.state.iter_mut().map(|x| &mut x[..]), lengths)
-    }
-
-    /// A whole step over [`tensors`](Arrays::tensors), with the kernels of `isa`.
-    pub fn step_many(
-        &mut self,
-        rule: &dyn Optimizer,
-        isa: Isa,
-        lengths: &[usize],
-        t: u64,
-        extras: &Extras,
-        threads: Threads<'_>,
-    ) -> Result<Report, Error> {
-        rule.step_many_on(isa, &mut self.tensors(lengths), t, extras, threads)
-    }
-
-    /// What a whole step does and reports, by the reference: one tensor after another.
-    pub fn reference_step_many(
-        &mut self,
-        rule: &dyn Optimizer,
-        lengths: &[usize],
-        t: u64,
-        extras: &Extras,
-    ) -> Report {
-        let gradients: Vec<&[f32]> = cut(&self.g, lengths).collect();
-        let Extras { grad_scale, max_norm, zero_grad, skip_nonfinite, grad_norm } = *extras;
-        let norm = (grad_norm || skip_nonfinite || max_norm > 0.0)
-            .then(|| reference::grad_norm(&gradients) * grad_scale.abs());
-        let scale = reference::applied_scale(&gradients, grad_scale, max_norm);
-        let nonfinite = if skip_nonfinite { first_nonfinite(&gradients) } else { None };
-        // Scaled by more than this, one of them might be infinite.
-        let overflows = reference::grad_norm(&gradients) * f64::from(scale).abs() > f64::from(f32::MAX);
-        let skipped = nonfinite.is_some() || (skip_nonfinite && overflows);
-        if !skipped {
-            let g = self.g.clone();
-            if scale != 1.0 {
-                self.g.iter_mut().for_each(|g| *g *= scale);
-            }
-            let mut from = 0;
-            for len in lengths {
-                self.try_step(rule, None, t, from, from + len).unwrap();
-                from += len;
-            }
-            self.g = if zero_grad { vec![0.0; g.len()] } else { g };
-        }
-        let applied_scale = if skipped { 0.0 } else { scale.into() };
-        Report { grad_norm: norm, applied_scale, skipped, nonfinite }
-    }
-
     fn arrays(&self) -> impl Iterator<Item = &Vec<f32>> {
         [&self.w, &self.g].into_iter().chain(&self.state)
     }
@@ -295,40 +247,6 @@ pub fn cut<'a, T>(mut array: &'a [T], lengths: &[usize]) -> impl Iterator<Item =
     lengths.iter().map(move |&len| array.split_off(..len).expect("long enough"))
 }
 
-/// The tensors that arrays are when they are cut up in these lengths.
-pub fn tensors<'a>(
-    w: &'a mut [f32],
-    g: &'a mut [f32],
-    state: impl Iterator<Item = &'a mut [f32]>,
-    lengths: &[usize],
-) -> Vec<AnyTensor<'a>> {
-    let mut w = cut_mut(w, lengths);
-    let mut g = cut_mut(g, lengths);
-    let mut state: Vec<_> = state.map(|x| cut_mut(x, lengths)).collect();
-    let mut tensor = || {
-        let state = state.iter_mut().map(|x| x.next().expect("as many as lengths")).collect();
-        Some(AnyTensor { w: w.next()?, g: g.next()?, state })
-    };
-    (0..lengths.len()).filter_map(|_| tensor()).collect()
-}
-
-fn cut_mut<'a>(mut array: &'a mut [f32], lengths: &[usize]) -> impl Iterator<Item = &'a mut [f32]> {
-    assert_eq!(array.len(), lengths.iter().sum::<usize>());
-    lengths.iter().map(move |&len| array.split_off_mut(..len).expect("long enough"))
-}
-
-/// The first gradient that is NaN or infinite.
-fn first_nonfinite(gradients: &[&[f32]]) -> Option<NonFinite> {
-    for (tensor, g) in gradients.iter().enumerate() {
-        for (element, &value) in g.iter().enumerate() {
-            if !value.is_finite() {
-                return Some(NonFinite { tensor, element, value });
-            }
-        }
-    }
-    None
-}
-
 /// The same bits in all fields; a NaN is like any other.
 pub fn same_report(a: &Report, b: &Report) -> bool {
     let same_f64 = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
@@ -338,11 +256,16 @@ pub fn same_report(a: &Report, b: &Report) -> bool {
         _ => false,
     };
     let places = match (a.nonfinite, b.nonfinite) {
-        (Some(a), Some(b)) => (a.tensor, a.element) == (b.tensor, b.element) && same(a.value, b.value),
+        (Some(a), Some(b)) => {
+            (a.group, a.tensor, a.element) == (b.group, b.tensor, b.element) && same(a.value, b.value)
+        }
         (None, None) => true,
         _ => false,
     };
-    norms && places && a.skipped == b.skipped && same_f64(a.applied_scale, b.applied_scale)
+    norms
+        && places
+        && (a.skipped, a.tensors_updated) == (b.skipped, b.tensors_updated)
+        && same_f64(a.applied_scale, b.applied_scale)
 }
 
 /// The same bits; a NaN's payload is not part of the contract.

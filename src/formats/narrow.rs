@@ -1,0 +1,205 @@
+//! Numbers of 16 bits, and `f32` cut in two: plain loops, which the compiler vectorizes for the instruction set that they are
+//! inlined into. Everything is done on integer bits, so that no instruction set can round in another way.
+
+use half::{bf16, f16};
+
+use super::{
+    BLOCK,
+    random::{HALF, Words},
+};
+
+const SIGN: u32 = 0x8000_0000;
+const MAGNITUDE: u32 = 0x7fff_ffff;
+const INFINITY: u32 = 0x7f80_0000;
+
+/// What a gradient is made of.
+pub(crate) trait Value: Copy + Sync + 'static {
+    fn float(self) -> f32;
+}
+
+impl Value for f32 {
+    #[inline(always)]
+    fn float(self) -> f32 {
+        self
+    }
+}
+
+impl Value for bf16 {
+    #[inline(always)]
+    fn float(self) -> f32 {
+        self.wide()
+    }
+}
+
+impl Value for f16 {
+    #[inline(always)]
+    fn float(self) -> f32 {
+        self.wide()
+    }
+}
+
+/// A type of 16 bits.
+pub(super) trait Narrow: Copy + Default + 'static {
+    const ZERO: Self;
+
+    /// The same number.
+    fn wide(self) -> f32;
+
+    /// The nearest number, of two the even one.
+    fn nearest(x: f32) -> Self;
+
+    /// Rounded by 16 random bits, which are the lower ones of `r`; the others are zero.
+    fn random(x: f32, r: u32) -> Self;
+}
+
+impl Narrow for bf16 {
+    const ZERO: Self = bf16::ZERO;
+
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+
+    #[inline(always)]
+    fn nearest(x: f32) -> Self {
+        let x = x.to_bits();
+        let rounded = x.wrapping_add(0x7fff + (x >> 16 & 1)) >> 16;
+        bf16::from_bits(if is_nan(x) { 0x7fc0 } else { rounded as u16 })
+    }
+
+    #[inline(always)]
+    fn random(x: f32, r: u32) -> Self {
+        let x = x.to_bits();
+        let rounded = x.wrapping_add(r) >> 16;
+        // Infinite from a finite number that is nearer to the largest one.
+        let too_large = (rounded & 0x7fff == 0x7f80) & (x & 0x8000 == 0) & (x & MAGNITUDE != INFINITY);
+        let rounded = if too_large { rounded - 1 } else { rounded };
+        bf16::from_bits(if is_nan(x) { 0x7fc0 } else { rounded as u16 })
+    }
+}
+
+/// The least normal number of half precision, 2^-14, and half of the distance between two below it, where it is 2^-24.
+const LEAST_NORMAL: u32 = 0x3880_0000;
+
+/// What the exponent fields of `f32` and half precision differ by, at the place that it has in half precision.
+const BIAS: u32 = (127 - 15) << 10;
+
+/// Half precision's infinity.
+const INFINITE_HALF: u32 = 0x7c00;
+
+/// 65,520, from which on the nearest number of half precision is infinite.
+const NEAREST_IS_INFINITE: u32 = 0x477f_f000;
+
+impl Narrow for f16 {
+    const ZERO: Self = f16::ZERO;
+
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        let x = u32::from(self.to_bits());
+        let magnitude = x & 0x7fff;
+        let exponent = if magnitude >= INFINITE_HALF { 2 * (127 - 15) } else { 127 - 15 };
+        let normal = (magnitude << 13) + (exponent << 23);
+        let subnormal = (magnitude as i32 as f32 * f32::from_bits((127 - 24) << 23)).to_bits();
+        f32::from_bits((x & 0x8000) << 16 | if magnitude < 0x400 { subnormal } else { normal })
+    }
+
+    #[inline(always)]
+    fn nearest(x: f32) -> Self {
+        let bits = x.to_bits();
+        let magnitude = bits & MAGNITUDE;
+        let normal = (magnitude.wrapping_add(0xfff + (magnitude >> 13 & 1)) >> 13).wrapping_sub(BIAS);
+        // From 0.5 to 1 two floats are 2^-24 apart, which is what half precision's subnormal numbers are.
+        let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
+        half_of(bits, if magnitude < LEAST_NORMAL { subnormal } else { normal })
+    }
+
+    #[inline(always)]
+    fn random(x: f32, r: u32) -> Self {
+        let bits = x.to_bits();
+        let magnitude = bits & MAGNITUDE;
+        let normal = (magnitude.wrapping_add(r >> 3) >> 13).wrapping_sub(BIAS);
+        // In units of 2^-40: below 2^-14 these are integers of 26 bits, rounded towards zero.
+        let exponent = magnitude >> 23;
+        let shift = 112_u32.wrapping_sub(exponent).min(31);
+        let units = ((magnitude & 0x7f_ffff | 0x80_0000) << 2) >> shift;
+        let subnormal = (units + r) >> 16;
+        let rounded = if magnitude < LEAST_NORMAL { subnormal } else { normal };
+        let too_large = (rounded == INFINITE_HALF) & (magnitude < NEAREST_IS_INFINITE);
+        half_of(bits, if too_large { rounded - 1 } else { rounded })
+    }
+}
+
+/// Half precision with the sign of an `f32` of these bits, and its NaN.
+#[inline(always)]
+fn half_of(bits: u32, magnitude: u32) -> f16 {
+    let magnitude = if is_nan(bits) { 0x7e00 } else { magnitude.min(INFINITE_HALF) };
+    f16::from_bits(((bits & SIGN) >> 16 | magnitude) as u16)
+}
+
+#[inline(always)]
+fn is_nan(bits: u32) -> bool {
+    bits & MAGNITUDE > INFINITY
+}
+
+/// The `f32` that split weights are.
+#[inline(always)]
+pub(super) fn joined(high: bf16, low: i16) -> f32 {
+    f32::from_bits((u32::from(high.to_bits()) << 16).wrapping_add(low as u32))
+}
+
+/// An `f32` as split weights.
+#[inline(always)]
+pub(super) fn split(x: f32) -> (bf16, i16) {
+    let x = x.to_bits();
+    let (high, low) =
+        if is_nan(x) { (x >> 16 | 0x40, 0) } else { (x.wrapping_add(0x8000) >> 16, x & 0xffff) };
+    (bf16::from_bits(high as u16), low as u16 as i16)
+}
+
+/// Widens as many numbers as both have.
+#[inline(always)]
+pub(super) fn widen<E: Narrow>(from: &[E], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = from.wide();
+    }
+}
+
+/// Rounds as many numbers as both have to the nearest ones.
+#[inline(always)]
+pub(super) fn narrow_nearest<E: Narrow>(from: &[f32], to: &mut [E]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = E::nearest(*from);
+    }
+}
+
+/// Rounds a block at random, of which `to` may have less.
+#[inline(always)]
+pub(super) fn narrow_random<E: Narrow>(from: &[f32; BLOCK], to: &mut [E], words: &Words) {
+    // To a local: the compiler cannot prove that `to` is apart from what is read, nor that it is a whole block.
+    let mut rounded = [E::ZERO; BLOCK];
+    for i in 0..HALF {
+        rounded[i] = E::random(from[i], words[i] & 0xffff);
+        rounded[HALF + i] = E::random(from[HALF + i], words[i] >> 16);
+    }
+    if let Ok(block) = <&mut [E; BLOCK]>::try_from(&mut *to) {
+        *block = rounded;
+    } else {
+        to.copy_from_slice(&rounded[..to.len()]);
+    }
+}
+
+/// Joins as many weights as all have.
+#[inline(always)]
+pub(super) fn join(high: &[bf16], low: &[i16], to: &mut [f32]) {
+    for (to, (high, low)) in to.iter_mut().zip(high.iter().zip(low)) {
+        *to = joined(*high, *low);
+    }
+}
+
+/// Splits as many weights as all have.
+#[inline(always)]
+pub(super) fn split_all(from: &[f32], high: &mut [bf16], low: &mut [i16]) {
+    for (from, (high, low)) in from.iter().zip(high.iter_mut().zip(low)) {
+        (*high, *low) = split(*from);
+    }
+}

@@ -1,0 +1,214 @@
+//! The whole step, one tensor and one element after another.
+
+use half::{bf16, f16};
+
+use super::{
+    clip::{applied_scale, squares},
+    formats::{self, RandomBits},
+};
+use crate::{
+    Error, Extras, Gradient, Group, NonFinite, Numbering, Optimizer, Report, Rounding, StateKind,
+    States, Tensor, WeightCopy, Weights, step::check_all,
+};
+
+/// [`crate::step()`], as a plain loop: every number is widened to `f32`, the gradient multiplied by the scale, the tensor
+/// stepped by the rule's reference, and every number rounded back to its type.
+///
+/// # Random rounding
+/// A number `x` between two neighbours of its type, the fraction `f` of the way from the one that is nearer to zero to the
+/// other, becomes the other if `⌊f·2^16⌋ + r ≥ 2^16`. `r` is one half of a word: the lower one for the first 32 elements
+/// of a block of 64, the upper one for the others. The word is a hash of seed, step, block, place in the block and which
+/// value of the element is rounded: the number of a state, or 7 for the weight.
+///
+/// # Eight bits
+/// Each state of a block of 64 elements has a scale `s`: the exponent field of the largest magnitude, one more where it is
+/// 1.75 times a power of two or larger, 0 where all are zero or subnormal. With `l = max(s − 31, 1)` a code `c` of an
+/// average of squares means `2^(l − 127 + ⌊c/8⌋)·(1 + (c mod 8)/8)`. With `l = max(s − 15, 1)` a code of the other
+/// states means `2^(l − 127)·(2^⌊c/8⌋·(1 + (c mod 8)/8) − 1)`, and `128 + c` the same below zero. With `s = 0`
+/// all codes are 0 and mean 0. To encode, `16·r` is added to an `f32`, of which the lower 20 bits are then dropped; to the
+/// nearest code with `r = 2^15`.
+///
+/// # Errors
+/// As [`crate::step()`].
+pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Error> {
+    check_all(groups, extras)?;
+    let (mut sum, mut nonfinite) = (0.0, None);
+    for (group, Group { tensors, .. }) in groups.iter_mut().enumerate() {
+        let mut tensor = 0;
+        tensors.each(&mut |part| {
+            let g = gradient(&part.g);
+            sum += squares(&g);
+            if let Some(element) = g.iter().position(|g| !g.is_finite()) {
+                nonfinite.get_or_insert(NonFinite { group, tensor, element, value: g[element] });
+            }
+            tensor += 1;
+        });
+    }
+    let sum = extras.norm_squared.unwrap_or(sum);
+    let scale = applied_scale(sum, extras.grad_scale, extras.max_norm);
+    let looks = extras.grad_norm || extras.skip_nonfinite || extras.max_norm > 0.0;
+    let grad_norm = looks.then(|| sum.sqrt() * extras.grad_scale.abs());
+    let largest = sum.sqrt() * f64::from(scale).abs();
+    let is_safe = sum.is_finite() && largest <= f64::from(f32::MAX);
+    if extras.skip_nonfinite && !is_safe {
+        let nonfinite = nonfinite.filter(|_| !sum.is_finite());
+        return Ok(Report {
+            grad_norm,
+            applied_scale: 0.0,
+            skipped: true,
+            tensors_updated: 0,
+            nonfinite,
+        });
+    }
+    let (mut place, mut tensors_updated, mut result) = (0, 0, Ok(()));
+    for Group { config, t, rounding, numbering, tensors } in groups {
+        tensors.each(&mut |tensor| {
+            let number = if *numbering == Numbering::ByPlace { place } else { tensor.first_element };
+            place = (place + tensor.w.len() as u64).next_multiple_of(64);
+            if let Gradient::Absent = tensor.g {
+                return;
+            }
+            let t = if tensor.t == 0 { *t } else { tensor.t };
+            let bits = RandomBits::new(*rounding, t, number);
+            if let Err(error) = step_tensor(*config, t, scale, &bits, tensor, extras.zero_grad) {
+                result = Err(error);
+            }
+            tensors_updated += 1;
+        });
+    }
+    result?;
+    Ok(Report {
+        grad_norm,
+        applied_scale: scale.into(),
+        skipped: false,
+        tensors_updated,
+        nonfinite: None,
+    })
+}
+
+fn step_tensor(
+    config: &dyn Optimizer,
+    t: u64,
+    scale: f32,
+    bits: &RandomBits,
+    Tensor { mut w, mut g, mut state, mut copy, .. }: Tensor<'_>,
+    zero_grad: bool,
+) -> Result<(), Error> {
+    let mut wide_w = weights(&w);
+    let n = wide_w.len();
+    let mut wide_g = gradient(&g);
+    if scale != 1.0 {
+        wide_g.iter_mut().for_each(|g| *g *= scale);
+    }
+    let mut wide_state = states(config, n, &mut state);
+    let mut arrays: Vec<&mut [f32]> = wide_state.iter_mut().map(|array| &mut array[..]).collect();
+    config.reference_step(&mut wide_w, &wide_g, &mut arrays, t)?;
+    store_states(config, &wide_state, bits, &mut state);
+    store_weights(&wide_w, bits, &mut w);
+    store_copy(&weights(&w), &mut copy);
+    if zero_grad {
+        match &mut g {
+            Gradient::F32Mut(g) => g.fill(0.0),
+            Gradient::Bf16Mut(g) => g.fill(bf16::ZERO),
+            Gradient::F16Mut(g) => g.fill(f16::ZERO),
+            _ => unreachable!("checked before"),
+        }
+    }
+    Ok(())
+}
+
+fn gradient(g: &Gradient<'_>) -> Vec<f32> {
+    match g {
+        Gradient::Absent => Vec::new(),
+        Gradient::F32(g) => g.to_vec(),
+        Gradient::F32Mut(g) => g.to_vec(),
+        Gradient::Bf16(g) => g.iter().map(|g| g.to_f32()).collect(),
+        Gradient::Bf16Mut(g) => g.iter().map(|g| g.to_f32()).collect(),
+        Gradient::F16(g) => g.iter().map(|g| g.to_f32()).collect(),
+        Gradient::F16Mut(g) => g.iter().map(|g| g.to_f32()).collect(),
+    }
+}
+
+fn weights(w: &Weights<'_>) -> Vec<f32> {
+    match w {
+        Weights::F32(w) => w.to_vec(),
+        Weights::Bf16(w) => w.iter().map(|w| w.to_f32()).collect(),
+        Weights::F16(w) => w.iter().map(|w| w.to_f32()).collect(),
+        Weights::Split { high, low } => {
+            high.iter().zip(&**low).map(|(&high, &low)| formats::joined(high, low)).collect()
+        }
+    }
+}
+
+fn store_weights(wide: &[f32], bits: &RandomBits, w: &mut Weights<'_>) {
+    match w {
+        Weights::F32(w) => w.copy_from_slice(wide),
+        Weights::Bf16(w) => {
+            (0..wide.len()).for_each(|i| w[i] = formats::to_bf16(wide[i], bits.of_weight(i)));
+        }
+        Weights::F16(w) => {
+            (0..wide.len()).for_each(|i| w[i] = formats::to_f16(wide[i], bits.of_weight(i)));
+        }
+        Weights::Split { high, low } => {
+            (0..wide.len()).for_each(|i| (high[i], low[i]) = formats::split(wide[i]));
+        }
+    }
+}
+
+fn store_copy(stored: &[f32], copy: &mut WeightCopy<'_>) {
+    match copy {
+        WeightCopy::Absent => {}
+        WeightCopy::F32(copy) => copy.copy_from_slice(stored),
+        WeightCopy::Bf16(copy) => {
+            (0..stored.len()).for_each(|i| copy[i] = formats::to_bf16(stored[i], None));
+        }
+        WeightCopy::F16(copy) => {
+            (0..stored.len()).for_each(|i| copy[i] = formats::to_f16(stored[i], None));
+        }
+    }
+}
+
+fn states(config: &dyn Optimizer, n: usize, state: &mut States<'_>) -> Vec<Vec<f32>> {
+    match state {
+        States::F32(arrays) => arrays.arrays().iter().map(|array| array.to_vec()).collect(),
+        States::Bf16(arrays) => {
+            let wide = |array: &&mut [bf16]| array.iter().map(|x| x.to_f32()).collect();
+            arrays.arrays().iter().map(wide).collect()
+        }
+        States::Bits8(bytes) => {
+            let count = config.states().len();
+            let kind = |k: usize| config.states()[k].kind;
+            (0..count).map(|k| formats::decode(bytes, kind(k), n, count, k)).collect()
+        }
+    }
+}
+
+fn store_states(config: &dyn Optimizer, wide: &[Vec<f32>], bits: &RandomBits, state: &mut States<'_>) {
+    for (k, wide) in wide.iter().enumerate() {
+        let kind = config.states()[k].kind;
+        match state {
+            States::F32(arrays) => arrays.arrays()[k].copy_from_slice(wide),
+            States::Bf16(arrays) => {
+                for (i, x) in arrays.arrays()[k].iter_mut().enumerate() {
+                    // A maximum keeps whatever was rounded up.
+                    let r = if kind == StateKind::Maximum { None } else { bits.of_state(i, k) };
+                    *x = formats::to_bf16(wide[i], r);
+                }
+            }
+            States::Bits8(bytes) => {
+                formats::encode(wide, bytes, kind, config.states().len(), k, bits);
+            }
+        }
+    }
+}
+
+impl RandomBits {
+    /// Those of a tensor whose first element has this number.
+    fn new(rounding: Rounding, t: u64, number: u64) -> Self {
+        let seed = match rounding {
+            Rounding::Stochastic { seed } => Some(seed),
+            Rounding::Nearest => None,
+        };
+        Self { seed, t, number }
+    }
+}

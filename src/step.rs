@@ -1,0 +1,550 @@
+//! The whole step, once for every rule, type and list: look at the gradients, share the work, step, zero.
+
+use std::hint;
+
+use crate::{
+    Error, Gradient, Group, Isa, Numbering, Optimizer, Rounding, Tensor, Threads, WeightCopy, Weights,
+    check,
+    formats::{BLOCK, Bits8, BlockStates, Key, Mixed, Scratch, check_bytes},
+    norm::{first_nonfinite, sum_of_squares},
+    rule::{Step, check_length, check_states},
+    sweep::is_far,
+    tensor::{Arrays, States},
+    threads::{self, Piece},
+};
+
+/// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
+const CLIP_EPS: f64 = 1e-6;
+
+/// What else a whole step does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extras {
+    /// What gradients are multiplied by, finite: the inverse of a loss scale, one over a number of samples,
+    /// −1 to maximize. Default 1.
+    pub grad_scale: f64,
+    /// The norm of all scaled gradients together above which they are scaled down to it, finite and at
+    /// least 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
+    /// multiplies all gradients by 0, if `skip_nonfinite` does not prevent it.
+    pub max_norm: f64,
+    /// Set the gradients to zero after the step, unless it is skipped. Default false.
+    pub zero_grad: bool,
+    /// Change nothing at all if a gradient is NaN or infinite, or if one may become infinite when it is scaled: if
+    /// the norm times what gradients are to be multiplied by is beyond the largest `f32`. Default false.
+    ///
+    /// A skipped step is not counted: call again with the same `t`. If it were, Adam's bias correction would be for
+    /// steps that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+    ///
+    /// It does not see a finite gradient whose *square* overflows, 5.8e20 for Adam's `(1−β2)·g²` and 1.8e19 for
+    /// Adagrad's `g²`: that makes `v` infinite, and its weight never moves again. `max_norm` prevents it.
+    pub skip_nonfinite: bool,
+    /// Report the norm even if neither clipping nor skipping needs it. Default false.
+    pub grad_norm: bool,
+    /// The sum of the squares of all gradients, before `grad_scale`, where this call has only a part of them: the sums that
+    /// [`grad_squares`](crate::grad_squares) gives, added from left to right. At least 0, or infinite or NaN, which
+    /// means that a gradient is not finite. Default `None`: the sum of this call's gradients.
+    pub norm_squared: Option<f64>,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            grad_scale: 1.0,
+            max_norm: 0.0,
+            zero_grad: false,
+            skip_nonfinite: false,
+            grad_norm: false,
+            norm_squared: None,
+        }
+    }
+}
+
+/// What a whole step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The norm of all scaled gradients together, before clipping: `|grad_scale|·√Σ`. `None` if nothing needed it.
+    pub grad_norm: Option<f64>,
+    /// What the gradients were multiplied by: `grad_scale` times the clipping factor, rounded to `f32`. 0 if the step was
+    /// skipped.
+    pub applied_scale: f64,
+    /// Was the step skipped? Then nothing has changed, and the next call has the same `t`.
+    pub skipped: bool,
+    /// How many tensors were updated: all that have a gradient, or none.
+    pub tensors_updated: usize,
+    /// The first element of a gradient of this call that is not finite, if the step was skipped for one.
+    pub nonfinite: Option<NonFinite>,
+}
+
+/// An element of a gradient that is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NonFinite {
+    /// Its group, counted from 0.
+    pub group: usize,
+    /// Its tensor in the group.
+    pub tensor: usize,
+    /// Its place in the tensor.
+    pub element: usize,
+    /// Its value.
+    pub value: f32,
+}
+
+/// A whole training step in one call: scale, norm, clip, look for NaN, decay, update, round, copy, zero the gradients; for
+/// any number of groups, each with its own rule, hyper-parameters and step count, of tensors of any types, and by several
+/// threads if wanted.
+///
+/// Each tensor is stepped as by the rule's own function ([`adam_step`](crate::adam_step), ...), bit by bit,
+/// with the gradient `g·s` where `s` is `grad_scale·min(1, max_norm/(norm + 1e-6))` rounded to `f32`, and
+/// `norm` is that of all scaled gradients of all groups together. With `s = 1` there is no multiplication. What is not
+/// `f32` is widened to it, exactly, and rounded back after the step. Nothing depends on `threads`, or on which tensors are
+/// stepped together, but for the norm and, by default, the numbers that random rounding depends on ([`Numbering`]).
+///
+/// Memory is read once, and the gradients once more if a norm is needed. Without threads nothing is
+/// allocated.
+///
+/// *On the difficulty of training recurrent neural networks* (Pascanu, Mikolov & Bengio, 2013) for clipping
+/// by the norm; *8-bit Optimizers via Block-wise Quantization* (Dettmers, Lewis, Shleifer & Zettlemoyer, 2022) for states in
+/// eight bits; *Deep Learning with Limited Numerical Precision* (Gupta, Agrawal, Gopalakrishnan & Narayanan, 2015) for
+/// random rounding.
+///
+/// # Errors
+/// [`Error::Group`] with what a rule's own function returns for its hyper-parameters and `t` (0 is refused for every
+/// rule); in that [`Error::Tensor`] with [`Error::Length`] if an array is not as long as its tensor's `w`, and with
+/// [`Error::StateCount`], [`Error::PackedLength`], [`Error::NotInBits8`], [`Error::FirstElement`],
+/// [`Error::SharedGradient`]. [`Error::Hyperparameter`] for `grad_scale`, `max_norm` and `norm_squared`, [`Error::Isa`] if
+/// `DOWNHILL_ISA` is wrong. Nothing is written then. A skipped step is no error: the report says so.
+///
+/// # Example
+/// ```
+/// use downhill::{Adamw, Extras, Group, Tensor, Threads, step};
+///
+/// let (mut w, mut g, mut m, mut v) = ([1.0; 6], [30.0; 6], [0.0; 6], [0.0; 6]);
+/// let (mut bias, mut bias_g, mut bias_m, mut bias_v) = ([0.0; 2], [40.0; 2], [0.0; 2], [0.0; 2]);
+/// let decayed = Adamw::default();
+/// let not_decayed = Adamw { weight_decay: 0.0, ..decayed };
+/// let extras = Extras { max_norm: 1.0, zero_grad: true, skip_nonfinite: true, ..Extras::default() };
+/// let mut t = 1;
+/// while t <= 3 {
+///     // ... compute the gradients ...
+///     let mut weights = [Tensor::new(&mut w, &mut g, [&mut m, &mut v])];
+///     let mut biases = [Tensor::new(&mut bias, &mut bias_g, [&mut bias_m, &mut bias_v])];
+///     let mut groups = [Group::new(&decayed, t, &mut weights), Group::new(&not_decayed, t, &mut biases)];
+///     let report = step(&mut groups, &extras, Threads::Caller)?;
+///     println!("step {t}: norm {:?}, gradients scaled by {}", report.grad_norm, report.applied_scale);
+///     t += u64::from(!report.skipped); // a skipped step is not counted
+/// #   g.fill(30.0);
+/// }
+/// assert_eq!(bias_g, [0.0; 2]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub fn step(
+    groups: &mut [Group<'_, '_>],
+    extras: &Extras,
+    threads: Threads<'_>,
+) -> Result<Report, Error> {
+    step_on(Isa::current()?, groups, extras, threads)
+}
+
+/// [`step`] on a named instruction set.
+///
+/// # Errors
+/// As [`step`], but for [`Error::Isa`].
+pub fn step_on(
+    isa: Isa,
+    groups: &mut [Group<'_, '_>],
+    extras: &Extras,
+    threads: Threads<'_>,
+) -> Result<Report, Error> {
+    let sizes = check_all(groups, extras)?;
+    let report = look(isa, groups, extras, threads, sizes);
+    if !report.skipped {
+        let how = How {
+            isa,
+            scale: report.applied_scale as f32,
+            zero_grad: extras.zero_grad,
+            far: is_far(sizes.held),
+        };
+        let workers = threads.for_bytes(sizes.moved);
+        let by_threads = workers.and_then(|workers| share(groups, how, threads, workers, sizes));
+        if by_threads.is_none() {
+            in_order(groups, how);
+        }
+    }
+    Ok(report)
+}
+
+impl Extras {
+    fn check(&self) -> Result<(), Error> {
+        check::any_finite("grad_scale", self.grad_scale)?;
+        check::non_negative("max_norm", self.max_norm)?;
+        match self.norm_squared {
+            Some(value) if value < 0.0 => {
+                let allowed = "a sum of squares: at least 0, infinite or NaN";
+                Err(Error::Hyperparameter { argument: "norm_squared", value, allowed })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Is the sum of all squares needed?
+    fn needs_sum(&self) -> bool {
+        self.grad_norm || self.skip_nonfinite || self.max_norm > 0.0
+    }
+
+    /// What gradients of this norm, scaled, are to be multiplied by.
+    fn applied_scale(&self, norm: Option<f64>) -> f32 {
+        let clip = match norm {
+            Some(norm) if self.max_norm > 0.0 => {
+                let clip = self.max_norm / (norm + CLIP_EPS);
+                // Not `min`, which would hide a NaN.
+                if clip >= 1.0 { 1.0 } else { clip }
+            }
+            _ => 1.0,
+        };
+        (self.grad_scale * clip) as f32
+    }
+}
+
+/// What all tensors that have a gradient come to.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sizes {
+    pub tensors: usize,
+    /// Bytes of all arrays.
+    pub held: usize,
+    /// The same, and once more what is written back.
+    pub moved: usize,
+}
+
+/// All checks of a step.
+pub(crate) fn check_all(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Sizes, Error> {
+    extras.check()?;
+    let mut sizes = Sizes::default();
+    for (index, group) in groups.iter_mut().enumerate() {
+        check_group(group, extras.zero_grad, &mut sizes).map_err(|error| error.of_group(index))?;
+    }
+    Ok(sizes)
+}
+
+fn check_group(group: &mut Group<'_, '_>, zero_grad: bool, sizes: &mut Sizes) -> Result<(), Error> {
+    let Group { config, t, numbering, tensors, .. } = group;
+    check::step(*t)?;
+    config.check_at(*t)?;
+    let (mut result, mut index) = (Ok(()), 0);
+    tensors.each(&mut |tensor| {
+        if result.is_ok() {
+            let checked = check_tensor(&tensor, *config, *t, *numbering, zero_grad, sizes);
+            result = checked.map_err(|error| error.of_tensor(index));
+            index += 1;
+        }
+    });
+    result
+}
+
+#[inline]
+fn check_tensor(
+    tensor: &Tensor<'_>,
+    config: &dyn Optimizer,
+    t: u64,
+    numbering: Numbering,
+    zero_grad: bool,
+    sizes: &mut Sizes,
+) -> Result<(), Error> {
+    check_number(tensor.first_element, numbering)?;
+    let Some(len) = tensor.g.len() else { return Ok(()) };
+    if tensor.t != 0 && tensor.t != t {
+        config.check_at(tensor.t)?;
+    }
+    let n = tensor.w.len();
+    if let Weights::Split { low, .. } = &tensor.w {
+        check_length("low", low.len(), n)?;
+    }
+    check_length("g", len, n)?;
+    if zero_grad && !tensor.g.is_mutable() {
+        return Err(Error::SharedGradient);
+    }
+    let state_bytes = match &tensor.state {
+        States::F32(arrays) => check_arrays(config, arrays, n)?,
+        States::Bf16(arrays) => check_arrays(config, arrays, n)?,
+        States::Bits8(bytes) => {
+            check_bytes(config, n, bytes.len())?;
+            bytes.len()
+        }
+    };
+    if let Some(len) = tensor.copy.len() {
+        check_length("copy", len, n)?;
+    }
+    let read = n * tensor.g.size();
+    let updated = n * tensor.w.size() + state_bytes;
+    let written = n * tensor.copy.size();
+    sizes.tensors += 1;
+    sizes.held = sizes.held.saturating_add(read + updated + written);
+    sizes.moved = sizes.moved.saturating_add(read + 2 * updated + written);
+    Ok(())
+}
+
+fn check_number(number: u64, numbering: Numbering) -> Result<(), Error> {
+    let is_right = match numbering {
+        Numbering::ByPlace => number == 0,
+        Numbering::Given => number.is_multiple_of(BLOCK as u64),
+    };
+    if is_right { Ok(()) } else { Err(Error::FirstElement { number, numbering }) }
+}
+
+/// Gives the bytes of all states.
+#[inline]
+fn check_arrays<E>(config: &dyn Optimizer, arrays: &Arrays<'_, E>, n: usize) -> Result<usize, Error> {
+    check_states(config, arrays.count())?;
+    for (state, len) in config.states().iter().zip(arrays.lengths()) {
+        check_length(state.name, len, n)?;
+    }
+    Ok(arrays.count() * n * size_of::<E>())
+}
+
+/// The first pass, over gradients only, if one is needed.
+fn look(
+    isa: Isa,
+    groups: &mut [Group<'_, '_>],
+    extras: &Extras,
+    threads: Threads<'_>,
+    sizes: Sizes,
+) -> Report {
+    let sum = extras.needs_sum().then(|| match extras.norm_squared {
+        Some(sum) => sum,
+        None => sum_of_squares(isa, groups, threads),
+    });
+    let grad_norm = sum.map(|sum| sum.sqrt() * extras.grad_scale.abs());
+    let applied_scale = f64::from(extras.applied_scale(grad_norm));
+    let skipped = match sum {
+        Some(sum) => extras.skip_nonfinite && !stays_finite(sum, applied_scale),
+        None => false,
+    };
+    if skipped {
+        let is_finite = sum.is_none_or(f64::is_finite);
+        let nonfinite = if is_finite { None } else { first_nonfinite(groups) };
+        return Report { grad_norm, applied_scale: 0.0, skipped, tensors_updated: 0, nonfinite };
+    }
+    Report { grad_norm, applied_scale, skipped, tensors_updated: sizes.tensors, nonfinite: None }
+}
+
+/// Are all gradients finite, and are they sure to be so when they are multiplied by `scale`? No look at the gradients
+/// themselves: whoever has the same sum decides the same.
+fn stays_finite(sum_of_squares: f64, scale: f64) -> bool {
+    // False for a NaN.
+    sum_of_squares.sqrt() * scale.abs() <= f32::MAX.into() && sum_of_squares.is_finite()
+}
+
+/// What is the same for all tensors.
+#[derive(Clone, Copy)]
+struct How {
+    isa: Isa,
+    scale: f32,
+    zero_grad: bool,
+    /// Is memory to be asked for early?
+    far: bool,
+}
+
+/// A tensor that has a gradient, or a part of one.
+struct Part<'a> {
+    w: Weights<'a>,
+    g: Gradient<'a>,
+    states: BlockStates<'a>,
+    copy: WeightCopy<'a>,
+    config: &'a dyn Optimizer,
+    t: u64,
+    rounding: Rounding,
+    /// The number of its first element.
+    number: u64,
+}
+
+/// Steps all tensors on this thread.
+fn in_order(groups: &mut [Group<'_, '_>], how: How) {
+    let mut scratch = None;
+    let mut place = 0;
+    for group in groups {
+        let (config, t) = (group.config, group.t);
+        config.with_constants(how.isa, t, how.scale, &mut |step| {
+            parts(group, &mut place, &mut |mut part| {
+                if part.t == t {
+                    part.step(step, how, &mut scratch);
+                } else {
+                    let t = part.t;
+                    config.with_constants(how.isa, t, how.scale, &mut |step| {
+                        part.step(step, how, &mut scratch);
+                    });
+                }
+            });
+        });
+    }
+}
+
+/// Steps all tensors on several threads. None, and nothing is done, if there is no memory to cut them up.
+fn share(
+    groups: &mut [Group<'_, '_>],
+    how: How,
+    threads: Threads<'_>,
+    workers: usize,
+    sizes: Sizes,
+) -> Option<()> {
+    let mut place = 0;
+    let mut chunks = threads::Chunks::new(sizes.tensors, sizes.moved, workers)?;
+    for group in groups {
+        parts(group, &mut place, &mut |part| chunks.push(part));
+    }
+    threads.run(workers, chunks, &|chunk: &mut [Part<'_>]| {
+        let mut scratch = None;
+        for run in chunk.chunk_by_mut(Part::has_constants_of) {
+            let (config, t) = (run[0].config, run[0].t);
+            config.with_constants(how.isa, t, how.scale, &mut |step| {
+                run.iter_mut().for_each(|part| part.step(step, how, &mut scratch));
+            });
+        }
+    })
+}
+
+/// Calls `f` for each tensor of a group that has a gradient. `place` is the number of the next element by place.
+fn parts<'a>(group: &'a mut Group<'_, '_>, place: &mut u64, f: &mut dyn FnMut(Part<'a>)) {
+    let Group { config, t, rounding, numbering, tensors } = group;
+    tensors.each(&mut |tensor| {
+        let Tensor { w, g, state, copy, t: own_t, first_element } = tensor;
+        let number = match *numbering {
+            Numbering::ByPlace => *place,
+            Numbering::Given => first_element,
+        };
+        *place = (*place + w.len() as u64).next_multiple_of(BLOCK as u64);
+        if g.len().is_none() {
+            return;
+        }
+        let states = match state {
+            States::F32(arrays) => BlockStates::F32(arrays),
+            States::Bf16(arrays) => BlockStates::Bf16(arrays),
+            States::Bits8(bytes) => BlockStates::Bits8(Bits8::new(bytes)),
+        };
+        let t = if own_t == 0 { *t } else { own_t };
+        f(Part { w, g, states, copy, config: *config, t, rounding: *rounding, number });
+    });
+}
+
+impl Part<'_> {
+    /// Are the constants those of `other`, the tensor before?
+    fn has_constants_of(&self, other: &Self) -> bool {
+        let address = |part: &Self| (&raw const *part.config).cast::<()>();
+        address(self) == address(other) && self.t == other.t
+    }
+
+    /// Steps it, and sets the gradient to zero while it is in cache.
+    fn step(&mut self, step: Step<'_>, how: How, scratch: &mut Option<Scratch>) {
+        let far = how.far;
+        if let (Weights::F32(w), BlockStates::F32(state), WeightCopy::Absent) =
+            (&mut self.w, &mut self.states, &self.copy)
+        {
+            match &mut self.g {
+                Gradient::F32(g) => return step(w, g, state.arrays(), far),
+                Gradient::F32Mut(g) if !how.zero_grad => return step(w, g, state.arrays(), far),
+                Gradient::F32Mut(g) => return step_and_zero(step, w, g, state, far),
+                _ => {}
+            }
+        }
+        self.step_mixed(step, how, scratch.get_or_insert_with(Scratch::new));
+    }
+
+    fn step_mixed(&mut self, step: Step<'_>, how: How, scratch: &mut Scratch) {
+        let key = match self.rounding {
+            Rounding::Stochastic { seed } => Some(Key::new(seed, self.t)),
+            Rounding::Nearest => None,
+        };
+        let mut start = 0;
+        while start < self.w.len() {
+            let mut mixed = Mixed {
+                w: &mut self.w,
+                g: &self.g,
+                states: &mut self.states,
+                copy: &mut self.copy,
+                kinds: self.config.states(),
+                key,
+                number: self.number,
+                far: how.far,
+            };
+            let end = mixed.step_group(how.isa, start, scratch, step);
+            if how.zero_grad {
+                match &mut self.g {
+                    Gradient::F32Mut(g) => zero(&mut g[start..end], 0.0),
+                    Gradient::Bf16Mut(g) => zero(&mut g[start..end], half::bf16::ZERO),
+                    Gradient::F16Mut(g) => zero(&mut g[start..end], half::f16::ZERO),
+                    // Refused by the checks.
+                    Gradient::Absent | Gradient::F32(_) | Gradient::Bf16(_) | Gradient::F16(_) => {}
+                }
+            }
+            start = end;
+        }
+    }
+}
+
+/// A plain step over `f32` arrays that zeroes the gradient block by block.
+fn step_and_zero(step: Step<'_>, w: &mut [f32], g: &mut [f32], state: &mut Arrays<'_, f32>, far: bool) {
+    let mut start = 0;
+    while start < w.len() {
+        let end = w.len().min(start + threads::BLOCK);
+        let mut states: [&mut [f32]; crate::tensor::MOST_STATES] = Default::default();
+        let count = state.count();
+        for (part, array) in states.iter_mut().zip(state.arrays()) {
+            *part = &mut array[start..end];
+        }
+        step(&mut w[start..end], &g[start..end], &mut states[..count], far);
+        zero(&mut g[start..end], 0.0);
+        start = end;
+    }
+}
+
+/// Sets a gradient to zero, by a loop and not by `memset`. A user's ThreadSanitizer sees a call of that by a worker, but not
+/// the locks by which work reaches it, and reports a race with whoever wrote the gradient.
+fn zero<E: Copy>(g: &mut [E], zero: E) {
+    g.fill(hint::black_box(zero));
+}
+
+impl Piece for Part<'_> {
+    fn len(&self) -> usize {
+        self.w.len()
+    }
+
+    /// Bytes that are moved for an element.
+    fn cost(&self) -> usize {
+        let states = match &self.states {
+            BlockStates::F32(arrays) => 4 * arrays.count(),
+            BlockStates::Bf16(arrays) => 2 * arrays.count(),
+            BlockStates::Bits8(_) => self.config.states().len(),
+        };
+        self.g.size() + 2 * (self.w.size() + states) + self.copy.size()
+    }
+
+    fn split_at(self, i: usize) -> (Self, Self) {
+        let Self { w, g, states, copy, config, t, rounding, number } = self;
+        let (w, w_rest) = w.split_at(i);
+        let (g, g_rest) = g.split_at(i);
+        let (copy, copy_rest) = copy.split_at(i);
+        let (states, states_rest) = match states {
+            BlockStates::F32(arrays) => {
+                let (arrays, rest) = arrays.split_at(i);
+                (BlockStates::F32(arrays), BlockStates::F32(rest))
+            }
+            BlockStates::Bf16(arrays) => {
+                let (arrays, rest) = arrays.split_at(i);
+                (BlockStates::Bf16(arrays), BlockStates::Bf16(rest))
+            }
+            BlockStates::Bits8(bytes) => {
+                let (bytes, rest) = bytes.split_at(i / BLOCK, config.states().len());
+                (BlockStates::Bits8(bytes), BlockStates::Bits8(rest))
+            }
+        };
+        let rest = Self {
+            w: w_rest,
+            g: g_rest,
+            states: states_rest,
+            copy: copy_rest,
+            config,
+            t,
+            rounding,
+            number: number + i as u64,
+        };
+        (Self { w, g, states, copy, config, t, rounding, number }, rest)
+    }
+}
