@@ -1,22 +1,68 @@
 //! Whole steps: many tensors, threads, norm, clip, skip, zero.
 
-use std::convert::identity;
-
 use super::{
     arrays::check_pointer,
     boundary,
-    config::*,
-    decode::CConfig,
     pool::{downhill_pool, threads},
-    read::read,
-    status::{Failure, downhill_status, downhill_status::*},
+    read::{check_structure, invalid, read_structure},
+    rules::{
+        self, CRule, adadelta::*, adagrad::*, adam::*, adamax::*, lion::*, momentum::*, nadam::*,
+        nesterov::*, rmsprop::*, sgd::*,
+    },
+    status::*,
     tensors::{gradients, list, slices},
 };
 use downhill::{
-    Amsgrad, Extras, Isa, NonFinite, Report, RmspropForm,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Extras, Isa, Lion, Momentum, Nadam, Nesterov,
+    NonFinite, Report, RmspropForm, Sgd,
     abi::{Configuration, sum_of_squares},
     step_many,
 };
+
+/// A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped.
+pub const DOWNHILL_ZERO_GRAD: u32 = 1;
+/// A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
+/// what gradients are to be multiplied by is beyond the largest float), change nothing at all and return
+/// DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
+///
+/// A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
+/// that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+///
+/// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
+/// g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+pub const DOWNHILL_SKIP_NONFINITE: u32 = 2;
+
+/// What a step over many tensors does besides the update. Start from downhill_extras_default().
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_extras {
+    /// sizeof(downhill_extras), set by downhill_extras_default().
+    pub struct_size: u32,
+    /// DOWNHILL_ZERO_GRAD, DOWNHILL_SKIP_NONFINITE, both (with |) or none. Default 0.
+    pub flags: u32,
+    /// What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
+    /// maximize. Finite. Default 1.
+    pub grad_scale: f64,
+    /// The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
+    /// Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
+    /// gradients by 0, if DOWNHILL_SKIP_NONFINITE does not prevent it.
+    pub max_norm: f64,
+}
+
+impl downhill_extras {
+    fn decode(self) -> Result<Extras, Failure> {
+        let Self { flags, grad_scale, max_norm, .. } = self;
+        let known = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
+        if flags & !known != 0 {
+            return Err(invalid(format!(
+                "`flags` is {flags:#x}; it has bits that are not of {known:#x}"
+            )));
+        }
+        let zero_grad = flags & DOWNHILL_ZERO_GRAD != 0;
+        let skip_nonfinite = flags & DOWNHILL_SKIP_NONFINITE != 0;
+        Ok(Extras { grad_scale, max_norm, zero_grad, skip_nonfinite, grad_norm: false })
+    }
+}
 
 /// The arrays of one tensor. All have n elements; with n = 0 the pointers may be anything.
 #[repr(C)]
@@ -62,17 +108,17 @@ pub(super) struct Whole {
 ///
 /// # Safety
 /// The preconditions at the top of the header.
-unsafe fn many<C: CConfig, R: Configuration<N>, const N: usize>(
+unsafe fn many<C: CRule, R: Configuration<N>, const N: usize>(
     list: &[downhill_tensor],
     slots: [usize; N],
-    config: *const C,
+    config: *const C::Config,
     whole: Whole,
-    rule: impl FnOnce(C::Config) -> R,
+    rule: impl FnOnce(C) -> R,
 ) -> Result<(), Failure> {
     let Whole { t, extras, pool, report } = whole;
     // SAFETY: the caller promises what `read`, `slices` and `threads` ask for.
     let (config, mut tensors, threads) =
-        unsafe { (read(config)?, slices::<R, N>(list, slots)?, threads(pool)) };
+        unsafe { (rules::read::<C>(config)?, slices::<R, N>(list, slots)?, threads(pool)) };
     // SAFETY: the caller promises it.
     let extras = unsafe { checked_extras(extras, report)? };
     let done = step_many(&rule(config), &mut tensors, t, &extras, threads)?;
@@ -83,7 +129,7 @@ unsafe fn many<C: CConfig, R: Configuration<N>, const N: usize>(
 /// The extras of a step that is to be reported on.
 ///
 /// # Safety
-/// `extras` is NULL or what [`read`] asks for.
+/// `extras` is NULL or what [`read_structure`] asks for.
 pub(super) unsafe fn checked_extras(
     extras: *const downhill_extras,
     report: *const downhill_report,
@@ -91,8 +137,9 @@ pub(super) unsafe fn checked_extras(
     let extras = if extras.is_null() {
         Extras::default()
     } else {
-        // SAFETY: this function's contract.
-        unsafe { read(extras)? }
+        check_structure("extras", extras)?;
+        // SAFETY: not NULL and aligned, checked above; the rest is this function's contract.
+        unsafe { read_structure("extras", extras) }?.decode()?
     };
     if !report.is_null() {
         check_pointer(("report", report), size_of::<downhill_report>())?;
@@ -143,12 +190,12 @@ fn skipped(done: Report, grad_scale: f64) -> Failure {
 ///
 /// # Safety
 /// The preconditions at the top of the header.
-pub(super) unsafe fn many_in_order<C: CConfig, R: Configuration<N>, const N: usize>(
+pub(super) unsafe fn many_in_order<C: CRule, R: Configuration<N>, const N: usize>(
     count: usize,
     tensors: *const downhill_tensor,
-    config: *const C,
+    config: *const C::Config,
     whole: Whole,
-    rule: impl FnOnce(C::Config) -> R,
+    rule: impl FnOnce(C) -> R,
 ) -> downhill_status {
     boundary::call_uncancelled(|| {
         // SAFETY: the C caller keeps the preconditions at the top of the header.
@@ -212,7 +259,7 @@ pub unsafe extern "C" fn downhill_sgd_step_many(
 ) -> downhill_status {
     let whole = Whole { t: 1, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Sgd| rule) }
 }
 
 /// The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -239,7 +286,7 @@ pub unsafe extern "C" fn downhill_momentum_step_many(
 ) -> downhill_status {
     let whole = Whole { t: 1, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Momentum| rule) }
 }
 
 /// The formula of downhill_nesterov_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -266,7 +313,7 @@ pub unsafe extern "C" fn downhill_nesterov_step_many(
 ) -> downhill_status {
     let whole = Whole { t: 1, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Nesterov| rule) }
 }
 
 /// The formula of downhill_adagrad_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -293,7 +340,7 @@ pub unsafe extern "C" fn downhill_adagrad_step_many(
 ) -> downhill_status {
     let whole = Whole { t: 1, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Adagrad| rule) }
 }
 
 /// The formula of downhill_adadelta_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -320,7 +367,7 @@ pub unsafe extern "C" fn downhill_adadelta_step_many(
 ) -> downhill_status {
     let whole = Whole { t: 1, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Adadelta| rule) }
 }
 
 /// The formula of downhill_rmsprop_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -352,13 +399,17 @@ pub unsafe extern "C" fn downhill_rmsprop_step_many(
         unsafe {
             let list = list(count, tensors)?;
             match (all_have(list, 1, "g_avg")?, all_have(list, 2, "u")?) {
-                (false, false) => many(list, [0], config, whole, RmspropForm::<false>),
-                (false, true) => many(list, [0, 2], config, whole, RmspropForm::<false>),
-                (true, false) => many(list, [0, 1], config, whole, RmspropForm::<true>),
-                (true, true) => many(list, [0, 1, 2], config, whole, RmspropForm::<true>),
+                (false, false) => many(list, [0], config, whole, form::<false>),
+                (false, true) => many(list, [0, 2], config, whole, form::<false>),
+                (true, false) => many(list, [0, 1], config, whole, form::<true>),
+                (true, true) => many(list, [0, 1, 2], config, whole, form::<true>),
             }
         }
     })
+}
+
+fn form<const CENTERED: bool>(rule: Rmsprop) -> RmspropForm<CENTERED> {
+    RmspropForm(rule.config)
 }
 
 /// Do all tensors have an optional state? Some alone must not. Without any elements no pointer says
@@ -403,7 +454,7 @@ pub unsafe extern "C" fn downhill_adam_step_many(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Adam| rule) }
 }
 
 /// The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -432,7 +483,7 @@ pub unsafe extern "C" fn downhill_adamw_step_many(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Adamw| rule) }
 }
 
 /// The formula of downhill_amsgrad_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -461,7 +512,7 @@ pub unsafe extern "C" fn downhill_amsgrad_step_many(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, Amsgrad) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Amsgrad| rule) }
 }
 
 /// The formula of downhill_adamax_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -490,7 +541,7 @@ pub unsafe extern "C" fn downhill_adamax_step_many(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Adamax| rule) }
 }
 
 /// The formula of downhill_nadam_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -519,7 +570,7 @@ pub unsafe extern "C" fn downhill_nadam_step_many(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Nadam| rule) }
 }
 
 /// The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g. Without extras
@@ -546,5 +597,5 @@ pub unsafe extern "C" fn downhill_lion_step_many(
 ) -> downhill_status {
     let whole = Whole { t: 1, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { many_in_order(count, tensors, config, whole, identity) }
+    unsafe { many_in_order(count, tensors, config, whole, |rule: Lion| rule) }
 }

@@ -1,22 +1,90 @@
 //! Steps on packed states.
 
-use std::{convert::identity, ffi::c_void};
+use std::ffi::c_void;
 
 use super::{
     boundary,
-    config::*,
-    decode::{CConfig, WeightFormat, state_format},
-    many::{Whole, checked_extras, downhill_report, tell},
+    many::{Whole, checked_extras, downhill_extras, downhill_report, tell},
     pool::{downhill_pool, threads},
-    read::read,
+    read::{check_structure, choice, read_structure},
+    rules::{self, CRule, adam::*, lion::*, momentum::*},
     status::{Failure, downhill_status},
     tensors::{array, array_mut, check_states, list, packed_slices},
 };
 use downhill::{
-    Adam, Isa, Lion, Momentum, Packing,
+    Adam, Adamw, Isa, Lion, Momentum, Packing, Rounding, StateFormat,
     abi::{How, Listed, Packable},
     pack, unpack,
 };
+
+/// How many bits a packed state has.
+pub type downhill_state_format = u32;
+
+/// A byte for each state of each element, and one for each state of 64 elements.
+pub const DOWNHILL_STATE_FORMAT_BITS8: downhill_state_format = 0;
+/// bfloat16.
+pub const DOWNHILL_STATE_FORMAT_BF16: downhill_state_format = 1;
+
+/// What weights and gradients beside packed states are.
+pub type downhill_weight_format = u32;
+
+/// float
+pub const DOWNHILL_WEIGHT_FORMAT_F32: downhill_weight_format = 0;
+/// bfloat16: the upper half of a float, as a uint16_t. Weights are rounded as states are.
+pub const DOWNHILL_WEIGHT_FORMAT_BF16: downhill_weight_format = 1;
+
+/// What becomes of the bits that a code has not.
+pub type downhill_rounding = u32;
+
+/// Up or down at random, and right on average: a state moves however small a step's part in it is.
+pub const DOWNHILL_ROUNDING_STOCHASTIC: downhill_rounding = 0;
+/// To the nearest code. A state that should move by less than half of the distance between two codes stays
+/// where it is, and Adam's v ends up far from what it should be: to compare with, not to train with.
+pub const DOWNHILL_ROUNDING_NEAREST: downhill_rounding = 1;
+
+/// How states are packed. Start from downhill_packing_default().
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_packing {
+    /// sizeof(downhill_packing), set by downhill_packing_default().
+    pub struct_size: u32,
+    /// A downhill_state_format. Default DOWNHILL_STATE_FORMAT_BITS8.
+    pub state_format: u32,
+    /// A downhill_weight_format. Default DOWNHILL_WEIGHT_FORMAT_F32.
+    pub weight_format: u32,
+    /// A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC.
+    pub rounding: u32,
+    /// What random bits are made from, with t and the element's number. Default 0.
+    pub seed: u64,
+}
+
+/// What weights and gradients beside packed states are.
+#[derive(Clone, Copy)]
+enum WeightFormat {
+    F32,
+    Bf16,
+}
+
+fn state_format(value: u32) -> Result<StateFormat, Failure> {
+    let bits8 = (DOWNHILL_STATE_FORMAT_BITS8, StateFormat::Bits8);
+    choice("state_format", value, [bits8, (DOWNHILL_STATE_FORMAT_BF16, StateFormat::Bf16)])
+}
+
+fn weight_format(value: u32) -> Result<WeightFormat, Failure> {
+    let f32 = (DOWNHILL_WEIGHT_FORMAT_F32, WeightFormat::F32);
+    choice("weight_format", value, [f32, (DOWNHILL_WEIGHT_FORMAT_BF16, WeightFormat::Bf16)])
+}
+
+impl downhill_packing {
+    fn decode(self) -> Result<(Packing, WeightFormat), Failure> {
+        let Self { rounding, seed, .. } = self;
+        let stochastic = (DOWNHILL_ROUNDING_STOCHASTIC, Rounding::Stochastic { seed });
+        let nearest = (DOWNHILL_ROUNDING_NEAREST, Rounding::Nearest);
+        let rounding = choice("rounding", rounding, [stochastic, nearest])?;
+        let format = state_format(self.state_format)?;
+        Ok((Packing { format, rounding }, weight_format(self.weight_format)?))
+    }
+}
 
 /// The arrays of one tensor with packed states.
 #[repr(C)]
@@ -53,23 +121,30 @@ pub extern "C" fn downhill_packed_bytes(states: usize, n: usize, format: u32) ->
     state_format(format).ok().and_then(|format| format.bytes(states, n)).unwrap_or(usize::MAX)
 }
 
+/// # Safety
+/// `packing` is NULL or what [`read_structure`] asks for.
+unsafe fn read_packing(packing: *const downhill_packing) -> Result<(Packing, WeightFormat), Failure> {
+    check_structure("packing", packing)?;
+    // SAFETY: not NULL and aligned, checked above; the rest is this function's contract.
+    unsafe { read_structure("packing", packing) }?.decode()
+}
+
 /// A whole step of any rule over tensors with packed states.
 ///
 /// # Safety
 /// The preconditions at the top of the header.
-unsafe fn packed<C: CConfig, R: Packable<N>, const N: usize>(
+unsafe fn packed<R: CRule + Packable<N>, const N: usize>(
     count: usize,
     tensors: *const downhill_packed_tensor,
-    config: *const C,
+    config: *const R::Config,
     packing: *const downhill_packing,
     whole: Whole,
-    rule: impl FnOnce(C::Config) -> R,
 ) -> downhill_status {
     boundary::call_uncancelled(|| {
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         unsafe {
             let (list, rule, (packing, weights)) =
-                (list(count, tensors)?, rule(read(config)?), read(packing)?);
+                (list(count, tensors)?, rules::read::<R>(config)?, read_packing(packing)?);
             match weights {
                 WeightFormat::F32 => step::<f32, R, N>(list, &rule, &packing, whole),
                 WeightFormat::Bf16 => step::<u16, R, N>(list, &rule, &packing, whole),
@@ -125,7 +200,7 @@ pub unsafe extern "C" fn downhill_momentum_step_packed(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { packed(count, tensors, config, packing, whole, identity) }
+    unsafe { packed::<Momentum, _>(count, tensors, config, packing, whole) }
 }
 
 /// The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g, on states that are
@@ -156,7 +231,7 @@ pub unsafe extern "C" fn downhill_adam_step_packed(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { packed(count, tensors, config, packing, whole, identity) }
+    unsafe { packed::<Adam, _>(count, tensors, config, packing, whole) }
 }
 
 /// The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g, on states that are
@@ -187,7 +262,7 @@ pub unsafe extern "C" fn downhill_adamw_step_packed(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { packed(count, tensors, config, packing, whole, identity) }
+    unsafe { packed::<Adamw, _>(count, tensors, config, packing, whole) }
 }
 
 /// The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g, on states that are
@@ -218,7 +293,7 @@ pub unsafe extern "C" fn downhill_lion_step_packed(
 ) -> downhill_status {
     let whole = Whole { t, extras, pool, report };
     // SAFETY: the C caller keeps the preconditions at the top of the header.
-    unsafe { packed(count, tensors, config, packing, whole, identity) }
+    unsafe { packed::<Lion, _>(count, tensors, config, packing, whole) }
 }
 
 /// An array of bytes, as C gives it.

@@ -6,7 +6,7 @@ use super::{
     arrays::{self, bytes, check_address, check_pointer, sized},
     many::downhill_tensor,
     packed::downhill_packed_tensor,
-    status::{Failure, downhill_status::*},
+    status::*,
 };
 use downhill::{
     PackedTensor, Tensor,
@@ -36,7 +36,8 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
     slots: [usize; N],
 ) -> Result<Vec<Tensor<'a, N>>, Failure> {
     check_arrays(list, N + 2, |&downhill_tensor { n, w, g, state }, k| {
-        let (name, array) = arrays::array::<C, N>(w, g, slots.map(|slot| state[slot]), k);
+        let (name, array) =
+            arrays::array::<N>(w, g, std::array::from_fn(|i| (C::STATES[i], state[slots[i]])), k);
         Array::new(name, array, ("n", n))
     })?;
     let mut tensors = room(list.len())?;
