@@ -46,30 +46,21 @@
  *
  * Preconditions of every step function:
  *   - Each array has n elements of type float, aligned to 4 bytes, initialized. State arrays are zeros
- *     before the first step. Only an array that a function says may be NULL may be (g_avg and u of
- *     downhill_rmsprop_step). n = 0 is allowed, and the array pointers may then be anything.
+ *     before the first step. An array that the configuration does not ask for is NULL (g_avg and u of
+ *     downhill_rmsprop_step(), say). n = 0 is allowed, and the array pointers may then be anything.
  *   - No two arrays share memory. During the call nobody else writes to any of them, or reads one that
  *     is updated. A step over many tensors checks all arrays of all of them, and wants g for itself, too.
  *   - Packed states are state_bytes bytes, zeros before the first step; weights and gradients beside them are
  *     n elements of float or of uint16_t (aligned to that), as weight_format says.
- *   - config points to a configuration whose first member, struct_size, says how long it is. Make it with
- *     the downhill_..._default() function of the rule. What its members say is finite must be finite as a
- *     float. One from a later release of this header works as long as its additions are zero. So it is
- *     with extras and packing.
+ *   - config points to a configuration of the very rule, made with its downhill_..._default() function. Its first
+ *     8 bytes say how long it is and which rule it is for.
  *   - tensors points to count initialized tensors. count = 0 is allowed, and tensors may then be anything.
  * Then, with different arrays, steps may be called from any number of threads at once. A signal handler may call
  * no function of this library.
  *
- * Status: every step function returns DOWNHILL_STATUS_OK or one of
- *   _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH    an array, n, config, tensors, count, extras...
- *   _INVALID_STEP                                            t is 0 (rules that count steps)
- *   _INVALID_CONFIG                                          config, extras, packing, first_element,
- *                                                            or DOWNHILL_ISA in the environment
- *   _SKIPPED                                                 only if DOWNHILL_SKIP_NONFINITE asks for it; not counted
- *   _OUT_OF_MEMORY                                           only from steps over many tensors
- *   _PANIC                                                   a bug in this library
- * On any status but OK and _PANIC no array has been written, and downhill_last_error() says which argument
- * (and of which tensor, counted from 0) was wrong and what its value was.
+ * Status: a step returns DOWNHILL_STATUS_OK or another downhill_status. On any but OK and _PANIC no array has been
+ * written, and downhill_last_error() says which argument (and of which tensor, counted from 0) was wrong and what its
+ * value was.
  *
  * Numerics: IEEE-754 binary32, each operation of the formula rounded to nearest even on its own, in the
  * order written, never fused: what a plain C loop gives with -ffp-contract=off. Hyper-parameters are
@@ -95,30 +86,16 @@
  * CONTENTS
  *   1. Version     DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
  *   2. Status      downhill_status, downhill_status_message(), downhill_last_error()
- *   3. Configurations and their defaults
- *                  downhill_decay, downhill_form, downhill_bias_correction;
- *                  downhill_sgd and downhill_sgd_default(), and so on for every rule;
- *                  downhill_extras and downhill_extras_default();
- *                  downhill_state_format, downhill_weight_format, downhill_rounding;
- *                  downhill_packing and downhill_packing_default()
- *   4. Steps       each with its state arrays, and t where it counts steps:
- *                  downhill_sgd_step()
- *                  downhill_momentum_step()   u
- *                  downhill_nesterov_step()   u
- *                  downhill_adagrad_step()    s
- *                  downhill_adadelta_step()   v, u
- *                  downhill_rmsprop_step()    v, g_avg or NULL, u or NULL
- *                  downhill_adam_step()       m, v             t
- *                  downhill_adamw_step()      m, v             t
- *                  downhill_amsgrad_step()    m, v, v_max      t
- *                  downhill_adamax_step()     m, u             t
- *                  downhill_nadam_step()      m, v             t
- *                  downhill_lion_step()       m
+ *   3. Configurations
+ *                  DOWNHILL_RULE_..., downhill_decay, downhill_form, downhill_config_default()
+ *   4. Plain steps
+ *                  for each rule R: downhill_R, downhill_R_default(), downhill_R_step()
  *   5. Pools       downhill_pool_new(), downhill_pool_new_on(), downhill_pool_threads(), downhill_pool_free()
  *   6. Whole steps over many tensors
- *                  downhill_tensor, downhill_report, downhill_grad_norm();
+ *                  downhill_extras, downhill_extras_default(), downhill_tensor, downhill_report, downhill_grad_norm();
  *                  downhill_sgd_step_many(), and so on for every rule, with t where the plain step has it
- *   7. Packed      downhill_packed_tensor, downhill_packed_bytes();
+ *   7. Packed      downhill_state_format, downhill_weight_format, downhill_rounding;
+ *                  downhill_packing, downhill_packing_default(), downhill_packed_tensor, downhill_packed_bytes();
  *                  downhill_momentum_step_packed(), and so for adam, adamw and lion;
  *                  downhill_momentum_pack(), downhill_momentum_unpack(), and so for adam and lion
  */
@@ -127,7 +104,7 @@
 #define DOWNHILL_H
 
 /** @file
- * Fused optimizer steps on f32 arrays. The introduction stands at the top of the file. */
+ * Fused optimizer steps on f32 arrays. The introduction is at the top of the file. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -140,31 +117,23 @@
 #define DOWNHILL_INLINE static inline
 #endif
 
-/* ======== 1. Version ======== */
-
-/**
- * Major version of this header.
- */
-#define DOWNHILL_VERSION_MAJOR 0
-
-/**
- * Minor version of this header.
- */
-#define DOWNHILL_VERSION_MINOR 1
-
-/**
- * Patch version of this header.
- */
-#define DOWNHILL_VERSION_PATCH 0
-
-/**
- * Version of this header as one number that grows: 10000*major + 100*minor + patch.
- */
-#define DOWNHILL_VERSION_NUMBER (((DOWNHILL_VERSION_MAJOR * 10000) + (DOWNHILL_VERSION_MINOR * 100)) + DOWNHILL_VERSION_PATCH)
-
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif
+
+/* ======== 1. Version ======== */
+
+/** Major version of this header. */
+#define DOWNHILL_VERSION_MAJOR 0
+
+/** Minor version of this header. */
+#define DOWNHILL_VERSION_MINOR 1
+
+/** Patch version of this header. */
+#define DOWNHILL_VERSION_PATCH 0
+
+/** Version of this header as one number that grows: 10000*major + 100*minor + patch. */
+#define DOWNHILL_VERSION_NUMBER (((DOWNHILL_VERSION_MAJOR * 10000) + (DOWNHILL_VERSION_MINOR * 100)) + DOWNHILL_VERSION_PATCH)
 
 /**
  * Version of the library that is linked, which can differ from the header's.
@@ -199,77 +168,52 @@ uint32_t downhill_version_number(void);
  */
 const char *downhill_isa(void);
 
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
-
 /* ======== 2. Status ======== */
 
-/**
- * What a function returns. The values never change and are never reused.
- */
-enum downhill_status
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * The step was made.
-   */
-  DOWNHILL_STATUS_OK = 0,
-  /**
-   * A pointer is NULL that may not be.
-   */
-  DOWNHILL_STATUS_NULL_POINTER = 1,
-  /**
-   * A pointer is not aligned to its type.
-   */
-  DOWNHILL_STATUS_MISALIGNED = 2,
-  /**
-   * Two arrays share memory.
-   */
-  DOWNHILL_STATUS_OVERLAP = 3,
-  /**
-   * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
-   * state_bytes is not what downhill_packed_bytes() says.
-   */
-  DOWNHILL_STATUS_INVALID_LENGTH = 4,
-  /**
-   * t is 0. Steps are counted from 1.
-   */
-  DOWNHILL_STATUS_INVALID_STEP = 5,
-  /**
-   * A field of the configuration is out of its range, an enumeration value is unknown, struct_size
-   * is wrong, first_element is not a multiple of 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
-   */
-  DOWNHILL_STATUS_INVALID_CONFIG = 6,
-  /**
-   * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
-   * it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
-   */
-  DOWNHILL_STATUS_SKIPPED = 7,
-  /**
-   * Memory for the list of tensors could not be had.
-   */
-  DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
-  /**
-   * A bug in this library. The arrays may have been written in part.
-   */
-  DOWNHILL_STATUS_PANIC = 99,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_status downhill_status;
-#else
+/** What a function returns. The values never change and are never reused. */
 typedef uint32_t downhill_status;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+
+/** The step was made. */
+#define DOWNHILL_STATUS_OK 0
+
+/** A pointer is NULL that may not be. */
+#define DOWNHILL_STATUS_NULL_POINTER 1
+
+/** A pointer is not aligned to its type. */
+#define DOWNHILL_STATUS_MISALIGNED 2
+
+/** Two arrays share memory. */
+#define DOWNHILL_STATUS_OVERLAP 3
+
+/**
+ * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
+ * state_bytes is not what downhill_packed_bytes() says.
+ */
+#define DOWNHILL_STATUS_INVALID_LENGTH 4
+
+/** t is 0. Steps are counted from 1. */
+#define DOWNHILL_STATUS_INVALID_STEP 5
+
+/**
+ * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is wrong, an array is
+ * there that the configuration does not ask for, first_element is not a multiple of 64, or DOWNHILL_ISA in the
+ * environment names no instruction set of this CPU.
+ */
+#define DOWNHILL_STATUS_INVALID_CONFIG 6
+
+/**
+ * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
+ * it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
+ */
+#define DOWNHILL_STATUS_SKIPPED 7
+
+/** Memory for the list of tensors could not be had. */
+#define DOWNHILL_STATUS_OUT_OF_MEMORY 8
+
+/** A bug in this library. The arrays may have been written in part. */
+#define DOWNHILL_STATUS_PANIC 99
 
 
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
 
 /**
  * What a status value means, in one sentence.
@@ -292,613 +236,292 @@ const char *downhill_status_message(uint32_t status);
  */
 const char *downhill_last_error(void);
 
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
-
 /* ======== 3. Configurations ======== */
 
-/**
- * A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped.
- */
-#define DOWNHILL_ZERO_GRAD 1
-
-/**
- * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
- * what gradients are to be multiplied by is beyond the largest float), change nothing at all and return
- * DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
+/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then set fields:
  *
- * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
- * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+ *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, which is accepted
+ *                 up to 512 bytes if all that this release does not know is zero.
+ *   rule          which rule it is for, a DOWNHILL_RULE_..., set by downhill_R_default().
+ *   decay         a downhill_decay: how weight_decay enters.
+ *   reserved      0.
+ *   weight_decay  finite and >= 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
  *
- * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
- * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+ * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every configuration, in
+ * all releases.
  */
-#define DOWNHILL_SKIP_NONFINITE 2
 
-/**
- * How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic.
- */
-enum downhill_decay
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * g += weight_decay*w before the rule.
-   */
-  DOWNHILL_DECAY_L2 = 0,
-  /**
-   * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
-   * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
-   * here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
-   * weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
-   * in the others.
-   */
-  DOWNHILL_DECAY_DECOUPLED = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_decay downhill_decay;
-#else
+/** downhill_sgd, for downhill_sgd_step(). */
+#define DOWNHILL_RULE_SGD 1
+
+/** downhill_momentum, for downhill_momentum_step(). */
+#define DOWNHILL_RULE_MOMENTUM 2
+
+/** downhill_nesterov, for downhill_nesterov_step(). */
+#define DOWNHILL_RULE_NESTEROV 3
+
+/** downhill_adagrad, for downhill_adagrad_step(). */
+#define DOWNHILL_RULE_ADAGRAD 4
+
+/** downhill_adadelta, for downhill_adadelta_step(). */
+#define DOWNHILL_RULE_ADADELTA 5
+
+/** downhill_rmsprop, for downhill_rmsprop_step(). */
+#define DOWNHILL_RULE_RMSPROP 6
+
+/** downhill_adam, for downhill_adam_step(). */
+#define DOWNHILL_RULE_ADAM 7
+
+/** downhill_adam, for downhill_adamw_step(): its decay must be DOWNHILL_DECAY_DECOUPLED. */
+#define DOWNHILL_RULE_ADAMW 8
+
+/** downhill_adam, for downhill_amsgrad_step(). */
+#define DOWNHILL_RULE_AMSGRAD 9
+
+/** downhill_adamax, for downhill_adamax_step(). */
+#define DOWNHILL_RULE_ADAMAX 10
+
+/** downhill_nadam, for downhill_nadam_step(). */
+#define DOWNHILL_RULE_NADAM 11
+
+/** downhill_lion, for downhill_lion_step(). */
+#define DOWNHILL_RULE_LION 12
+
+/** How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic. */
 typedef uint32_t downhill_decay;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /**
- * Where lr stands in a rule with momentum. At a constant lr, and without dampening, both walk the same
+ * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both walk the same
  * path.
  */
-enum downhill_form
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * lr is in the state: u is the last step.
-   */
-  DOWNHILL_FORM_CLASSIC = 0,
-  /**
-   * lr is outside of the state: u sums gradients. As PyTorch has it.
-   */
-  DOWNHILL_FORM_TORCH = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_form downhill_form;
-#else
 typedef uint32_t downhill_form;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+
+/** g += weight_decay*w before the rule. */
+#define DOWNHILL_DECAY_L2 0
 
 /**
- * What Adam, AdamW and AMSGrad divide their moments by.
+ * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
+ * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
+ * here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
+ * weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
+ * in the others.
  */
-enum downhill_bias_correction
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * c = 1 - beta^t (Kingma & Ba).
-   */
-  DOWNHILL_BIAS_CORRECTION_STEP = 0,
-  /**
-   * c = 1 - beta, at every step.
-   */
-  DOWNHILL_BIAS_CORRECTION_CONSTANT = 1,
-  /**
-   * c = 1.
-   */
-  DOWNHILL_BIAS_CORRECTION_NONE = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_bias_correction downhill_bias_correction;
-#else
-typedef uint32_t downhill_bias_correction;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+#define DOWNHILL_DECAY_DECOUPLED 1
+
+/** lr is in the state: u is the last step. */
+#define DOWNHILL_FORM_CLASSIC 0
+
+/** lr is outside of the state: u sums gradients. As PyTorch has it. */
+#define DOWNHILL_FORM_TORCH 1
 
 /**
- * How many bits a packed state has.
+ * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C header.
+ *
+ * @param rule         which rule, DOWNHILL_RULE_...
+ * @param config       a configuration of that rule, written
+ * @param struct_size  how long it is, at most 512: what is behind the fields that this release knows is set to zero
+ * @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
+ *
+ * Threads: any number at once. Since 0.1.0.
  */
-enum downhill_state_format
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * A byte for each state of each element, and one for each state of 64 elements.
-   */
-  DOWNHILL_STATE_FORMAT_BITS8 = 0,
-  /**
-   * bfloat16.
-   */
-  DOWNHILL_STATE_FORMAT_BF16 = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_state_format downhill_state_format;
-#else
-typedef uint32_t downhill_state_format;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+downhill_status downhill_config_default(uint32_t rule,
+                                        void *config,
+                                        size_t struct_size);
 
-/**
- * What weights and gradients beside packed states are.
- */
-enum downhill_weight_format
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * float
-   */
-  DOWNHILL_WEIGHT_FORMAT_F32 = 0,
-  /**
-   * bfloat16: the upper half of a float, as a uint16_t. Weights are rounded as states are.
-   */
-  DOWNHILL_WEIGHT_FORMAT_BF16 = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_weight_format downhill_weight_format;
-#else
-typedef uint32_t downhill_weight_format;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+/* ======== 4. Plain steps ======== */
 
-/**
- * What becomes of the bits that a code has not.
+/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread. Each rule has
+ * its configuration, one step function, and the defaults. The formulas are for each element, in this order.
+ *
+ * @param n       number of elements of every array; 0 is allowed, and the array pointers may then be anything
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param ...     states, updated; zeros before the first step
+ * @param t       number of this step, counted from 1 by the caller; for rules that count steps
+ * @param config  hyper-parameters, as from downhill_R_default(), for this very rule
+ * @return DOWNHILL_STATUS_OK; or, with nothing written,
+ *         _NULL_POINTER, _MISALIGNED  an array, config
+ *         _OVERLAP                    two arrays
+ *         _INVALID_LENGTH             n
+ *         _INVALID_STEP               t
+ *         _INVALID_CONFIG             config, an array that it does not ask for, DOWNHILL_ISA in the environment;
+ *         or _PANIC
+ *
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-enum downhill_rounding
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * Up or down at random, and right on average: a state moves however small a step's part in it is.
-   */
-  DOWNHILL_ROUNDING_STOCHASTIC = 0,
-  /**
-   * To the nearest code. A state that should move by less than half of the distance between two codes stays
-   * where it is, and Adam's v ends up far from what it should be: to compare with, not to train with.
-   */
-  DOWNHILL_ROUNDING_NEAREST = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_rounding downhill_rounding;
-#else
-typedef uint32_t downhill_rounding;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * The hyper-parameters of downhill_sgd_step. Start from downhill_sgd_default().
- */
+/** The hyper-parameters of downhill_sgd_step(). */
 typedef struct downhill_sgd {
-  /**
-   * sizeof(downhill_sgd), set by downhill_sgd_default().
-   */
   uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-3.
-   */
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
   double lr;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
   double weight_decay;
 } downhill_sgd;
 
-/**
- * The hyper-parameters of downhill_momentum_step. Start from downhill_momentum_default().
- */
-typedef struct downhill_momentum {
-  /**
-   * sizeof(downhill_momentum), set by downhill_momentum_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_form. Default DOWNHILL_FORM_CLASSIC.
-   */
-  uint32_t form;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-3.
-   */
-  double lr;
-  /**
-   * How much of the last step is kept, in [0, 1). Default 0.9.
-   */
-  double momentum;
-  /**
-   * How much of the gradient is left out of u, in [0, 1]; 0 in the classic form, which has none.
-   * Default 0.
-   */
-  double dampening;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_momentum;
-
-/**
- * The hyper-parameters of downhill_nesterov_step. Start from downhill_nesterov_default().
- */
-typedef struct downhill_nesterov {
-  /**
-   * sizeof(downhill_nesterov), set by downhill_nesterov_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_form. Default DOWNHILL_FORM_CLASSIC.
-   */
-  uint32_t form;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-3.
-   */
-  double lr;
-  /**
-   * How much of the last step is kept, in [0, 1). Default 0.9.
-   */
-  double momentum;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_nesterov;
-
-/**
- * The hyper-parameters of downhill_adagrad_step. Start from downhill_adagrad_default().
- */
-typedef struct downhill_adagrad {
-  /**
-   * sizeof(downhill_adagrad), set by downhill_adagrad_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-2.
-   */
-  double lr;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-10.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_adagrad;
-
-/**
- * The hyper-parameters of downhill_adadelta_step. Start from downhill_adadelta_default().
- */
-typedef struct downhill_adadelta {
-  /**
-   * sizeof(downhill_adadelta), set by downhill_adadelta_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1, as in the paper.
-   */
-  double lr;
-  /**
-   * Decay rate of both averages, in [0, 1]. Default 0.9.
-   */
-  double rho;
-  /**
-   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0
-   * is NaN where the gradient is zero. Default 1e-6.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_adadelta;
-
-/**
- * The hyper-parameters of downhill_rmsprop_step. Start from downhill_rmsprop_default().
- */
-typedef struct downhill_rmsprop {
-  /**
-   * sizeof(downhill_rmsprop), set by downhill_rmsprop_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-2.
-   */
-  double lr;
-  /**
-   * How much of the last step is kept, in [0, 1). Anything but 0 needs the array u. Default 0.
-   */
-  double momentum;
-  /**
-   * Decay rate of the averages, in [0, 1]. Default 0.99.
-   */
-  double alpha;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_rmsprop;
-
-/**
- * The hyper-parameters of downhill_adam_step, downhill_adamw_step and downhill_amsgrad_step. Start
- * from downhill_adam_default(), downhill_adamw_default() or downhill_amsgrad_default().
- */
-typedef struct downhill_adam {
-  /**
-   * sizeof(downhill_adam), set by the default function.
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_bias_correction. Default DOWNHILL_BIAS_CORRECTION_STEP.
-   */
-  uint32_t bias_correction;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2; AdamW's is DOWNHILL_DECAY_DECOUPLED.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-3.
-   */
-  double lr;
-  /**
-   * Decay rate of the first moment, in [0, 1). Default 0.9.
-   */
-  double beta1;
-  /**
-   * Decay rate of the second moment, in [0, 1). Default 0.999.
-   */
-  double beta2;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8. Below 1e-17 it no longer hides that a
-   * second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0; AdamW's is 1e-2.
-   */
-  double weight_decay;
-} downhill_adam;
-
-/**
- * The hyper-parameters of downhill_adamax_step. Start from downhill_adamax_default().
- */
-typedef struct downhill_adamax {
-  /**
-   * sizeof(downhill_adamax), set by downhill_adamax_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 2e-3.
-   */
-  double lr;
-  /**
-   * Decay rate of the first moment, in [0, 1). Default 0.9.
-   */
-  double beta1;
-  /**
-   * Decay rate of the infinity norm, in [0, 1). Default 0.999.
-   */
-  double beta2;
-  /**
-   * Added to |g|, and so kept in u; finite and >= 0. Default 1e-8.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_adamax;
-
-/**
- * The hyper-parameters of downhill_nadam_step. Start from downhill_nadam_default().
- */
-typedef struct downhill_nadam {
-  /**
-   * sizeof(downhill_nadam), set by downhill_nadam_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 2e-3.
-   */
-  double lr;
-  /**
-   * Decay rate of the first moment, in [0, 1). Default 0.9.
-   */
-  double beta1;
-  /**
-   * Decay rate of the second moment, in [0, 1). Default 0.999.
-   */
-  double beta2;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8. Below 1e-17 it no longer hides that a
-   * second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
-   */
-  double eps;
-  /**
-   * How fast the momentum warms up, finite and >= 0. Default 4e-3.
-   */
-  double momentum_decay;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_nadam;
-
-/**
- * The hyper-parameters of downhill_lion_step. Start from downhill_lion_default().
- */
-typedef struct downhill_lion {
-  /**
-   * sizeof(downhill_lion), set by downhill_lion_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2; the paper's is DOWNHILL_DECAY_DECOUPLED.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-4.
-   */
-  double lr;
-  /**
-   * Weight of m in the direction of this step, in [0, 1). Default 0.9.
-   */
-  double beta1;
-  /**
-   * Decay rate of m, in [0, 1). Default 0.99.
-   */
-  double beta2;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_lion;
-
-/**
- * What a step over many tensors does besides the update. Start from downhill_extras_default().
- */
-typedef struct downhill_extras {
-  /**
-   * sizeof(downhill_extras), set by downhill_extras_default().
-   */
-  uint32_t struct_size;
-  /**
-   * DOWNHILL_ZERO_GRAD, DOWNHILL_SKIP_NONFINITE, both (with |) or none. Default 0.
-   */
-  uint32_t flags;
-  /**
-   * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
-   * maximize. Finite. Default 1.
-   */
-  double grad_scale;
-  /**
-   * The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
-   * Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
-   * gradients by 0, if DOWNHILL_SKIP_NONFINITE does not prevent it.
-   */
-  double max_norm;
-} downhill_extras;
-
-/**
- * How states are packed. Start from downhill_packing_default().
- */
-typedef struct downhill_packing {
-  /**
-   * sizeof(downhill_packing), set by downhill_packing_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_state_format. Default DOWNHILL_STATE_FORMAT_BITS8.
-   */
-  uint32_t state_format;
-  /**
-   * A downhill_weight_format. Default DOWNHILL_WEIGHT_FORMAT_F32.
-   */
-  uint32_t weight_format;
-  /**
-   * A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC.
-   */
-  uint32_t rounding;
-  /**
-   * What random bits are made from, with t and the element's number. Default 0.
-   */
-  uint64_t seed;
-} downhill_packing;
-
-/** The defaults of downhill_sgd. Since 0.1.0. */
+/** The defaults of downhill_sgd_step(). */
 DOWNHILL_INLINE downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_SGD;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-3;
+  config.reserved = 0;
+  config.lr = 0.001;
   config.weight_decay = 0.0;
   return config;
 }
 
-/** The defaults of downhill_momentum. Since 0.1.0. */
+/**
+ * Gradient descent (Robbins & Monro, "A Stochastic Approximation Method", 1951).
+ *     w -= lr*g
+ */
+downhill_status downhill_sgd_step(size_t n, float *w, const float *g, const struct downhill_sgd *config);
+
+/** The hyper-parameters of downhill_momentum_step(). */
+typedef struct downhill_momentum {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_form form;
+  downhill_decay decay;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** How much of the last step is kept, in [0, 1). */
+  double momentum;
+  /** How much of the gradient is left out of u, in [0, 1]; 0 in the classic form, which has none. */
+  double dampening;
+  double weight_decay;
+} downhill_momentum;
+
+/** The defaults of downhill_momentum_step(). */
 DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
   downhill_momentum config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_MOMENTUM;
   config.form = DOWNHILL_FORM_CLASSIC;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-3;
+  config.lr = 0.001;
   config.momentum = 0.9;
   config.dampening = 0.0;
   config.weight_decay = 0.0;
   return config;
 }
 
-/** The defaults of downhill_nesterov. Since 0.1.0. */
+/**
+ * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors",
+ * 1986). State: u. In the classic form and in the torch form:
+ *     u = momentum*u + lr*g; w -= u
+ *     u = momentum*u + (1-dampening)*g; w -= lr*u
+ */
+downhill_status downhill_momentum_step(size_t n,
+                                       float *w,
+                                       const float *g,
+                                       float *u,
+                                       const struct downhill_momentum *config);
+
+/** The hyper-parameters of downhill_nesterov_step(). */
+typedef struct downhill_nesterov {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_form form;
+  downhill_decay decay;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** How much of the last step is kept, in [0, 1). */
+  double momentum;
+  double weight_decay;
+} downhill_nesterov;
+
+/** The defaults of downhill_nesterov_step(). */
 DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
   downhill_nesterov config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_NESTEROV;
   config.form = DOWNHILL_FORM_CLASSIC;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-3;
+  config.lr = 0.001;
   config.momentum = 0.9;
   config.weight_decay = 0.0;
   return config;
 }
 
-/** The defaults of downhill_adagrad. Since 0.1.0. */
+/**
+ * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming problem with
+ * convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of initialization and momentum in deep
+ * learning", 2013). State: u. In the classic form and in the torch form:
+ *     u = momentum*u + lr*g; w -= momentum*u + lr*g
+ *     u = momentum*u + g; w -= lr*(g + momentum*u)
+ */
+downhill_status downhill_nesterov_step(size_t n,
+                                       float *w,
+                                       const float *g,
+                                       float *u,
+                                       const struct downhill_nesterov *config);
+
+/** The hyper-parameters of downhill_adagrad_step(). */
+typedef struct downhill_adagrad {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Added to the denominator, outside the root; finite and >= 0. */
+  double eps;
+  double weight_decay;
+} downhill_adagrad;
+
+/** The defaults of downhill_adagrad_step(). */
 DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
   downhill_adagrad config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADAGRAD;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-2;
+  config.reserved = 0;
+  config.lr = 0.01;
   config.eps = 1e-10;
   config.weight_decay = 0.0;
   return config;
 }
 
-/** The defaults of downhill_adadelta. Since 0.1.0. */
+/**
+ * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011).
+ * State: s, which may also start as another initial accumulator.
+ *     s += g*g
+ *     w -= (lr*g)/(sqrt(s) + eps)
+ */
+downhill_status downhill_adagrad_step(size_t n,
+                                      float *w,
+                                      const float *g,
+                                      float *s,
+                                      const struct downhill_adagrad *config);
+
+/** The hyper-parameters of downhill_adadelta_step(). */
+typedef struct downhill_adadelta {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of both averages, in [0, 1]. */
+  double rho;
+  /**
+   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is NaN where the
+   * gradient is zero.
+   */
+  double eps;
+  double weight_decay;
+} downhill_adadelta;
+
+/** The defaults of downhill_adadelta_step(). */
 DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   downhill_adadelta config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADADELTA;
   config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0;
   config.lr = 1.0;
   config.rho = 0.9;
   config.eps = 1e-6;
@@ -906,12 +529,47 @@ DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   return config;
 }
 
-/** The defaults of downhill_rmsprop. Since 0.1.0. */
+/**
+ * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of squared gradients
+ * and of squared steps.
+ *     v = rho*v + ((1-rho)*g)*g
+ *     d = (sqrt(u + eps)/sqrt(v + eps))*g
+ *     u = rho*u + ((1-rho)*d)*d
+ *     w -= lr*d
+ */
+downhill_status downhill_adadelta_step(size_t n,
+                                       float *w,
+                                       const float *g,
+                                       float *v,
+                                       float *u,
+                                       const struct downhill_adadelta *config);
+
+/** The hyper-parameters of downhill_rmsprop_step(). */
+typedef struct downhill_rmsprop {
+  uint32_t struct_size;
+  uint32_t rule;
+  /** 1: centered, with the state g_avg; 0: not. */
+  uint32_t centered;
+  downhill_decay decay;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** How much of the last step is kept, in [0, 1). Above 0 there is the state u. */
+  double momentum;
+  /** Decay rate of the averages, in [0, 1]. */
+  double alpha;
+  /** Added to the denominator, outside the root; finite and >= 0. */
+  double eps;
+  double weight_decay;
+} downhill_rmsprop;
+
+/** The defaults of downhill_rmsprop_step(). */
 DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   downhill_rmsprop config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_RMSPROP;
+  config.centered = 0;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-2;
+  config.lr = 0.01;
   config.momentum = 0.0;
   config.alpha = 0.99;
   config.eps = 1e-8;
@@ -919,238 +577,12 @@ DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   return config;
 }
 
-/** The defaults of downhill_adam. Since 0.1.0. */
-DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
-  downhill_adam config;
-  config.struct_size = sizeof config;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-3;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
-  return config;
-}
-
-/** The defaults of downhill_adamw_step: Adam's, with a decoupled weight_decay of 1e-2. Since 0.1.0. */
-DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
-  downhill_adam config = downhill_adam_default();
-  config.decay = DOWNHILL_DECAY_DECOUPLED;
-  config.weight_decay = 1e-2;
-  return config;
-}
-
-/** The defaults of downhill_amsgrad_step: Adam's. Since 0.1.0. */
-DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
-  return downhill_adam_default();
-}
-
-/** The defaults of downhill_adamax. Since 0.1.0. */
-DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
-  downhill_adamax config;
-  config.struct_size = sizeof config;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 2e-3;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
-  return config;
-}
-
-/** The defaults of downhill_nadam. Since 0.1.0. */
-DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
-  downhill_nadam config;
-  config.struct_size = sizeof config;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 2e-3;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.momentum_decay = 4e-3;
-  config.weight_decay = 0.0;
-  return config;
-}
-
-/** The defaults of downhill_lion. Since 0.1.0. */
-DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
-  downhill_lion config;
-  config.struct_size = sizeof config;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-4;
-  config.beta1 = 0.9;
-  config.beta2 = 0.99;
-  config.weight_decay = 0.0;
-  return config;
-}
-
-/** Extras that do nothing. Since 0.1.0. */
-DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
-  downhill_extras extras;
-  extras.struct_size = sizeof extras;
-  extras.flags = 0;
-  extras.grad_scale = 1.0;
-  extras.max_norm = 0.0;
-  return extras;
-}
-
-/** The defaults of downhill_packing. Since 0.1.0. */
-DOWNHILL_INLINE downhill_packing downhill_packing_default(void) {
-  downhill_packing packing;
-  packing.struct_size = sizeof packing;
-  packing.state_format = DOWNHILL_STATE_FORMAT_BITS8;
-  packing.weight_format = DOWNHILL_WEIGHT_FORMAT_F32;
-  packing.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  packing.seed = 0;
-  return packing;
-}
-
-/* ======== 4. Steps ======== */
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
 /**
- * One step of gradient descent (Robbins & Monro, "A Stochastic Approximation Method", 1951). For each
- * element:
- *
- * - w -= lr*g
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param config  hyper-parameters, as from downhill_sgd_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_sgd_step(size_t n, float *w, const float *g, const downhill_sgd *config);
-
-/**
- * One step of gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations
- * by back-propagating errors", 1986). For each element, in the classic form and in the torch form:
- *
- * - u = momentum*u + lr*g; w -= u
- * - u = momentum*u + (1-dampening)*g; w -= lr*u
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param u       state, updated; zeros before the first step
- * @param config  hyper-parameters, as from downhill_momentum_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_momentum_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const downhill_momentum *config);
-
-/**
- * One step of gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex
- * programming problem with convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the
- * importance of initialization and momentum in deep learning", 2013). For each element, in the classic
- * form and in the torch form:
- *
- * - u = momentum*u + lr*g; w -= momentum*u + lr*g
- * - u = momentum*u + g; w -= lr*(g + momentum*u)
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param u       state, updated; zeros before the first step
- * @param config  hyper-parameters, as from downhill_nesterov_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_nesterov_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const downhill_nesterov *config);
-
-/**
- * One step of Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and
- * Stochastic Optimization", 2011). For each element:
- *
- * - s += g*g
- * - w -= (lr*g)/(sqrt(s) + eps)
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param s       state, updated; zeros before the first step, or another initial accumulator
- * @param config  hyper-parameters, as from downhill_adagrad_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adagrad_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *s,
-                                      const downhill_adagrad *config);
-
-/**
- * One step of Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). For each element:
- *
- * - v = rho*v + ((1-rho)*g)*g
- * - d = (sqrt(u + eps)/sqrt(v + eps))*g
- * - u = rho*u + ((1-rho)*d)*d
- * - w -= lr*d
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param v       state (average of squared gradients), updated; zeros before the first step
- * @param u       state (average of squared steps), updated; zeros before the first step
- * @param config  hyper-parameters, as from downhill_adadelta_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adadelta_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *v,
-                                       float *u,
-                                       const downhill_adadelta *config);
-
-/**
- * One step of RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating
- * Sequences With Recurrent Neural Networks", 2013). Which of the two optional arrays are passed
- * decides the form: with g_avg it is centered, with u it has momentum. For each element:
- *
- * - v = alpha*v + ((1-alpha)*g)*g
- * - r = sqrt(v) + eps; but with g_avg:
- *   g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
- * - w -= (lr*g)/r; but with u:
- *   u = momentum*u + g/r; w -= lr*u
- *
- * The maximum of a NaN and a number is NaN. Without u, momentum must be 0; with n = 0 all pointers may
- * be anything, as everywhere, and momentum is then only checked against its range.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param v       state, updated; zeros before the first step
- * @param g_avg   state, updated; zeros before the first step; NULL: not centered
- * @param u       state, updated; zeros before the first step; NULL: no momentum
- * @param config  hyper-parameters, as from downhill_rmsprop_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences With Recurrent Neural
+ * Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum > 0, else NULL.
+ *     v = alpha*v + ((1-alpha)*g)*g; r = sqrt(v) + eps
+ *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
+ *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
  */
 downhill_status downhill_rmsprop_step(size_t n,
                                       float *w,
@@ -1158,27 +590,95 @@ downhill_status downhill_rmsprop_step(size_t n,
                                       float *v,
                                       float *g_avg,
                                       float *u,
-                                      const downhill_rmsprop *config);
+                                      const struct downhill_rmsprop *config);
+
+/** What the moments of Adam, AdamW and AMSGrad are divided by. */
+typedef uint32_t downhill_bias_correction;
 
 /**
- * One step of Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). For each
- * element, with c1 and c2 as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
- *
- * - m = beta1*m + (1-beta1)*g
- * - v = beta2*v + ((1-beta2)*g)*g
- * - w -= (a*m)/(sqrt(v)*k + eps)
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param v       state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_adam_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The field rule says
+ * for which of them.
+ */
+typedef struct downhill_adam {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_bias_correction bias_correction;
+  /** For DOWNHILL_RULE_ADAMW it must be DOWNHILL_DECAY_DECOUPLED. */
+  downhill_decay decay;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of the first moment, in [0, 1). */
+  double beta1;
+  /** Decay rate of the second moment, in [0, 1). */
+  double beta2;
+  /**
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
+   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   */
+  double eps;
+  double weight_decay;
+} downhill_adam;
+
+/** c = 1 - beta^t (Kingma & Ba). */
+#define DOWNHILL_BIAS_CORRECTION_STEP 0
+
+/** c = 1 - beta, at every step. */
+#define DOWNHILL_BIAS_CORRECTION_CONSTANT 1
+
+/** c = 1. */
+#define DOWNHILL_BIAS_CORRECTION_NONE 2
+
+/** The defaults of downhill_adam_step(). */
+DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
+  downhill_adam config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADAM;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/** The defaults of downhill_adamw_step(). */
+DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
+  downhill_adam config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADAMW;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
+  config.decay = DOWNHILL_DECAY_DECOUPLED;
+  config.lr = 0.001;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.01;
+  return config;
+}
+
+/** The defaults of downhill_amsgrad_step(). */
+DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
+  downhill_adam config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_AMSGRAD;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/**
+ * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2 as
+ * downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
+ *     m = beta1*m + (1-beta1)*g
+ *     v = beta2*v + ((1-beta2)*g)*g
+ *     w -= (a*m)/(sqrt(v)*k + eps)
  */
 downhill_status downhill_adam_step(size_t n,
                                    float *w,
@@ -1186,30 +686,12 @@ downhill_status downhill_adam_step(size_t n,
                                    float *m,
                                    float *v,
                                    uint64_t t,
-                                   const downhill_adam *config);
+                                   const struct downhill_adam *config);
 
 /**
- * One step of AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019):
- * downhill_adam_step under its other name, for configurations that start from
- * downhill_adamw_default(), with decoupled weight decay. For each element, with a and k as in
- * downhill_adam_step:
- *
- * - w *= 1 - lr*weight_decay
- * - m = beta1*m + (1-beta1)*g
- * - v = beta2*v + ((1-beta2)*g)*g
- * - w -= (a*m)/(sqrt(v)*k + eps)
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param v       state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_adamw_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with decoupled weight
+ * decay. Start from downhill_adamw_default().
+ *     w *= 1 - lr*weight_decay; then as Adam
  */
 downhill_status downhill_adamw_step(size_t n,
                                     float *w,
@@ -1217,31 +699,15 @@ downhill_status downhill_adamw_step(size_t n,
                                     float *m,
                                     float *v,
                                     uint64_t t,
-                                    const downhill_adam *config);
+                                    const struct downhill_adam *config);
 
 /**
- * One step of AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the
- * bias correction of Adam, as PyTorch has it. For each element, with a and k as in downhill_adam_step:
- *
- * - m = beta1*m + (1-beta1)*g
- * - v = beta2*v + ((1-beta2)*g)*g
- * - v_max = max(v_max, v)
- * - w -= (a*m)/(sqrt(v_max)*k + eps)
- *
- * The maximum of a NaN and a number is NaN.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param v       state, updated; zeros before the first step
- * @param v_max   state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_amsgrad_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias correction of Adam, as
+ * PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that is NaN if either number is:
+ *     m = beta1*m + (1-beta1)*g
+ *     v = beta2*v + ((1-beta2)*g)*g
+ *     v_max = max(v_max, v)
+ *     w -= (a*m)/(sqrt(v_max)*k + eps)
  */
 downhill_status downhill_amsgrad_step(size_t n,
                                       float *w,
@@ -1250,29 +716,46 @@ downhill_status downhill_amsgrad_step(size_t n,
                                       float *v,
                                       float *v_max,
                                       uint64_t t,
-                                      const downhill_adam *config);
+                                      const struct downhill_adam *config);
+
+/** The hyper-parameters of downhill_adamax_step(). */
+typedef struct downhill_adamax {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of the first moment, in [0, 1). */
+  double beta1;
+  /** Decay rate of the infinity norm, in [0, 1). */
+  double beta2;
+  /** Added to |g|, and so kept in u; finite and >= 0. */
+  double eps;
+  double weight_decay;
+} downhill_adamax;
+
+/** The defaults of downhill_adamax_step(). */
+DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
+  downhill_adamax config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADAMAX;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0;
+  config.lr = 0.002;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
 
 /**
- * One step of AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for
- * Stochastic Optimization", 2014, section 7.1). For each element, with a = lr/(1-beta1^t):
- *
- * - m = beta1*m + (1-beta1)*g
- * - u = max(beta2*u, |g| + eps)
- * - w -= (a*m)/u
- *
- * The maximum of a NaN and a number is NaN.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param u       state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_adamax_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014, section
+ * 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN if either number is:
+ *     m = beta1*m + (1-beta1)*g
+ *     u = max(beta2*u, |g| + eps)
+ *     w -= (a*m)/u
  */
 downhill_status downhill_adamax_step(size_t n,
                                      float *w,
@@ -1280,38 +763,54 @@ downhill_status downhill_adamax_step(size_t n,
                                      float *m,
                                      float *u,
                                      uint64_t t,
-                                     const downhill_adamax *config);
+                                     const struct downhill_adamax *config);
+
+/** The hyper-parameters of downhill_nadam_step(). */
+typedef struct downhill_nadam {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of the first moment, in [0, 1). */
+  double beta1;
+  /** Decay rate of the second moment, in [0, 1). */
+  double beta2;
+  /**
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
+   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   */
+  double eps;
+  /** How fast the momentum warms up, finite and >= 0. */
+  double momentum_decay;
+  double weight_decay;
+} downhill_nadam;
+
+/** The defaults of downhill_nadam_step(). */
+DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
+  downhill_nadam config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_NADAM;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0;
+  config.lr = 0.002;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.momentum_decay = 0.004;
+  config.weight_decay = 0.0;
+  return config;
+}
 
 /**
- * One step of Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum
- * into Adam", 2016), with these constants:
- *
- * - c2 = 1-beta2^t
- * - mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t)
- * - a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1))
- *
- * For each element:
- *
- * - m = beta1*m + (1-beta1)*g
- * - v = beta2*v + ((1-beta2)*g)*g
- * - r = sqrt(v*(1/c2)) + eps
- * - w -= (a*g)/r
- * - w -= (b*m)/r
- *
- * P is computed from t in every call. Its factors end where it no longer changes 1-P: about 50 with the
- * defaults, 2,400 at most.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param v       state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_nadam_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam", 2016). States: m, v.
+ * With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t) (of which factors are left out
+ * that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1)):
+ *     m = beta1*m + (1-beta1)*g
+ *     v = beta2*v + ((1-beta2)*g)*g
+ *     r = sqrt(v*(1/c2)) + eps
+ *     w -= (a*g)/r; w -= (b*m)/r
  */
 downhill_status downhill_nadam_step(size_t n,
                                     float *w,
@@ -1319,36 +818,48 @@ downhill_status downhill_nadam_step(size_t n,
                                     float *m,
                                     float *v,
                                     uint64_t t,
-                                    const downhill_nadam *config);
+                                    const struct downhill_nadam *config);
+
+/** The hyper-parameters of downhill_lion_step(). */
+typedef struct downhill_lion {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Weight of m in the direction of this step, in [0, 1). */
+  double beta1;
+  /** Decay rate of m, in [0, 1). */
+  double beta2;
+  double weight_decay;
+} downhill_lion;
+
+/** The defaults of downhill_lion_step(). */
+DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
+  downhill_lion config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_LION;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0;
+  config.lr = 0.0001;
+  config.beta1 = 0.9;
+  config.beta2 = 0.99;
+  config.weight_decay = 0.0;
+  return config;
+}
 
 /**
- * One step of Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023). For each
- * element:
- *
- * - w -= lr*sign(beta1*m + (1-beta1)*g)
- * - m = beta2*m + (1-beta2)*g
- *
- * The sign of a zero is 0, and that of a NaN is NaN.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param config  hyper-parameters, as from downhill_lion_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is decoupled in the paper
+ * and not by default. State: m. The sign of a zero is 0, and that of a NaN is NaN.
+ *     w -= lr*sign(beta1*m + (1-beta1)*g)
+ *     m = beta2*m + (1-beta2)*g
  */
 downhill_status downhill_lion_step(size_t n,
                                    float *w,
                                    const float *g,
                                    float *m,
-                                   const downhill_lion *config);
-
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+                                   const struct downhill_lion *config);
 
 /* ======== 5. Pools ======== */
 
@@ -1357,10 +868,6 @@ downhill_status downhill_lion_step(size_t n,
  * the caller's to free. Any number of threads may use one at once.
  */
 typedef struct downhill_pool downhill_pool;
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
 
 /**
  * Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default floating-point
@@ -1424,27 +931,31 @@ size_t downhill_pool_threads(const struct downhill_pool *pool);
  */
 void downhill_pool_free(struct downhill_pool *pool);
 
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
-
 /* ======== 6. Whole steps ======== */
 
+/** A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped. */
+#define DOWNHILL_ZERO_GRAD 1
+
 /**
- * The arrays of one tensor. All have n elements; with n = 0 the pointers may be anything.
+ * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
+ * what gradients are to be multiplied by is beyond the largest float), change nothing at all and return
+ * DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
+ *
+ * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
+ * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+ *
+ * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
+ * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
  */
+#define DOWNHILL_SKIP_NONFINITE 2
+
+/** The arrays of one tensor. All have n elements; with n = 0 the pointers may be anything. */
 typedef struct downhill_tensor {
-  /**
-   * Number of elements.
-   */
+  /** Number of elements. */
   size_t n;
-  /**
-   * Weights, updated.
-   */
+  /** Weights, updated. */
   float *w;
-  /**
-   * Gradient; written only with DOWNHILL_ZERO_GRAD.
-   */
+  /** Gradient; written only with DOWNHILL_ZERO_GRAD. */
   float *g;
   /**
    * States, updated, in the order of the rule's own step function; zeros before the first step. What
@@ -1452,6 +963,25 @@ typedef struct downhill_tensor {
    */
   float *state[3];
 } downhill_tensor;
+
+/** What a step over many tensors does besides the update. Start from downhill_extras_default(). */
+typedef struct downhill_extras {
+  /** sizeof(downhill_extras), set by downhill_extras_default(). */
+  uint32_t struct_size;
+  /** DOWNHILL_ZERO_GRAD, DOWNHILL_SKIP_NONFINITE, both (with |) or none. Default 0. */
+  uint32_t flags;
+  /**
+   * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
+   * maximize. Finite. Default 1.
+   */
+  double grad_scale;
+  /**
+   * The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
+   * Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
+   * gradients by 0, if DOWNHILL_SKIP_NONFINITE does not prevent it.
+   */
+  double max_norm;
+} downhill_extras;
 
 /**
  * What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For the
@@ -1468,15 +998,9 @@ typedef struct downhill_report {
    * the step was skipped.
    */
   double applied_scale;
-  /**
-   * 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t.
-   */
+  /** 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t. */
   uint32_t skipped;
 } downhill_report;
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
 
 /**
  * The Euclidean norm of all gradients together, in double. It is infinite or NaN if and only if an element
@@ -1517,7 +1041,7 @@ downhill_status downhill_grad_norm(size_t count,
 downhill_status downhill_sgd_step_many(size_t count,
                                        const struct downhill_tensor *tensors,
                                        const downhill_sgd *config,
-                                       const downhill_extras *extras,
+                                       const struct downhill_extras *extras,
                                        downhill_pool *pool,
                                        struct downhill_report *report);
 
@@ -1539,7 +1063,7 @@ downhill_status downhill_sgd_step_many(size_t count,
 downhill_status downhill_momentum_step_many(size_t count,
                                             const struct downhill_tensor *tensors,
                                             const downhill_momentum *config,
-                                            const downhill_extras *extras,
+                                            const struct downhill_extras *extras,
                                             downhill_pool *pool,
                                             struct downhill_report *report);
 
@@ -1561,7 +1085,7 @@ downhill_status downhill_momentum_step_many(size_t count,
 downhill_status downhill_nesterov_step_many(size_t count,
                                             const struct downhill_tensor *tensors,
                                             const downhill_nesterov *config,
-                                            const downhill_extras *extras,
+                                            const struct downhill_extras *extras,
                                             downhill_pool *pool,
                                             struct downhill_report *report);
 
@@ -1583,7 +1107,7 @@ downhill_status downhill_nesterov_step_many(size_t count,
 downhill_status downhill_adagrad_step_many(size_t count,
                                            const struct downhill_tensor *tensors,
                                            const downhill_adagrad *config,
-                                           const downhill_extras *extras,
+                                           const struct downhill_extras *extras,
                                            downhill_pool *pool,
                                            struct downhill_report *report);
 
@@ -1605,7 +1129,7 @@ downhill_status downhill_adagrad_step_many(size_t count,
 downhill_status downhill_adadelta_step_many(size_t count,
                                             const struct downhill_tensor *tensors,
                                             const downhill_adadelta *config,
-                                            const downhill_extras *extras,
+                                            const struct downhill_extras *extras,
                                             downhill_pool *pool,
                                             struct downhill_report *report);
 
@@ -1628,7 +1152,7 @@ downhill_status downhill_adadelta_step_many(size_t count,
 downhill_status downhill_rmsprop_step_many(size_t count,
                                            const struct downhill_tensor *tensors,
                                            const downhill_rmsprop *config,
-                                           const downhill_extras *extras,
+                                           const struct downhill_extras *extras,
                                            downhill_pool *pool,
                                            struct downhill_report *report);
 
@@ -1652,7 +1176,7 @@ downhill_status downhill_adam_step_many(size_t count,
                                         const struct downhill_tensor *tensors,
                                         uint64_t t,
                                         const downhill_adam *config,
-                                        const downhill_extras *extras,
+                                        const struct downhill_extras *extras,
                                         downhill_pool *pool,
                                         struct downhill_report *report);
 
@@ -1676,7 +1200,7 @@ downhill_status downhill_adamw_step_many(size_t count,
                                          const struct downhill_tensor *tensors,
                                          uint64_t t,
                                          const downhill_adam *config,
-                                         const downhill_extras *extras,
+                                         const struct downhill_extras *extras,
                                          downhill_pool *pool,
                                          struct downhill_report *report);
 
@@ -1700,7 +1224,7 @@ downhill_status downhill_amsgrad_step_many(size_t count,
                                            const struct downhill_tensor *tensors,
                                            uint64_t t,
                                            const downhill_adam *config,
-                                           const downhill_extras *extras,
+                                           const struct downhill_extras *extras,
                                            downhill_pool *pool,
                                            struct downhill_report *report);
 
@@ -1724,7 +1248,7 @@ downhill_status downhill_adamax_step_many(size_t count,
                                           const struct downhill_tensor *tensors,
                                           uint64_t t,
                                           const downhill_adamax *config,
-                                          const downhill_extras *extras,
+                                          const struct downhill_extras *extras,
                                           downhill_pool *pool,
                                           struct downhill_report *report);
 
@@ -1748,7 +1272,7 @@ downhill_status downhill_nadam_step_many(size_t count,
                                          const struct downhill_tensor *tensors,
                                          uint64_t t,
                                          const downhill_nadam *config,
-                                         const downhill_extras *extras,
+                                         const struct downhill_extras *extras,
                                          downhill_pool *pool,
                                          struct downhill_report *report);
 
@@ -1770,39 +1294,33 @@ downhill_status downhill_nadam_step_many(size_t count,
 downhill_status downhill_lion_step_many(size_t count,
                                         const struct downhill_tensor *tensors,
                                         const downhill_lion *config,
-                                        const downhill_extras *extras,
+                                        const struct downhill_extras *extras,
                                         downhill_pool *pool,
                                         struct downhill_report *report);
 
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+/** Extras that do nothing. */
+DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
+  downhill_extras extras;
+  extras.struct_size = sizeof extras;
+  extras.flags = 0;
+  extras.grad_scale = 1.0;
+  extras.max_norm = 0.0;
+  return extras;
+}
 
 /* ======== 7. Packed states ======== */
 
-/**
- * The arrays of one tensor with packed states.
- */
+/** The arrays of one tensor with packed states. */
 typedef struct downhill_packed_tensor {
-  /**
-   * Number of elements. With 0 (and state_bytes 0) the pointers may be anything.
-   */
+  /** Number of elements. With 0 (and state_bytes 0) the pointers may be anything. */
   size_t n;
-  /**
-   * Weights, updated: n elements of float, or of uint16_t if weight_format is bfloat16.
-   */
+  /** Weights, updated: n elements of float, or of uint16_t if weight_format is bfloat16. */
   void *w;
-  /**
-   * Gradient, of the same; written only with DOWNHILL_ZERO_GRAD.
-   */
+  /** Gradient, of the same; written only with DOWNHILL_ZERO_GRAD. */
   void *g;
-  /**
-   * All states, updated; zeros before the first step.
-   */
+  /** All states, updated; zeros before the first step. */
   uint8_t *state;
-  /**
-   * How many bytes that is: what downhill_packed_bytes() says.
-   */
+  /** How many bytes that is: what downhill_packed_bytes() says. */
   size_t state_bytes;
   /**
    * The number of the first element in the whole model, a multiple of 64, which the random bits depend on.
@@ -1812,9 +1330,49 @@ typedef struct downhill_packed_tensor {
   uint64_t first_element;
 } downhill_packed_tensor;
 
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
+/** How states are packed. Start from downhill_packing_default(). */
+typedef struct downhill_packing {
+  /** sizeof(downhill_packing), set by downhill_packing_default(). */
+  uint32_t struct_size;
+  /** A downhill_state_format. Default DOWNHILL_STATE_FORMAT_BITS8. */
+  uint32_t state_format;
+  /** A downhill_weight_format. Default DOWNHILL_WEIGHT_FORMAT_F32. */
+  uint32_t weight_format;
+  /** A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC. */
+  uint32_t rounding;
+  /** What random bits are made from, with t and the element's number. Default 0. */
+  uint64_t seed;
+} downhill_packing;
+
+/** How many bits a packed state has. */
+typedef uint32_t downhill_state_format;
+
+/** What weights and gradients beside packed states are. */
+typedef uint32_t downhill_weight_format;
+
+/** What becomes of the bits that a code has not. */
+typedef uint32_t downhill_rounding;
+
+/** A byte for each state of each element, and one for each state of 64 elements. */
+#define DOWNHILL_STATE_FORMAT_BITS8 0
+
+/** bfloat16. */
+#define DOWNHILL_STATE_FORMAT_BF16 1
+
+/** float */
+#define DOWNHILL_WEIGHT_FORMAT_F32 0
+
+/** bfloat16: the upper half of a float, as a uint16_t. Weights are rounded as states are. */
+#define DOWNHILL_WEIGHT_FORMAT_BF16 1
+
+/** Up or down at random, and right on average: a state moves however small a step's part in it is. */
+#define DOWNHILL_ROUNDING_STOCHASTIC 0
+
+/**
+ * To the nearest code. A state that should move by less than half of the distance between two codes stays
+ * where it is, and Adam's v ends up far from what it should be: to compare with, not to train with.
+ */
+#define DOWNHILL_ROUNDING_NEAREST 1
 
 /**
  * How many bytes the packed states of a tensor take: in 8 bits 65 for each state of each block of 64 elements, in
@@ -1853,7 +1411,7 @@ downhill_status downhill_momentum_step_packed(size_t count,
                                               const struct downhill_packed_tensor *tensors,
                                               uint64_t t,
                                               const downhill_momentum *config,
-                                              const downhill_packing *packing,
+                                              const struct downhill_packing *packing,
                                               const downhill_extras *extras,
                                               downhill_pool *pool,
                                               downhill_report *report);
@@ -1879,7 +1437,7 @@ downhill_status downhill_adam_step_packed(size_t count,
                                           const struct downhill_packed_tensor *tensors,
                                           uint64_t t,
                                           const downhill_adam *config,
-                                          const downhill_packing *packing,
+                                          const struct downhill_packing *packing,
                                           const downhill_extras *extras,
                                           downhill_pool *pool,
                                           downhill_report *report);
@@ -1905,7 +1463,7 @@ downhill_status downhill_adamw_step_packed(size_t count,
                                            const struct downhill_packed_tensor *tensors,
                                            uint64_t t,
                                            const downhill_adam *config,
-                                           const downhill_packing *packing,
+                                           const struct downhill_packing *packing,
                                            const downhill_extras *extras,
                                            downhill_pool *pool,
                                            downhill_report *report);
@@ -1931,7 +1489,7 @@ downhill_status downhill_lion_step_packed(size_t count,
                                           const struct downhill_packed_tensor *tensors,
                                           uint64_t t,
                                           const downhill_lion *config,
-                                          const downhill_packing *packing,
+                                          const struct downhill_packing *packing,
                                           const downhill_extras *extras,
                                           downhill_pool *pool,
                                           downhill_report *report);
@@ -2054,8 +1612,19 @@ downhill_status downhill_lion_unpack(size_t n,
                                      const uint8_t *state,
                                      size_t state_bytes);
 
+/** The defaults of downhill_packing. */
+DOWNHILL_INLINE downhill_packing downhill_packing_default(void) {
+  downhill_packing packing;
+  packing.struct_size = sizeof packing;
+  packing.state_format = DOWNHILL_STATE_FORMAT_BITS8;
+  packing.weight_format = DOWNHILL_WEIGHT_FORMAT_F32;
+  packing.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
+  packing.seed = 0;
+  return packing;
+}
+
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}
+#endif
 
 #endif /* DOWNHILL_H */

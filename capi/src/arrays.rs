@@ -2,8 +2,10 @@
 
 use std::slice;
 
-use super::status::{Failure, downhill_status::*};
-use downhill::abi::Configuration;
+use super::status::*;
+
+/// A state array with its name.
+pub(super) type State = (&'static str, *mut f32);
 
 /// The arrays of a step: weights, gradient, states.
 pub(super) type Slices<'a, const N: usize> = (&'a mut [f32], &'a [f32], [&'a mut [f32]; N]);
@@ -14,17 +16,17 @@ pub(super) type Slices<'a, const N: usize> = (&'a mut [f32], &'a [f32], [&'a mut
 /// Each pointer that passes the checks is valid for `n` elements, for writing too unless it is `g`,
 /// for the lifetime that the caller picks, and nobody else accesses them meanwhile.
 #[inline]
-pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
+pub(super) unsafe fn slices<'a, const N: usize>(
     n: usize,
     w: *mut f32,
     g: *const f32,
-    state: [*mut f32; N],
+    state: [State; N],
 ) -> Result<Slices<'a, N>, Failure> {
     if n == 0 {
         return Ok((&mut [], &[], [(); N].map(|()| Default::default())));
     }
     let bytes = bytes::<f32>("n", n)?;
-    let array = |k| array::<C, N>(w, g, state, k);
+    let array = |k| array(w, g, state, k);
     for i in 0..N + 2 {
         check_pointer(array(i), bytes)?;
         for j in 0..i {
@@ -37,23 +39,26 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
         Ok((
             slice::from_raw_parts_mut(w, n),
             slice::from_raw_parts(g, n),
-            state.map(|array| slice::from_raw_parts_mut(array, n)),
+            state.map(|(_, array)| slice::from_raw_parts_mut(array, n)),
         ))
     }
 }
 
 /// Array `k` of `w`, `g` and the states, and its name.
 #[inline(always)]
-pub(super) fn array<C: Configuration<N>, const N: usize>(
+pub(super) fn array<const N: usize>(
     w: *const f32,
     g: *const f32,
-    state: [*mut f32; N],
+    state: [State; N],
     k: usize,
 ) -> (&'static str, *const f32) {
     match k {
         0 => ("w", w),
         1 => ("g", g),
-        _ => (C::STATES[k - 2], state[k - 2].cast_const()),
+        _ => {
+            let (name, array) = state[k - 2];
+            (name, array.cast_const())
+        }
     }
 }
 

@@ -9,13 +9,13 @@
 
 mod arrays;
 mod boundary;
-mod config;
-mod decode;
+#[cfg(test)]
+mod header;
 mod library;
 mod many;
 mod packed;
 mod pool;
 mod read;
+mod rules;
 mod status;
-mod steps;
 mod tensors;
