@@ -16,18 +16,28 @@
  *             fprintf(stderr, "%s\n", downhill_last_error());
  *     }
  *
- * A whole training step does that for many tensors in one call, by several threads if wanted: it scales the
- * gradients, clips them by their common norm, skips the step if one is not finite, updates, and sets the
- * gradients to zero:
+ * A whole training step is one call for all tensors, in groups with different hyper-parameters, by several threads if
+ * wanted: it scales the gradients, clips them by their common norm, skips the step if one is not finite, updates, and sets
+ * the gradients to zero:
  *
- *     downhill_tensor tensors[] = {{n0, w0, g0, {m0, v0}}, {n1, w1, g1, {m1, v1}}};
+ *     downhill_adam decayed = downhill_adamw_default(), not_decayed = decayed;
+ *     not_decayed.weight_decay = 0.0;
+ *     downhill_tensor weight = {n0, w0, g0, {m0, v0}}, bias = {n1, w1, g1, {m1, v1}};
+ *     downhill_group groups[] = {downhill_group_default(), downhill_group_default()};
+ *     groups[0].config = &decayed;
+ *     groups[0].count = 1;
+ *     groups[0].tensors = &weight;
+ *     groups[1].config = &not_decayed;
+ *     groups[1].count = 1;
+ *     groups[1].tensors = &bias;
  *     downhill_pool *pool = downhill_pool_new(0);
  *     downhill_extras extras = downhill_extras_default();
  *     extras.max_norm = 1.0;
- *     extras.flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
+ *     extras.flags = DOWNHILL_EXTRAS_ZERO_GRAD | DOWNHILL_EXTRAS_SKIP_NONFINITE;
  *     for (uint64_t t = 1; t <= steps;) {
  *         ... compute g0 and g1 ...
- *         downhill_status status = downhill_adam_step_many(2, tensors, t, &config, &extras, pool, NULL);
+ *         groups[0].t = groups[1].t = t;
+ *         downhill_status status = downhill_step(2, groups, &extras, pool, NULL);
  *         if (status == DOWNHILL_STATUS_OK)
  *             t++;
  *         else if (status != DOWNHILL_STATUS_SKIPPED)
@@ -36,30 +46,29 @@
  *
  * A skipped step is not counted: the next call has the same t.
  *
- * States can be packed in a quarter or half of the memory, and weights and gradients be bfloat16. A whole step then
- * moves fewer bytes, which is what it waits for on large arrays. Each state is rounded at random, and right on average:
+ * Weights, gradients and states may be of fewer bits, and the new weights also be written in another type. A large step
+ * waits for memory, so fewer bytes are less time. A bf16 model whose float weights and states are kept here:
  *
- *     downhill_packing packing = downhill_packing_default();
- *     size_t bytes = downhill_packed_bytes(2, n, packing.state_format);
- *     downhill_packed_tensor tensor = {n, w, g, calloc(bytes, 1), bytes, 0};
- *     status = downhill_adam_step_packed(1, &tensor, t, &config, &packing, &extras, pool, NULL);
+ *     weight.w_copy = model_weight;
+ *     groups[0].gradient_type = DOWNHILL_TYPE_BF16;
+ *     groups[0].copy_type = DOWNHILL_TYPE_BF16;
  *
  * Preconditions of every step function:
- *   - Each array has n elements of type float, aligned to 4 bytes, initialized. State arrays are zeros
- *     before the first step. An array that the configuration does not ask for is NULL (g_avg and u of
- *     downhill_rmsprop_step(), say). n = 0 is allowed, and the array pointers may then be anything.
- *   - No two arrays share memory. During the call nobody else writes to any of them, or reads one that
- *     is updated. A step over many tensors checks all arrays of all of them, and wants g for itself, too.
- *   - Packed states are state_bytes bytes, zeros before the first step; weights and gradients beside them are
- *     n elements of float or of uint16_t (aligned to that), as weight_format says.
- *   - config points to a configuration of the very rule, made with its downhill_..._default() function. Its first
- *     8 bytes say how long it is and which rule it is for.
- *   - tensors points to count initialized tensors. count = 0 is allowed, and tensors may then be anything.
+ *   - Each array has n elements of its type, aligned to that, initialized. State arrays are zeros before the first step. An
+ *     array that the configuration does not ask for is NULL. n = 0 is allowed, and the array pointers may then be
+ *     anything.
+ *   - What is written (weights, states, copies, reports, gradients that are set to zero) shares memory with nothing else
+ *     that is passed. What is only read may overlap. During the call nobody else writes to any of it, or reads what is
+ *     written.
+ *   - config points to a configuration that was made with its downhill_..._default() function. Its first 8 bytes say how
+ *     long it is and which rule it is for.
+ *   - Other structures start with their size, too, as their downhill_..._default() sets it. Lists have as many structures as
+ *     the count says; with 0 their pointer may be anything.
  * Then, with different arrays, steps may be called from any number of threads at once. A signal handler may call
  * no function of this library.
  *
  * Status: a step returns DOWNHILL_STATUS_OK or another downhill_status. On any but OK and _PANIC no array has been
- * written, and downhill_last_error() says which argument (and of which tensor, counted from 0) was wrong and what its
+ * written, and downhill_last_error() says which argument (and of which group and tensor, counted from 0) was wrong and what its
  * value was.
  *
  * Numerics: IEEE-754 binary32, each operation of the formula rounded to nearest even on its own, in the
@@ -67,15 +76,13 @@
  * doubles; what is derived from them (1-beta, lr/(1-beta1^t), ...) is computed in double and rounded once.
  * A subnormal state value is read as +0. NaN and infinity follow IEEE. The bits do not depend on the
  * instruction set, on alignment, on how arrays are cut into calls, on threads, or (on x86, aarch64 and s390x) on the
- * caller's rounding mode and flush-to-zero setting, which are put back. A step over many tensors gives each the bits that the
- * plain step gives it, with the gradient g*s where s is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to
- * float, and norm that of all scaled gradients together. With s = 1 there is no multiplication. A step on packed states
- * decodes them exactly, makes the plain step, and encodes; the random bits depend on seed, t and the element's number.
- * Such a tensor has the same bits if it is cut at multiples of 64 elements.
+ * caller's rounding mode and flush-to-zero setting, which are put back. A whole step has the bits of "widen, plain step,
+ * round" for every combination of types; where rounding is random or states have eight bits, tensors may be cut at multiples
+ * of 64 elements.
  *
  * A plain step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of
- * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A step over
- * many tensors allocates a list of them. The only threads are the pools' that the caller makes. After a
+ * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A whole
+ * step allocates lists. The only threads are the pools' that the caller makes. After a
  * fork() the child may step, with a pool of the parent's too, which then works on the calling thread.
  *
  * Compatibility: a program that was built with this header runs with the library of the same release and with
@@ -91,13 +98,11 @@
  *   4. Plain steps
  *                  for each rule R: downhill_R, downhill_R_default(), downhill_R_step()
  *   5. Pools       downhill_pool_new(), downhill_pool_new_on(), downhill_pool_threads(), downhill_pool_free()
- *   6. Whole steps over many tensors
- *                  downhill_extras, downhill_extras_default(), downhill_tensor, downhill_report, downhill_grad_norm();
- *                  downhill_sgd_step_many(), and so on for every rule, with t where the plain step has it
- *   7. Packed      downhill_state_format, downhill_weight_format, downhill_rounding;
- *                  downhill_packing, downhill_packing_default(), downhill_packed_tensor, downhill_packed_bytes();
- *                  downhill_momentum_step_packed(), and so for adam, adamw and lion;
- *                  downhill_momentum_pack(), downhill_momentum_unpack(), and so for adam and lion
+ *   6. Groups of tensors
+ *                  downhill_type, downhill_tensor, downhill_group, downhill_group_default()
+ *   7. The whole step
+ *                  downhill_extras, downhill_report, downhill_step(), downhill_grad_squares()
+ *   8. Conversion  downhill_state_bytes(), downhill_pack(), downhill_unpack(), downhill_convert()
  */
 
 #ifndef DOWNHILL_H
@@ -931,15 +936,155 @@ size_t downhill_pool_threads(const struct downhill_pool *pool);
  */
 void downhill_pool_free(struct downhill_pool *pool);
 
-/* ======== 6. Whole steps ======== */
+/* ======== 6. Groups of tensors ======== */
+
+/** What an array is made of. */
+typedef uint32_t downhill_type;
+
+/** How weights of BF16 and F16, and states of BF16 and 8BIT, are rounded. */
+typedef uint32_t downhill_rounding;
+
+/** How elements are numbered, which random rounding depends on. */
+typedef uint32_t downhill_numbering;
+
+/**
+ * The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and first_element are looked
+ * at.
+ */
+typedef struct downhill_tensor {
+  /** Number of elements. */
+  size_t n;
+  /** Weights, updated: the group's weight_type. */
+  void *w;
+  /**
+   * Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is none, and the tensor is left
+   * alone; nothing is decayed or copied.
+   */
+  void *g;
+  /**
+   * States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros before the first step. 8BIT:
+   * state[0] is one buffer for all of them.
+   */
+  void *state[4];
+  /** SPLIT: the lower halves of the weights. Else NULL. */
+  int16_t *w_low;
+  /** Where the new weights also go, in copy_type, rounded to nearest even; or NULL. */
+  void *w_copy;
+  /** 8BIT: what downhill_state_bytes() says. Else 0. */
+  size_t state_bytes;
+  /** The number of this step for this tensor alone, for one that joined late or was frozen. 0: the group's. */
+  uint64_t t;
+  /** With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64. Else 0. */
+  uint64_t first_element;
+} downhill_tensor;
+
+/**
+ * Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a call have the same
+ * struct_size and tensor_size.
+ */
+typedef struct downhill_group {
+  /** sizeof(downhill_group), which is how far apart groups are. */
+  uint32_t struct_size;
+  /** sizeof(downhill_tensor), which is how far apart tensors are. */
+  uint32_t tensor_size;
+  /** DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT. Default F32. */
+  downhill_type weight_type;
+  /** DOWNHILL_TYPE_F32, _BF16 or _F16. Default F32. */
+  downhill_type gradient_type;
+  /** DOWNHILL_TYPE_F32, _BF16 or _8BIT. Default F32. */
+  downhill_type state_type;
+  /** DOWNHILL_TYPE_NONE, _F32, _BF16 or _F16. Default NONE. */
+  downhill_type copy_type;
+  /** A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC. */
+  downhill_rounding rounding;
+  /** A downhill_numbering. Default DOWNHILL_NUMBERING_BY_PLACE. */
+  downhill_numbering numbering;
+  /** What random bits are made from, with t and the element's number. Default 0. */
+  uint64_t seed;
+  /** The number of this step, from 1, for every rule. A skipped step is not counted. */
+  uint64_t t;
+  /** A configuration of any rule. Groups may have different rules. */
+  const void *config;
+  /** How many tensors. */
+  size_t count;
+  /** The tensors. */
+  const struct downhill_tensor *tensors;
+} downhill_group;
+
+/** No array. Only for copy_type. */
+#define DOWNHILL_TYPE_NONE 0
+
+/** float */
+#define DOWNHILL_TYPE_F32 1
+
+/** bfloat16, the upper half of a float, as uint16_t. */
+#define DOWNHILL_TYPE_BF16 2
+
+/** IEEE half precision, as uint16_t. */
+#define DOWNHILL_TYPE_F16 3
+
+/**
+ * Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a model can run on, and w_low
+ * an int16_t that makes it exact. With x the bits of the float, w = (x + 0x8000) >> 16, w_low = x & 0xffff,
+ * x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half with the quiet bit set, and w_low is 0.)
+ */
+#define DOWNHILL_TYPE_SPLIT 4
+
+/**
+ * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares, which are all
+ * but adagrad, amsgrad and adamax.
+ */
+#define DOWNHILL_TYPE_8BIT 5
+
+/**
+ * Up or down at random, and right on average: a state moves however small a step's part in it is. (A running maximum,
+ * v_max, is always rounded to nearest.)
+ */
+#define DOWNHILL_ROUNDING_STOCHASTIC 0
+
+/**
+ * To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the distance between two
+ * numbers never moves: to compare with, not to train with.
+ */
+#define DOWNHILL_ROUNDING_NEAREST 1
+
+/** All tensors of a call follow each other from 0, each from the next multiple of 64 on. */
+#define DOWNHILL_NUMBERING_BY_PLACE 0
+
+/**
+ * By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor numbers of its own, and a part
+ * of a tensor (cut at a multiple of 64) those that it has in the whole; then the bits are those of the whole.
+ */
+#define DOWNHILL_NUMBERING_GIVEN 1
+
+/** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
+DOWNHILL_INLINE downhill_group downhill_group_default(void) {
+  downhill_group group;
+  group.struct_size = sizeof group;
+  group.tensor_size = sizeof(downhill_tensor);
+  group.weight_type = DOWNHILL_TYPE_F32;
+  group.gradient_type = DOWNHILL_TYPE_F32;
+  group.state_type = DOWNHILL_TYPE_F32;
+  group.copy_type = DOWNHILL_TYPE_NONE;
+  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
+  group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
+  group.seed = 0;
+  group.t = 0;
+  group.config = 0;
+  group.count = 0;
+  group.tensors = 0;
+  return group;
+}
+
+/* ======== 7. The whole step ======== */
 
 /** A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped. */
-#define DOWNHILL_ZERO_GRAD 1
+#define DOWNHILL_EXTRAS_ZERO_GRAD 1
 
 /**
  * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
- * what gradients are to be multiplied by is beyond the largest float), change nothing at all and return
- * DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
+ * what gradients are to be multiplied by is beyond the largest float), change nothing at all, gradients included, and
+ * return DOWNHILL_STATUS_SKIPPED.
  *
  * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
  * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
@@ -947,28 +1092,16 @@ void downhill_pool_free(struct downhill_pool *pool);
  * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
  * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
  */
-#define DOWNHILL_SKIP_NONFINITE 2
+#define DOWNHILL_EXTRAS_SKIP_NONFINITE 2
 
-/** The arrays of one tensor. All have n elements; with n = 0 the pointers may be anything. */
-typedef struct downhill_tensor {
-  /** Number of elements. */
-  size_t n;
-  /** Weights, updated. */
-  float *w;
-  /** Gradient; written only with DOWNHILL_ZERO_GRAD. */
-  float *g;
-  /**
-   * States, updated, in the order of the rule's own step function; zeros before the first step. What
-   * the rule does not have is not looked at.
-   */
-  float *state[3];
-} downhill_tensor;
+/** A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients. */
+#define DOWNHILL_EXTRAS_NORM_GIVEN 4
 
-/** What a step over many tensors does besides the update. Start from downhill_extras_default(). */
+/** What a whole step does beside the update. Start from downhill_extras_default(). */
 typedef struct downhill_extras {
-  /** sizeof(downhill_extras), set by downhill_extras_default(). */
+  /** sizeof(downhill_extras) */
   uint32_t struct_size;
-  /** DOWNHILL_ZERO_GRAD, DOWNHILL_SKIP_NONFINITE, both (with |) or none. Default 0. */
+  /** DOWNHILL_EXTRAS_..., any of them, combined with |. Default 0. */
   uint32_t flags;
   /**
    * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
@@ -978,325 +1111,89 @@ typedef struct downhill_extras {
   /**
    * The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
    * Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
-   * gradients by 0, if DOWNHILL_SKIP_NONFINITE does not prevent it.
+   * gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it.
    */
   double max_norm;
+  /**
+   * With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what downhill_grad_squares()
+   * gives, added from left to right. NaN and infinity mean that a gradient is not finite. Else 0.
+   */
+  double norm_squared;
 } downhill_extras;
 
 /**
  * What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For the
- * norm the gradients are read once more, if no extra does so anyway.
+ * norm the gradients are read once more, if nothing else needs it. Start from downhill_report_default().
  */
 typedef struct downhill_report {
-  /**
-   * The norm of all scaled gradients together, before clipping: |grad_scale| times what
-   * downhill_grad_norm() gives.
-   */
+  /** sizeof(downhill_report) */
+  uint32_t struct_size;
+  /** 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t. */
+  uint32_t skipped;
+  /** The norm of all scaled gradients together, before clipping. */
   double grad_norm;
   /**
    * What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0 if
    * the step was skipped.
    */
   double applied_scale;
-  /** 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t. */
-  uint32_t skipped;
+  /** How many tensors were updated: those that have a gradient, or none. */
+  size_t tensors_updated;
+  /**
+   * If the step was skipped: the first element of a gradient of this call that is not finite. SIZE_MAX, all three, if there is
+   * none.
+   */
+  size_t group;
+  size_t tensor;
+  size_t element;
 } downhill_report;
 
 /**
- * The Euclidean norm of all gradients together, in double. It is infinite or NaN if and only if an element
- * is. The order of additions is fixed, so that the bits do not depend on pool or instruction set: within a
- * block of 4096 elements, counted from each gradient's start, element i is added to sum i mod 32; the 32
- * sums are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of the first gradient are
- * added up in order, then those of the second, and so on.
+ * One whole training step: for every tensor of every group the formula of its rule's plain step, bit by bit, with g*s in place of
+ * g. What is not float is widened to it, exactly, before and rounded after. s is grad_scale*min(1, max_norm/(norm + 1e-6)),
+ * rounded to float, and norm that of all scaled gradients of all groups together; with s = 1 there is no multiplication.
  *
- * @param count    number of tensors
- * @param tensors  the tensors, of which n and g are looked at
- * @param pool     who works, or NULL: this thread
- * @param norm     where the norm is written
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _INVALID_LENGTH, _INVALID_CONFIG (DOWNHILL_ISA),
- *         _OUT_OF_MEMORY, as the introduction says; _PANIC
+ * Results do not depend on the pool, nor on which tensors are stepped together, but for the norm (DOWNHILL_EXTRAS_NORM_GIVEN) and the
+ * numbers that random rounding depends on (DOWNHILL_NUMBERING_GIVEN).
  *
- * Threads: any number at once, also with one pool and on the same gradients. Since 0.1.0.
- */
-downhill_status downhill_grad_norm(size_t count,
-                                   const struct downhill_tensor *tensors,
-                                   downhill_pool *pool,
-                                   double *norm);
-
-/**
- * The formula of downhill_sgd_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state is not looked at
- * @param config   hyper-parameters, as from downhill_sgd_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
+ * @param group_count  number of groups
+ * @param groups       the groups
+ * @param extras       what else is done, or NULL: nothing
+ * @param pool         who works, or NULL: this thread
+ * @param report       what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first is told: extras, report,
+ *         each group, in it each tensor, then overlap
  *
  * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_sgd_step_many(size_t count,
-                                       const struct downhill_tensor *tensors,
-                                       const downhill_sgd *config,
-                                       const struct downhill_extras *extras,
-                                       downhill_pool *pool,
-                                       struct downhill_report *report);
+downhill_status downhill_step(size_t group_count,
+                              const downhill_group *groups,
+                              const struct downhill_extras *extras,
+                              downhill_pool *pool,
+                              struct downhill_report *report);
 
 /**
- * The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
+ * The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0 for one without a gradient.
+ * Whoever steps whole tensors in pieces, layer by layer or rank by rank, gathers these sums, adds them from left to right and
+ * passes the total to each downhill_step() as norm_squared: the bits are those of one call. (A tensor that is itself cut over
+ * ranks has another total in its last bits; what counts is that every rank passes the same one.) NaN and infinity are no
+ * error.
  *
- * @param count    number of tensors
- * @param tensors  the tensors; state: u
- * @param config   hyper-parameters, as from downhill_momentum_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
+ * The order of additions: within a block of 4,096 elements, counted from each gradient's start, element i goes to sum
+ * i mod 32; the 32 are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of a tensor in order.
  *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+ * @param group_count  number of groups
+ * @param groups       the groups, of which the sizes, gradient_type, count and tensors are read, and of tensors n and g
+ * @param pool         who works, or NULL: this thread
+ * @param sums         as many as there are tensors in all groups, written
+ * @return as downhill_step()
+ *
+ * Threads: any number at once, also with one pool. Since 0.1.0.
  */
-downhill_status downhill_momentum_step_many(size_t count,
-                                            const struct downhill_tensor *tensors,
-                                            const downhill_momentum *config,
-                                            const struct downhill_extras *extras,
-                                            downhill_pool *pool,
-                                            struct downhill_report *report);
-
-/**
- * The formula of downhill_nesterov_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: u
- * @param config   hyper-parameters, as from downhill_nesterov_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_nesterov_step_many(size_t count,
-                                            const struct downhill_tensor *tensors,
-                                            const downhill_nesterov *config,
-                                            const struct downhill_extras *extras,
-                                            downhill_pool *pool,
-                                            struct downhill_report *report);
-
-/**
- * The formula of downhill_adagrad_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: s
- * @param config   hyper-parameters, as from downhill_adagrad_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adagrad_step_many(size_t count,
-                                           const struct downhill_tensor *tensors,
-                                           const downhill_adagrad *config,
-                                           const struct downhill_extras *extras,
-                                           downhill_pool *pool,
-                                           struct downhill_report *report);
-
-/**
- * The formula of downhill_adadelta_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: v, u
- * @param config   hyper-parameters, as from downhill_adadelta_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adadelta_step_many(size_t count,
-                                            const struct downhill_tensor *tensors,
-                                            const downhill_adadelta *config,
-                                            const struct downhill_extras *extras,
-                                            downhill_pool *pool,
-                                            struct downhill_report *report);
-
-/**
- * The formula of downhill_rmsprop_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: v, g_avg or NULL, u or NULL
- *                 (g_avg for all tensors or for none, and so u)
- * @param config   hyper-parameters, as from downhill_rmsprop_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_rmsprop_step_many(size_t count,
-                                           const struct downhill_tensor *tensors,
-                                           const downhill_rmsprop *config,
-                                           const struct downhill_extras *extras,
-                                           downhill_pool *pool,
-                                           struct downhill_report *report);
-
-/**
- * The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adam_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adam_step_many(size_t count,
-                                        const struct downhill_tensor *tensors,
-                                        uint64_t t,
-                                        const downhill_adam *config,
-                                        const struct downhill_extras *extras,
-                                        downhill_pool *pool,
-                                        struct downhill_report *report);
-
-/**
- * The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adamw_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adamw_step_many(size_t count,
-                                         const struct downhill_tensor *tensors,
-                                         uint64_t t,
-                                         const downhill_adam *config,
-                                         const struct downhill_extras *extras,
-                                         downhill_pool *pool,
-                                         struct downhill_report *report);
-
-/**
- * The formula of downhill_amsgrad_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, v, v_max
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_amsgrad_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_amsgrad_step_many(size_t count,
-                                           const struct downhill_tensor *tensors,
-                                           uint64_t t,
-                                           const downhill_adam *config,
-                                           const struct downhill_extras *extras,
-                                           downhill_pool *pool,
-                                           struct downhill_report *report);
-
-/**
- * The formula of downhill_adamax_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, u
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adamax_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adamax_step_many(size_t count,
-                                          const struct downhill_tensor *tensors,
-                                          uint64_t t,
-                                          const downhill_adamax *config,
-                                          const struct downhill_extras *extras,
-                                          downhill_pool *pool,
-                                          struct downhill_report *report);
-
-/**
- * The formula of downhill_nadam_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_nadam_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_nadam_step_many(size_t count,
-                                         const struct downhill_tensor *tensors,
-                                         uint64_t t,
-                                         const downhill_nadam *config,
-                                         const struct downhill_extras *extras,
-                                         downhill_pool *pool,
-                                         struct downhill_report *report);
-
-/**
- * The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m
- * @param config   hyper-parameters, as from downhill_lion_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_lion_step_many(size_t count,
-                                        const struct downhill_tensor *tensors,
-                                        const downhill_lion *config,
-                                        const struct downhill_extras *extras,
-                                        downhill_pool *pool,
-                                        struct downhill_report *report);
+downhill_status downhill_grad_squares(size_t group_count,
+                                      const downhill_group *groups,
+                                      downhill_pool *pool,
+                                      double *sums);
 
 /** Extras that do nothing. */
 DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
@@ -1305,323 +1202,87 @@ DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
   extras.flags = 0;
   extras.grad_scale = 1.0;
   extras.max_norm = 0.0;
+  extras.norm_squared = 0.0;
   return extras;
 }
 
-/* ======== 7. Packed states ======== */
+/** A report to be written. */
+DOWNHILL_INLINE downhill_report downhill_report_default(void) {
+  downhill_report report;
+  report.struct_size = sizeof report;
+  report.skipped = 0;
+  report.grad_norm = 0.0;
+  report.applied_scale = 0.0;
+  report.tensors_updated = 0;
+  report.group = SIZE_MAX;
+  report.tensor = SIZE_MAX;
+  report.element = SIZE_MAX;
+  return report;
+}
 
-/** The arrays of one tensor with packed states. */
-typedef struct downhill_packed_tensor {
-  /** Number of elements. With 0 (and state_bytes 0) the pointers may be anything. */
-  size_t n;
-  /** Weights, updated: n elements of float, or of uint16_t if weight_format is bfloat16. */
-  void *w;
-  /** Gradient, of the same; written only with DOWNHILL_ZERO_GRAD. */
-  void *g;
-  /** All states, updated; zeros before the first step. */
-  uint8_t *state;
-  /** How many bytes that is: what downhill_packed_bytes() says. */
-  size_t state_bytes;
-  /**
-   * The number of the first element in the whole model, a multiple of 64, which the random bits depend on.
-   * Give each tensor numbers of its own, and a part of a tensor those that it has in the whole: then the parts
-   * are stepped with the bits of the whole.
-   */
-  uint64_t first_element;
-} downhill_packed_tensor;
-
-/** How states are packed. Start from downhill_packing_default(). */
-typedef struct downhill_packing {
-  /** sizeof(downhill_packing), set by downhill_packing_default(). */
-  uint32_t struct_size;
-  /** A downhill_state_format. Default DOWNHILL_STATE_FORMAT_BITS8. */
-  uint32_t state_format;
-  /** A downhill_weight_format. Default DOWNHILL_WEIGHT_FORMAT_F32. */
-  uint32_t weight_format;
-  /** A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC. */
-  uint32_t rounding;
-  /** What random bits are made from, with t and the element's number. Default 0. */
-  uint64_t seed;
-} downhill_packing;
-
-/** How many bits a packed state has. */
-typedef uint32_t downhill_state_format;
-
-/** What weights and gradients beside packed states are. */
-typedef uint32_t downhill_weight_format;
-
-/** What becomes of the bits that a code has not. */
-typedef uint32_t downhill_rounding;
-
-/** A byte for each state of each element, and one for each state of 64 elements. */
-#define DOWNHILL_STATE_FORMAT_BITS8 0
-
-/** bfloat16. */
-#define DOWNHILL_STATE_FORMAT_BF16 1
-
-/** float */
-#define DOWNHILL_WEIGHT_FORMAT_F32 0
-
-/** bfloat16: the upper half of a float, as a uint16_t. Weights are rounded as states are. */
-#define DOWNHILL_WEIGHT_FORMAT_BF16 1
-
-/** Up or down at random, and right on average: a state moves however small a step's part in it is. */
-#define DOWNHILL_ROUNDING_STOCHASTIC 0
+/* ======== 8. Conversion ======== */
 
 /**
- * To the nearest code. A state that should move by less than half of the distance between two codes stays
- * where it is, and Adam's v ends up far from what it should be: to compare with, not to train with.
- */
-#define DOWNHILL_ROUNDING_NEAREST 1
-
-/**
- * How many bytes the packed states of a tensor take: in 8 bits 65 for each state of each block of 64 elements, in
- * bfloat16 128; the last block may have fewer elements and takes as many bytes. The layout is the
- * same in every release of a SONAME; downhill_R_pack() and downhill_R_unpack() convert it.
+ * How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64 elements, the last ones
+ * of which may be fewer. They start as zeros. The bytes are the same on every machine, and in every release of a SONAME.
  *
- * @param states  how many states the rule has: 1 for momentum and Lion, 2 for Adam and AdamW
+ * @param config  a configuration of any rule
  * @param n       number of elements
- * @param format  a downhill_state_format
- * @return the number of bytes, or SIZE_MAX if the address space has not as many or format is unknown
+ * @return the number of bytes; SIZE_MAX on an error, of which downhill_last_error() tells: also for a rule whose states are not
+ *         for eight bits
  *
  * Threads: any number at once. Since 0.1.0.
  */
-size_t downhill_packed_bytes(size_t states,
-                             size_t n,
-                             uint32_t format);
+size_t downhill_state_bytes(const void *config,
+                            size_t n);
 
 /**
- * The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g, on states that
- * are decoded before and encoded after. The introduction says what s is.
+ * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one that is farther from zero. To
+ * go on from a checkpoint bit by bit, keep the packed bytes themselves. docs/formats.md has the layout.
  *
- * @param count    number of tensors
- * @param tensors  the tensors; one state: u
- * @param t        number of this step, which the random bits depend on; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_momentum_default()
- * @param packing  how states are packed, as from downhill_packing_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_momentum_step_packed(size_t count,
-                                              const struct downhill_packed_tensor *tensors,
-                                              uint64_t t,
-                                              const downhill_momentum *config,
-                                              const struct downhill_packing *packing,
-                                              const downhill_extras *extras,
-                                              downhill_pool *pool,
-                                              downhill_report *report);
-
-/**
- * The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g, on states that are
- * decoded before and encoded after. The introduction says what s is.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; two states: m, v
- * @param t        number of this step, counted from 1 by the caller; the random bits depend on it; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adam_default()
- * @param packing  how states are packed, as from downhill_packing_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_STEP, _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adam_step_packed(size_t count,
-                                          const struct downhill_packed_tensor *tensors,
-                                          uint64_t t,
-                                          const downhill_adam *config,
-                                          const struct downhill_packing *packing,
-                                          const downhill_extras *extras,
-                                          downhill_pool *pool,
-                                          downhill_report *report);
-
-/**
- * The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g, on states that are
- * decoded before and encoded after. The introduction says what s is.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; two states: m, v
- * @param t        number of this step, counted from 1 by the caller; the random bits depend on it; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adamw_default()
- * @param packing  how states are packed, as from downhill_packing_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_STEP, _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adamw_step_packed(size_t count,
-                                           const struct downhill_packed_tensor *tensors,
-                                           uint64_t t,
-                                           const downhill_adam *config,
-                                           const struct downhill_packing *packing,
-                                           const downhill_extras *extras,
-                                           downhill_pool *pool,
-                                           downhill_report *report);
-
-/**
- * The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g, on states that are
- * decoded before and encoded after. The introduction says what s is.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; one state: m
- * @param t        number of this step, which the random bits depend on; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_lion_default()
- * @param packing  how states are packed, as from downhill_packing_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_lion_step_packed(size_t count,
-                                          const struct downhill_packed_tensor *tensors,
-                                          uint64_t t,
-                                          const downhill_lion *config,
-                                          const struct downhill_packing *packing,
-                                          const downhill_extras *extras,
-                                          downhill_pool *pool,
-                                          downhill_report *report);
-
-/**
- * Packs the state of downhill_momentum_step(): each number is rounded to the nearest code.
- *
- * @param n             number of elements
- * @param u             state
- * @param state_format  a downhill_state_format
- * @param state         the packed state, written
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ * @param config  a configuration of any rule
+ * @param n       number of elements
+ * @param states  the arrays at the places that they have in a tensor's state; four pointers
+ * @param packed  written
+ * @param bytes   how many: downhill_state_bytes()
+ * @return DOWNHILL_STATUS_OK; or as for plain steps
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_momentum_pack(size_t n,
-                                       const float *u,
-                                       uint32_t state_format,
-                                       uint8_t *state,
-                                       size_t state_bytes);
+downhill_status downhill_pack(const void *config,
+                              size_t n,
+                              const float *const *states,
+                              void *packed,
+                              size_t bytes);
+
+/** Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are written. */
+downhill_status downhill_unpack(const void *config,
+                                size_t n,
+                                const void *packed,
+                                size_t bytes,
+                                float *const *states);
 
 /**
- * What the codes of downhill_momentum_step_packed() stand for, exactly.
+ * Converts numbers from one type to another, to nearest, of two to the even one; into DOWNHILL_TYPE_SPLIT without a loss.
  *
- * @param n             number of elements
- * @param u             state, written
- * @param state_format  a downhill_state_format
- * @param state         the packed state
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ * @param n          number of elements
+ * @param from_type  DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT
+ * @param from       the numbers
+ * @param from_low   SPLIT: the lower halves, int16_t. Else NULL
+ * @param to_type    as from_type
+ * @param to         written
+ * @param to_low     SPLIT: the lower halves, written. Else NULL
+ * @return DOWNHILL_STATUS_OK; or as for plain steps
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_momentum_unpack(size_t n,
-                                         float *u,
-                                         uint32_t state_format,
-                                         const uint8_t *state,
-                                         size_t state_bytes);
-
-/**
- * Packs the states of downhill_adam_step(), and of downhill_adamw_step(): each number is rounded to the nearest code.
- *
- * @param n             number of elements
- * @param m             state
- * @param v             state
- * @param state_format  a downhill_state_format
- * @param state         the packed states, written
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adam_pack(size_t n,
-                                   const float *m,
-                                   const float *v,
-                                   uint32_t state_format,
-                                   uint8_t *state,
-                                   size_t state_bytes);
-
-/**
- * What the codes of downhill_adam_step_packed(), and of downhill_adamw_step_packed(), stand for, exactly.
- *
- * @param n             number of elements
- * @param m             state, written
- * @param v             state, written
- * @param state_format  a downhill_state_format
- * @param state         the packed states
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adam_unpack(size_t n,
-                                     float *m,
-                                     float *v,
-                                     uint32_t state_format,
-                                     const uint8_t *state,
-                                     size_t state_bytes);
-
-/**
- * Packs the state of downhill_lion_step(): each number is rounded to the nearest code.
- *
- * @param n             number of elements
- * @param m             state
- * @param state_format  a downhill_state_format
- * @param state         the packed state, written
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_lion_pack(size_t n,
-                                   const float *m,
-                                   uint32_t state_format,
-                                   uint8_t *state,
-                                   size_t state_bytes);
-
-/**
- * What the codes of downhill_lion_step_packed() stand for, exactly.
- *
- * @param n             number of elements
- * @param m             state, written
- * @param state_format  a downhill_state_format
- * @param state         the packed state
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_lion_unpack(size_t n,
-                                     float *m,
-                                     uint32_t state_format,
-                                     const uint8_t *state,
-                                     size_t state_bytes);
-
-/** The defaults of downhill_packing. */
-DOWNHILL_INLINE downhill_packing downhill_packing_default(void) {
-  downhill_packing packing;
-  packing.struct_size = sizeof packing;
-  packing.state_format = DOWNHILL_STATE_FORMAT_BITS8;
-  packing.weight_format = DOWNHILL_WEIGHT_FORMAT_F32;
-  packing.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  packing.seed = 0;
-  return packing;
-}
+downhill_status downhill_convert(size_t n,
+                                 uint32_t from_type,
+                                 const void *from,
+                                 const void *from_low,
+                                 uint32_t to_type,
+                                 void *to,
+                                 void *to_low);
 
 #ifdef __cplusplus
 }

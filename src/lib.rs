@@ -89,8 +89,10 @@ pub use threads::{Pool, Threads};
 #[allow(missing_docs, reason = "nobody else uses it")]
 pub mod abi {
     pub use crate::{
+        check::step as check_step,
         norm::each_sum,
-        rule::{Configuration, Engine, Kernels},
+        rule::Engine,
+        step::{Sizes, check_extras, check_number, step_checked},
         sys::{has_room, in_default_environment, with_room, without_cancellation},
         tensor::Foreign,
         threads::MOST_THREADS,

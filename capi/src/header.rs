@@ -23,7 +23,7 @@ struct Section {
 }
 
 /// In order of need.
-fn sections() -> [Section; 7] {
+fn sections() -> [Section; 8] {
     let section =
         |title, file: &str| Section { title, files: vec![file.to_owned()], top: "", bottom: "" };
     // A rule without a file of its own is in another one's.
@@ -35,8 +35,9 @@ fn sections() -> [Section; 7] {
         Section { top: CONFIGURATIONS, ..section("Configurations", "rules/mod") },
         Section { top: PLAIN_STEPS, files: rules, ..section("Plain steps", "") },
         section("Pools", "pool"),
-        Section { bottom: EXTRAS, ..section("Whole steps", "many") },
-        Section { bottom: PACKING, ..section("Packed states", "packed") },
+        Section { bottom: GROUP, ..section("Groups of tensors", "group") },
+        Section { bottom: EXTRAS, ..section("The whole step", "step") },
+        section("Conversion", "convert"),
     ]
 }
 
@@ -77,6 +78,27 @@ const PLAIN_STEPS: &str = "
  */
 ";
 
+const GROUP: &str = "
+/** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
+DOWNHILL_INLINE downhill_group downhill_group_default(void) {
+  downhill_group group;
+  group.struct_size = sizeof group;
+  group.tensor_size = sizeof(downhill_tensor);
+  group.weight_type = DOWNHILL_TYPE_F32;
+  group.gradient_type = DOWNHILL_TYPE_F32;
+  group.state_type = DOWNHILL_TYPE_F32;
+  group.copy_type = DOWNHILL_TYPE_NONE;
+  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
+  group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
+  group.seed = 0;
+  group.t = 0;
+  group.config = 0;
+  group.count = 0;
+  group.tensors = 0;
+  return group;
+}
+";
+
 const EXTRAS: &str = "
 /** Extras that do nothing. */
 DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
@@ -85,20 +107,22 @@ DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
   extras.flags = 0;
   extras.grad_scale = 1.0;
   extras.max_norm = 0.0;
+  extras.norm_squared = 0.0;
   return extras;
 }
-";
 
-const PACKING: &str = "
-/** The defaults of downhill_packing. */
-DOWNHILL_INLINE downhill_packing downhill_packing_default(void) {
-  downhill_packing packing;
-  packing.struct_size = sizeof packing;
-  packing.state_format = DOWNHILL_STATE_FORMAT_BITS8;
-  packing.weight_format = DOWNHILL_WEIGHT_FORMAT_F32;
-  packing.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  packing.seed = 0;
-  return packing;
+/** A report to be written. */
+DOWNHILL_INLINE downhill_report downhill_report_default(void) {
+  downhill_report report;
+  report.struct_size = sizeof report;
+  report.skipped = 0;
+  report.grad_norm = 0.0;
+  report.applied_scale = 0.0;
+  report.tensors_updated = 0;
+  report.group = SIZE_MAX;
+  report.tensor = SIZE_MAX;
+  report.element = SIZE_MAX;
+  return report;
 }
 ";
 

@@ -54,6 +54,13 @@ impl Failure {
         Self(Some(Box::new(Reason { status, message })))
     }
 
+    /// The same, said of one of many groups.
+    #[cold]
+    pub fn of_group(self, index: usize) -> Self {
+        let Some(reason) = self.0 else { return self };
+        Self::new(reason.status, format!("group {index}: {}", reason.message))
+    }
+
     /// The same, said of one of many tensors.
     #[cold]
     pub fn of_tensor(self, index: usize) -> Self {
@@ -75,7 +82,7 @@ fn status(error: &Error) -> downhill_status {
         | Error::PackedLength { .. }
         | Error::StateCount { .. }
         | Error::StateLength { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
-        Error::Tensor { error, .. } => status(error),
+        Error::Group { error, .. } | Error::Tensor { error, .. } => status(error),
         Error::Step => DOWNHILL_STATUS_INVALID_STEP,
         // A hyper-parameter, a first element, a CPU, an instruction set.
         _ => DOWNHILL_STATUS_INVALID_CONFIG,

@@ -16,14 +16,14 @@ use std::{ffi::c_void, fmt::Debug};
 use super::{
     arrays::{State, slices},
     boundary,
+    group::SLOTS,
     read::{Choices, MOST, check_structure, choice, invalid, read_structure},
     status::*,
 };
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Error, Form, Lion, Momentum, Nadam,
-    Nesterov, Sgd,
+    Nesterov, Optimizer, Rmsprop, Sgd,
 };
-use rmsprop::Rmsprop;
 
 /// downhill_sgd, for downhill_sgd_step().
 pub const DOWNHILL_RULE_SGD: u32 = 1;
@@ -81,6 +81,50 @@ pub(super) enum Decoded {
     Adamax(Adamax),
     Nadam(Nadam),
     Lion(Lion),
+}
+
+impl Decoded {
+    /// For what has no rule.
+    pub const NONE: Self = Self::Sgd(Sgd { lr: 0.0, weight_decay: 0.0, decay: Decay::L2 });
+
+    /// The rule.
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        match self {
+            Self::Sgd(config) => config,
+            Self::Momentum(config) => config,
+            Self::Nesterov(config) => config,
+            Self::Adagrad(config) => config,
+            Self::Adadelta(config) => config,
+            Self::Rmsprop(config) => config,
+            Self::Adam(config) => config,
+            Self::Adamw(config) => config,
+            Self::Amsgrad(config) => config,
+            Self::Adamax(config) => config,
+            Self::Nadam(config) => config,
+            Self::Lion(config) => config,
+        }
+    }
+
+    /// The names of the states at the places that they have in a tensor of C, which are fixed: those of RMSprop do not move up
+    /// where one is missing.
+    pub fn slots(&self) -> [Option<&'static str>; SLOTS] {
+        let mut slots = [None; SLOTS];
+        let states = self.optimizer().states();
+        let places = match self {
+            Self::Rmsprop(config) if !config.centered => [0, 2, 3, 3],
+            _ => [0, 1, 2, 3],
+        };
+        for (state, place) in states.iter().zip(places) {
+            slots[place] = Some(state.name);
+        }
+        slots
+    }
+
+    /// How long its structure is.
+    pub fn size(&self) -> usize {
+        let name = self.optimizer().name();
+        RULES.iter().find(|rule| rule.name == name).map_or(0, |rule| rule.size)
+    }
 }
 
 // ---- what configurations share
@@ -265,7 +309,6 @@ fn no_rule(argument: &str, tag: u32) -> Failure {
 ///
 /// # Safety
 /// `config` is NULL, or `struct_size` initialized bytes start there, of which there are 8 at least.
-#[expect(dead_code, reason = "for whole steps, which take a configuration of any rule")]
 pub(super) unsafe fn read_any(config: *const c_void) -> Result<Decoded, Failure> {
     check_structure("config", config.cast::<f64>())?;
     // SAFETY: not NULL and aligned, checked above; 8 bytes are there by this function's contract.

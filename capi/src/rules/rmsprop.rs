@@ -1,7 +1,7 @@
 //! RMSprop, plain, centered and with momentum.
 
 use super::*;
-use downhill::rmsprop_step;
+use downhill::{Rmsprop, rmsprop_step};
 
 /// The hyper-parameters of downhill_rmsprop_step().
 #[repr(C)]
@@ -23,13 +23,6 @@ pub struct downhill_rmsprop {
     pub weight_decay: f64,
 }
 
-/// The configuration of the crate, and whether it is centered, which is not in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rmsprop {
-    pub centered: bool,
-    pub config: downhill::Rmsprop,
-}
-
 const CENTERED: Choices<bool, 2> = [(0, false), (1, true)];
 
 impl CRule for Rmsprop {
@@ -42,15 +35,11 @@ impl CRule for Rmsprop {
         let downhill_rmsprop { lr, momentum, alpha, eps, weight_decay, .. } = config;
         let centered = choice("centered", config.centered, CENTERED)?;
         let decay = decay(config.decay)?;
-        Ok(Self {
-            centered,
-            config: downhill::Rmsprop { lr, momentum, alpha, eps, weight_decay, decay },
-        })
+        Ok(Self { lr, momentum, alpha, eps, centered, weight_decay, decay })
     }
 
     fn encode(self) -> downhill_rmsprop {
-        let Self { centered, config } = self;
-        let downhill::Rmsprop { lr, momentum, alpha, eps, weight_decay, decay } = config;
+        let Self { lr, momentum, alpha, eps, centered, weight_decay, decay } = self;
         downhill_rmsprop {
             struct_size: size::<downhill_rmsprop>(),
             rule: Self::TAG,
@@ -86,8 +75,8 @@ pub unsafe extern "C" fn downhill_rmsprop_step(
 ) -> downhill_status {
     boundary::call(|| {
         // SAFETY: the C caller keeps the preconditions of plain steps.
-        let Rmsprop { centered, config } = unsafe { read(config)? };
-        let has_momentum = config.momentum > 0.0;
+        let config: Rmsprop = unsafe { read(config)? };
+        let (centered, has_momentum) = (config.centered, config.momentum != 0.0);
         let (v, g_avg, u) = (("v", v), ("g_avg", g_avg), ("u", u));
         // Without elements the pointers may be anything.
         if n > 0 {
