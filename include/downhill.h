@@ -869,10 +869,16 @@ downhill_status downhill_lion_step(size_t n,
 /* ======== 5. Pools ======== */
 
 /**
- * Worker threads that wait for steps over many tensors. Made by downhill_pool_new() or downhill_pool_new_on(), and
+ * Threads for whole steps. Made by downhill_pool_new(), downhill_pool_new_on() or downhill_pool_from(), and
  * the caller's to free. Any number of threads may use one at once.
  */
 typedef struct downhill_pool downhill_pool;
+
+/**
+ * A function that calls body(job) on several threads, any number of times, at once or one after another, parts times if
+ * possible, and returns when all calls have returned. It must not throw.
+ */
+typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(void *job), void *job);
 
 /**
  * Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default floating-point
@@ -915,6 +921,28 @@ struct downhill_pool *downhill_pool_new(size_t threads);
  */
 struct downhill_pool *downhill_pool_new_on(size_t count,
                                            const uint32_t *cpus);
+
+/**
+ * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region of theirs its threads
+ * still spin, and workers of another pool would compete with them. Whole steps are cut up as with other pools, and small ones
+ * do not call the function. With OpenMP:
+ *
+ *     static void on_team(void *context, size_t parts, void (*body)(void *), void *job) {
+ *       #pragma omp parallel num_threads((int)parts)
+ *       body(job);
+ *     }
+ *
+ * @param threads       with how many threads a step is made, 1 to 1024
+ * @param parallel_for  calls the body; the calling thread does what no call of it has done
+ * @param context       its first argument
+ * @return the pool, to be freed with downhill_pool_free(). NULL, with downhill_last_error(), if parallel_for is NULL,
+ *         threads out of its range, or where there is no memory
+ *
+ * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since 0.1.0.
+ */
+struct downhill_pool *downhill_pool_from(size_t threads,
+                                         downhill_parallel_for parallel_for,
+                                         void *context);
 
 /**
  * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the calling one.

@@ -82,7 +82,7 @@ pub use step::{Extras, NonFinite, Report, step, step_on};
 pub use tensor::{
     Arrays, Element, Gradient, Group, Numbering, StateElement, States, Tensor, WeightCopy, Weights,
 };
-pub use threads::{Pool, Threads};
+pub use threads::{ParallelFor, Pool, Threads};
 
 /// What else the package of the C libraries needs. It changes with any release, and is nobody else's to use.
 #[doc(hidden)]
