@@ -36,8 +36,7 @@ pub(super) unsafe fn slices<'a, C: Configuration<N>, const N: usize>(
     slots: [usize; N],
 ) -> Result<Vec<Tensor<'a, N>>, Failure> {
     check_arrays(list, N + 2, |&downhill_tensor { n, w, g, state }, k| {
-        let (name, array) =
-            arrays::array::<N>(w, g, std::array::from_fn(|i| (C::STATES[i], state[slots[i]])), k);
+        let (name, array) = arrays::array(w, g, slots.map(|slot| state[slot]), &C::STATES, k);
         Array::new(name, array, ("n", n))
     })?;
     let mut tensors = room(list.len())?;

@@ -14,14 +14,14 @@ pub(super) mod sgd;
 use std::{ffi::c_void, fmt::Debug};
 
 use super::{
-    arrays::{State, slices},
+    arrays::slices,
     boundary,
     read::{Choices, MOST, check_structure, choice, invalid, read_structure},
     status::*,
 };
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Error, Form, Lion, Momentum, Nadam,
-    Nesterov, Sgd,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Isa, Lion, Momentum, Nadam, Nesterov,
+    Sgd, abi::Configuration,
 };
 use rmsprop::Rmsprop;
 
@@ -155,6 +155,9 @@ pub(super) trait CRule: Copy + Debug + Default {
     /// What its functions are called by: `adam` for `downhill_adam_step()`.
     const NAME: &'static str;
 
+    /// The names of its states, in the order of the plain step.
+    const STATES: &'static [&'static str];
+
     /// The structure in C: a [`Head`], `u32` fields up to byte 16, then `f64` fields.
     type Config: Copy;
 
@@ -196,23 +199,24 @@ fn another_rule(tag: u32, name: &str, own: u32) -> Failure {
     invalid(format!("{message}: start from downhill_{name}_default()"))
 }
 
-/// A plain step: `state` in the order of the rule's own function, which is `step`.
+/// A plain step: `state` in the order of the rule's own function.
 ///
 /// # Safety
 /// The preconditions at the top of the header.
 #[inline]
-unsafe fn plain_step<R: CRule, const N: usize>(
+unsafe fn plain_step<R: CRule + Configuration<N>, const N: usize>(
     n: usize,
     w: *mut f32,
     g: *const f32,
-    state: [State; N],
+    state: [*mut f32; N],
     config: *const R::Config,
-    step: impl FnOnce(&mut [f32], &[f32], [&mut [f32]; N], &R) -> Result<(), Error>,
+    t: u64,
 ) -> downhill_status {
     boundary::call(|| {
         // SAFETY: the caller promises what `read` and `slices` ask for.
-        let (config, (w, g, state)) = unsafe { (read::<R>(config)?, slices(n, w, g, state)?) };
-        Ok(step(w, g, state, &config)?)
+        let (config, (w, g, state)) =
+            unsafe { (read::<R>(config)?, slices(n, w, g, state, <R as CRule>::STATES)?) };
+        Ok(config.step_on(Isa::current()?, w, g, state, t)?)
     })
 }
 
