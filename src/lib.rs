@@ -91,7 +91,7 @@ pub mod abi {
     pub use crate::{
         check::step as check_step,
         norm::each_sum,
-        rule::Engine,
+        rule::{Configuration, Engine},
         step::{Sizes, check_extras, check_number, step_checked},
         sys::{has_room, in_default_environment, with_room, without_cancellation},
         tensor::Foreign,

@@ -8,7 +8,7 @@ use super::{
     group::{SLOTS, WEIGHTS, Weight, array, array_mut},
     overlap::{Array, Rows},
     read::{choice, invalid},
-    rules::{Decoded, read_any},
+    rules::{AnyConfig, read_any},
     status::*,
 };
 use downhill::{Arrays, Values, Weights, convert, pack, state_bytes, unpack};
@@ -98,7 +98,7 @@ unsafe fn checked_states(
     states: *const *const f32,
     (packed, bytes): (*const c_void, usize),
     unpacks: bool,
-) -> Result<(Decoded, [Option<*const f32>; SLOTS]), Failure> {
+) -> Result<(AnyConfig, [Option<*const f32>; SLOTS]), Failure> {
     // SAFETY: this function's contract.
     let rule = unsafe { read_any(config)? };
     let slots = rule.slots();

@@ -6,11 +6,11 @@ use super::{
     arrays::{check_address, sized},
     overlap::{Array, KINDS, Placed, Rows},
     read::{Choices, MOST, check_structure, choice, invalid, read_structure},
-    rules::{Decoded, read_any},
+    rules::{AnyConfig, read_any},
     status::*,
 };
 use downhill::{
-    Arrays, Gradient, Numbering, Optimizer, Rounding, States, Tensor, WeightCopy, Weights,
+    Arrays, Decay, Gradient, Numbering, Optimizer, Rounding, Sgd, States, Tensor, WeightCopy, Weights,
     abi::{Foreign, Sizes, check_number, check_step},
     state_bytes,
 };
@@ -269,8 +269,8 @@ fn check_stride(name: &str, stride: usize, own: usize) -> Result<(), Failure> {
 /// A group, read.
 #[derive(Clone, Copy)]
 pub(super) struct Group {
-    what: Read,
-    pub rule: Decoded,
+    /// None if only the gradients were read.
+    rule: Option<AnyConfig>,
     pub t: u64,
     pub rounding: Rounding,
     pub numbering: Numbering,
@@ -305,8 +305,7 @@ impl Group {
         // SAFETY: this function's contract.
         let rule = unsafe { read_any(config)? };
         Ok(Self {
-            what: Read::Everything,
-            rule,
+            rule: Some(rule),
             t,
             rounding,
             numbering,
@@ -330,8 +329,7 @@ impl Group {
             check_address("tensors", tensors.addr(), align_of::<downhill_tensor>(), bytes)?;
         }
         Ok(Self {
-            what: Read::Gradients,
-            rule: Decoded::NONE,
+            rule: None,
             t: 0,
             rounding: Rounding::Nearest,
             numbering: Numbering::ByPlace,
@@ -347,6 +345,12 @@ impl Group {
         })
     }
 
+    /// The rule; none that steps anything if only the gradients were read.
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        const NONE: Sgd = Sgd { lr: 0.0, weight_decay: 0.0, decay: Decay::L2 };
+        self.rule.as_ref().map_or(&NONE, AnyConfig::optimizer)
+    }
+
     /// How many tensors.
     pub fn len(&self) -> usize {
         self.count
@@ -354,10 +358,8 @@ impl Group {
 
     /// The memory of its structures.
     pub fn structures(&self) -> [Array; 2] {
-        let config = match self.what {
-            Read::Everything => Array::read("config", self.config.addr(), self.rule.size()),
-            Read::Gradients => Array::read("config", 0, 0),
-        };
+        let size = self.rule.map_or(0, |rule| rule.size());
+        let config = Array::read("config", self.config.addr(), size);
         [config, Array::read("tensors", self.tensors.addr(), self.count * self.stride)]
     }
 
@@ -371,8 +373,8 @@ impl Group {
         sizes: &mut Sizes,
         rows: &mut Rows,
     ) -> Result<(), Failure> {
-        let rule = self.rule.optimizer();
-        if self.what == Read::Everything {
+        let rule = self.rule.as_ref().map(AnyConfig::optimizer);
+        if let Some(rule) = rule {
             check_step(self.t)?;
             rule.check_at(self.t)?;
         }
@@ -421,15 +423,13 @@ impl Group {
     fn check_tensor(
         &self,
         tensor: &downhill_tensor,
-        rule: &dyn Optimizer,
+        rule: Option<&dyn Optimizer>,
         zero_grad: bool,
         sizes: &mut Sizes,
         rows: &mut Rows,
     ) -> Result<(), Failure> {
         sized("n", tensor.n, size_of::<f32>())?;
-        if self.what == Read::Gradients {
-            return self.check_gradient(tensor, rows);
-        }
+        let Some(rule) = rule else { return self.check_gradient(tensor, rows) };
         if tensor.t != 0 && tensor.t != self.t {
             rule.check_at(tensor.t)?;
         }
@@ -490,7 +490,7 @@ impl Group {
             let array = Array { name, start: pointer.addr(), bytes: n * size, is_written };
             f(Field { kind, array, alignment: size, is_there })
         };
-        if self.what == Read::Gradients {
+        if self.rule.is_none() {
             return field(GRADIENT, "g", tensor.g, self.gradient.size(), true, false);
         }
         field(0, "w", tensor.w, self.weight.size(), true, true)?;
@@ -623,7 +623,7 @@ impl Group {
         unsafe {
             let w = match self.weight {
                 // Of a tensor without a gradient only the length is looked at, and its pointers may be anything.
-                _ if tensor.g.is_null() || self.what == Read::Gradients => Weights::Absent(n),
+                _ if tensor.g.is_null() || self.rule.is_none() => Weights::Absent(n),
                 Weight::F32 => Weights::F32(array_mut(tensor.w.cast(), n)),
                 Weight::Bf16 => Weights::Bf16(array_mut(tensor.w.cast(), n)),
                 Weight::F16 => Weights::F16(array_mut(tensor.w.cast(), n)),
@@ -645,7 +645,7 @@ impl Group {
                 (Float::Bf16, true) => Gradient::Bf16Mut(array_mut(tensor.g.cast(), n)),
                 (Float::F16, true) => Gradient::F16Mut(array_mut(tensor.g.cast(), n)),
             };
-            if self.what == Read::Gradients {
+            if self.rule.is_none() {
                 return Tensor::new(w, g, States::default());
             }
             let state = match self.state {

@@ -276,7 +276,7 @@ unsafe fn with_rust<T>(
 
 /// A group of C as one of Rust.
 fn made<'a, 'b>(group: &'a Group, tensors: &'a mut CTensors<'_>) -> downhill::Group<'a, 'b> {
-    let mut made = downhill::Group::foreign(group.rule.optimizer(), group.t, tensors);
+    let mut made = downhill::Group::foreign(group.optimizer(), group.t, tensors);
     (made.rounding, made.numbering) = (group.rounding, group.numbering);
     made
 }

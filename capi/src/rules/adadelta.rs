@@ -1,7 +1,6 @@
 //! Adadelta.
 
 use super::*;
-use downhill::adadelta_step;
 
 /// The hyper-parameters of downhill_adadelta_step().
 #[repr(C)]
@@ -24,6 +23,7 @@ pub struct downhill_adadelta {
 impl CRule for Adadelta {
     const TAG: u32 = DOWNHILL_RULE_ADADELTA;
     const NAME: &'static str = "adadelta";
+    const STATES: &'static [&'static str] = &["v", "u"];
     type Config = downhill_adadelta;
 
     #[inline(always)]
@@ -68,9 +68,5 @@ pub unsafe extern "C" fn downhill_adadelta_step(
     config: *const downhill_adadelta,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Adadelta, _>(n, w, g, [("v", v), ("u", u)], config, |w, g, [v, u], config| {
-            adadelta_step(w, g, v, u, config)
-        })
-    }
+    unsafe { plain_step::<Adadelta, _>(n, w, g, [v, u], config, 1) }
 }

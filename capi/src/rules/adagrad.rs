@@ -1,7 +1,6 @@
 //! Adagrad.
 
 use super::*;
-use downhill::adagrad_step;
 
 /// The hyper-parameters of downhill_adagrad_step().
 #[repr(C)]
@@ -21,6 +20,7 @@ pub struct downhill_adagrad {
 impl CRule for Adagrad {
     const TAG: u32 = DOWNHILL_RULE_ADAGRAD;
     const NAME: &'static str = "adagrad";
+    const STATES: &'static [&'static str] = &["s"];
     type Config = downhill_adagrad;
 
     #[inline(always)]
@@ -61,9 +61,5 @@ pub unsafe extern "C" fn downhill_adagrad_step(
     config: *const downhill_adagrad,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Adagrad, _>(n, w, g, [("s", s)], config, |w, g, [s], config| {
-            adagrad_step(w, g, s, config)
-        })
-    }
+    unsafe { plain_step::<Adagrad, _>(n, w, g, [s], config, 1) }
 }

@@ -1,7 +1,7 @@
 //! Adam, AdamW and AMSGrad, which share a configuration.
 
 use super::*;
-use downhill::{BiasCorrection, adam_step, adamw_step, amsgrad_step};
+use downhill::BiasCorrection;
 
 /// What the moments of Adam, AdamW and AMSGrad are divided by.
 pub type downhill_bias_correction = u32;
@@ -66,6 +66,7 @@ fn encode(rule: u32, config: Adam) -> downhill_adam {
 impl CRule for Adam {
     const TAG: u32 = DOWNHILL_RULE_ADAM;
     const NAME: &'static str = "adam";
+    const STATES: &'static [&'static str] = &["m", "v"];
     type Config = downhill_adam;
 
     #[inline(always)]
@@ -85,6 +86,7 @@ impl CRule for Adam {
 impl CRule for Adamw {
     const TAG: u32 = DOWNHILL_RULE_ADAMW;
     const NAME: &'static str = "adamw";
+    const STATES: &'static [&'static str] = &["m", "v"];
     type Config = downhill_adam;
 
     #[inline(always)]
@@ -115,6 +117,7 @@ fn not_decoupled(decay: u32) -> Failure {
 impl CRule for Amsgrad {
     const TAG: u32 = DOWNHILL_RULE_AMSGRAD;
     const NAME: &'static str = "amsgrad";
+    const STATES: &'static [&'static str] = &["m", "v", "v_max"];
     type Config = downhill_adam;
 
     #[inline(always)]
@@ -146,13 +149,8 @@ pub unsafe extern "C" fn downhill_adam_step(
     t: u64,
     config: *const downhill_adam,
 ) -> downhill_status {
-    let states = [("m", m), ("v", v)];
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Adam, _>(n, w, g, states, config, |w, g, [m, v], config| {
-            adam_step(w, g, m, v, t, config)
-        })
-    }
+    unsafe { plain_step::<Adam, _>(n, w, g, [m, v], config, t) }
 }
 
 /// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with decoupled weight
@@ -168,13 +166,8 @@ pub unsafe extern "C" fn downhill_adamw_step(
     t: u64,
     config: *const downhill_adam,
 ) -> downhill_status {
-    let states = [("m", m), ("v", v)];
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Adamw, _>(n, w, g, states, config, |w, g, [m, v], config| {
-            adamw_step(w, g, m, v, t, config)
-        })
-    }
+    unsafe { plain_step::<Adamw, _>(n, w, g, [m, v], config, t) }
 }
 
 /// AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias correction of Adam, as
@@ -194,11 +187,6 @@ pub unsafe extern "C" fn downhill_amsgrad_step(
     t: u64,
     config: *const downhill_adam,
 ) -> downhill_status {
-    let states = [("m", m), ("v", v), ("v_max", v_max)];
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Amsgrad, _>(n, w, g, states, config, |w, g, [m, v, v_max], config| {
-            amsgrad_step(w, g, m, v, v_max, t, &config.0)
-        })
-    }
+    unsafe { plain_step::<Amsgrad, _>(n, w, g, [m, v, v_max], config, t) }
 }

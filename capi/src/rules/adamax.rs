@@ -1,7 +1,6 @@
 //! AdaMax.
 
 use super::*;
-use downhill::adamax_step;
 
 /// The hyper-parameters of downhill_adamax_step().
 #[repr(C)]
@@ -25,6 +24,7 @@ pub struct downhill_adamax {
 impl CRule for Adamax {
     const TAG: u32 = DOWNHILL_RULE_ADAMAX;
     const NAME: &'static str = "adamax";
+    const STATES: &'static [&'static str] = &["m", "u"];
     type Config = downhill_adamax;
 
     #[inline(always)]
@@ -70,9 +70,5 @@ pub unsafe extern "C" fn downhill_adamax_step(
     config: *const downhill_adamax,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Adamax, _>(n, w, g, [("m", m), ("u", u)], config, |w, g, [m, u], config| {
-            adamax_step(w, g, m, u, t, config)
-        })
-    }
+    unsafe { plain_step::<Adamax, _>(n, w, g, [m, u], config, t) }
 }

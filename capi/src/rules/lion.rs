@@ -1,7 +1,6 @@
 //! Lion.
 
 use super::*;
-use downhill::lion_step;
 
 /// The hyper-parameters of downhill_lion_step().
 #[repr(C)]
@@ -23,6 +22,7 @@ pub struct downhill_lion {
 impl CRule for Lion {
     const TAG: u32 = DOWNHILL_RULE_LION;
     const NAME: &'static str = "lion";
+    const STATES: &'static [&'static str] = &["m"];
     type Config = downhill_lion;
 
     #[inline(always)]
@@ -64,9 +64,5 @@ pub unsafe extern "C" fn downhill_lion_step(
     config: *const downhill_lion,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Lion, _>(n, w, g, [("m", m)], config, |w, g, [m], config| {
-            lion_step(w, g, m, config)
-        })
-    }
+    unsafe { plain_step::<Lion, _>(n, w, g, [m], config, 1) }
 }

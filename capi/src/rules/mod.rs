@@ -14,15 +14,15 @@ pub(super) mod sgd;
 use std::{ffi::c_void, fmt::Debug};
 
 use super::{
-    arrays::{State, slices},
+    arrays::slices,
     boundary,
     group::SLOTS,
     read::{Choices, MOST, check_structure, choice, invalid, read_structure},
     status::*,
 };
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Error, Form, Lion, Momentum, Nadam,
-    Nesterov, Optimizer, Rmsprop, Sgd,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Isa, Lion, Momentum, Nadam, Nesterov,
+    Optimizer, Rmsprop, Sgd, abi::Configuration,
 };
 
 /// downhill_sgd, for downhill_sgd_step().
@@ -66,7 +66,7 @@ pub(super) const RULES: [Rule; 12] = [
     Rule::of::<Lion>(),
 ];
 
-/// A configuration of any rule, read.
+/// What a configuration of any rule says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Decoded {
     Sgd(Sgd),
@@ -84,11 +84,7 @@ pub(super) enum Decoded {
 }
 
 impl Decoded {
-    /// For what has no rule.
-    pub const NONE: Self = Self::Sgd(Sgd { lr: 0.0, weight_decay: 0.0, decay: Decay::L2 });
-
-    /// The rule.
-    pub fn optimizer(&self) -> &dyn Optimizer {
+    fn optimizer(&self) -> &dyn Optimizer {
         match self {
             Self::Sgd(config) => config,
             Self::Momentum(config) => config,
@@ -103,27 +99,6 @@ impl Decoded {
             Self::Nadam(config) => config,
             Self::Lion(config) => config,
         }
-    }
-
-    /// The names of the states at the places that they have in a tensor of C, which are fixed: those of RMSprop do not move up
-    /// where one is missing.
-    pub fn slots(&self) -> [Option<&'static str>; SLOTS] {
-        let mut slots = [None; SLOTS];
-        let states = self.optimizer().states();
-        let places = match self {
-            Self::Rmsprop(config) if !config.centered => [0, 2, 3, 3],
-            _ => [0, 1, 2, 3],
-        };
-        for (state, place) in states.iter().zip(places) {
-            slots[place] = Some(state.name);
-        }
-        slots
-    }
-
-    /// How long its structure is.
-    pub fn size(&self) -> usize {
-        let name = self.optimizer().name();
-        RULES.iter().find(|rule| rule.name == name).map_or(0, |rule| rule.size)
     }
 }
 
@@ -199,6 +174,9 @@ pub(super) trait CRule: Copy + Debug + Default {
     /// What its functions are called by: `adam` for `downhill_adam_step()`.
     const NAME: &'static str;
 
+    /// The names of its states, in the order of the plain step.
+    const STATES: &'static [&'static str];
+
     /// The structure in C: a [`Head`], `u32` fields up to byte 16, then `f64` fields.
     type Config: Copy;
 
@@ -240,23 +218,24 @@ fn another_rule(tag: u32, name: &str, own: u32) -> Failure {
     invalid(format!("{message}: start from downhill_{name}_default()"))
 }
 
-/// A plain step: `state` in the order of the rule's own function, which is `step`.
+/// A plain step: `state` in the order of the rule's own function.
 ///
 /// # Safety
 /// The preconditions at the top of the header.
 #[inline]
-unsafe fn plain_step<R: CRule, const N: usize>(
+unsafe fn plain_step<R: CRule + Configuration<N>, const N: usize>(
     n: usize,
     w: *mut f32,
     g: *const f32,
-    state: [State; N],
+    state: [*mut f32; N],
     config: *const R::Config,
-    step: impl FnOnce(&mut [f32], &[f32], [&mut [f32]; N], &R) -> Result<(), Error>,
+    t: u64,
 ) -> downhill_status {
     boundary::call(|| {
         // SAFETY: the caller promises what `read` and `slices` ask for.
-        let (config, (w, g, state)) = unsafe { (read::<R>(config)?, slices(n, w, g, state)?) };
-        Ok(step(w, g, state, &config)?)
+        let (config, (w, g, state)) =
+            unsafe { (read::<R>(config)?, slices(n, w, g, state, <R as CRule>::STATES)?) };
+        Ok(config.plain_step(Isa::current()?, w, g, state, t)?)
     })
 }
 
@@ -266,6 +245,8 @@ unsafe fn plain_step<R: CRule, const N: usize>(
 pub(super) struct Rule {
     pub tag: u32,
     pub name: &'static str,
+    /// All states that it may have, in the order of its plain step.
+    states: &'static [&'static str],
     /// The size of its configuration.
     pub size: usize,
     /// Reads one.
@@ -287,12 +268,42 @@ impl Rule {
         Self {
             tag: R::TAG,
             name: R::NAME,
+            states: <R as CRule>::STATES,
             size: size_of::<R::Config>(),
             // SAFETY: this field's contract.
             read: |config| unsafe { read::<R>(config.cast()) }.map(R::decoded),
             // SAFETY: this field's contract.
             write_defaults: |config| unsafe { config.cast::<R::Config>().write(R::default().encode()) },
         }
+    }
+}
+
+/// A configuration of any rule.
+#[derive(Clone, Copy)]
+pub(super) struct AnyConfig {
+    rule: &'static Rule,
+    decoded: Decoded,
+}
+
+impl AnyConfig {
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        self.decoded.optimizer()
+    }
+
+    /// The names of the states that there are, at their places in a tensor of C. A rule's states do not move up where one of
+    /// them is missing.
+    pub fn slots(&self) -> [Option<&'static str>; SLOTS] {
+        let states = self.optimizer().states();
+        let mut slots = [None; SLOTS];
+        for (slot, name) in slots.iter_mut().zip(self.rule.states) {
+            *slot = states.iter().any(|state| state.name == *name).then_some(*name);
+        }
+        slots
+    }
+
+    /// How long its structure is in this release.
+    pub fn size(&self) -> usize {
+        self.rule.size
     }
 }
 
@@ -309,13 +320,13 @@ fn no_rule(argument: &str, tag: u32) -> Failure {
 ///
 /// # Safety
 /// `config` is NULL, or `struct_size` initialized bytes start there, of which there are 8 at least.
-pub(super) unsafe fn read_any(config: *const c_void) -> Result<Decoded, Failure> {
+pub(super) unsafe fn read_any(config: *const c_void) -> Result<AnyConfig, Failure> {
     check_structure("config", config.cast::<f64>())?;
     // SAFETY: not NULL and aligned, checked above; 8 bytes are there by this function's contract.
     let tag = unsafe { config.cast::<Head>().read() }.rule;
     let rule = find(tag).map_err(|_| no_rule("rule` of `config", tag))?;
     // SAFETY: the caller promises what `read` asks for.
-    unsafe { (rule.read)(config) }
+    Ok(AnyConfig { rule, decoded: unsafe { (rule.read)(config)? } })
 }
 
 /// Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C header.

@@ -1,7 +1,6 @@
 //! Gradient descent with momentum.
 
 use super::*;
-use downhill::momentum_step;
 
 /// The hyper-parameters of downhill_momentum_step().
 #[repr(C)]
@@ -23,6 +22,7 @@ pub struct downhill_momentum {
 impl CRule for Momentum {
     const TAG: u32 = DOWNHILL_RULE_MOMENTUM;
     const NAME: &'static str = "momentum";
+    const STATES: &'static [&'static str] = &["u"];
     type Config = downhill_momentum;
 
     #[inline(always)]
@@ -64,9 +64,5 @@ pub unsafe extern "C" fn downhill_momentum_step(
     config: *const downhill_momentum,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Momentum, _>(n, w, g, [("u", u)], config, |w, g, [u], config| {
-            momentum_step(w, g, u, config)
-        })
-    }
+    unsafe { plain_step::<Momentum, _>(n, w, g, [u], config, 1) }
 }

@@ -1,7 +1,6 @@
 //! Nadam.
 
 use super::*;
-use downhill::nadam_step;
 
 /// The hyper-parameters of downhill_nadam_step().
 #[repr(C)]
@@ -28,6 +27,7 @@ pub struct downhill_nadam {
 impl CRule for Nadam {
     const TAG: u32 = DOWNHILL_RULE_NADAM;
     const NAME: &'static str = "nadam";
+    const STATES: &'static [&'static str] = &["m", "v"];
     type Config = downhill_nadam;
 
     #[inline(always)]
@@ -76,9 +76,5 @@ pub unsafe extern "C" fn downhill_nadam_step(
     config: *const downhill_nadam,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Nadam, _>(n, w, g, [("m", m), ("v", v)], config, |w, g, [m, v], config| {
-            nadam_step(w, g, m, v, t, config)
-        })
-    }
+    unsafe { plain_step::<Nadam, _>(n, w, g, [m, v], config, t) }
 }

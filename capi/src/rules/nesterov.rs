@@ -1,7 +1,6 @@
 //! Gradient descent with Nesterov's momentum.
 
 use super::*;
-use downhill::nesterov_step;
 
 /// The hyper-parameters of downhill_nesterov_step().
 #[repr(C)]
@@ -21,6 +20,7 @@ pub struct downhill_nesterov {
 impl CRule for Nesterov {
     const TAG: u32 = DOWNHILL_RULE_NESTEROV;
     const NAME: &'static str = "nesterov";
+    const STATES: &'static [&'static str] = &["u"];
     type Config = downhill_nesterov;
 
     #[inline(always)]
@@ -62,9 +62,5 @@ pub unsafe extern "C" fn downhill_nesterov_step(
     config: *const downhill_nesterov,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe {
-        plain_step::<Nesterov, _>(n, w, g, [("u", u)], config, |w, g, [u], config| {
-            nesterov_step(w, g, u, config)
-        })
-    }
+    unsafe { plain_step::<Nesterov, _>(n, w, g, [u], config, 1) }
 }

@@ -28,6 +28,7 @@ const CENTERED: Choices<bool, 2> = [(0, false), (1, true)];
 impl CRule for Rmsprop {
     const TAG: u32 = DOWNHILL_RULE_RMSPROP;
     const NAME: &'static str = "rmsprop";
+    const STATES: &'static [&'static str] = &["v", "g_avg", "u"];
     type Config = downhill_rmsprop;
 
     #[inline(always)]
@@ -77,29 +78,28 @@ pub unsafe extern "C" fn downhill_rmsprop_step(
         // SAFETY: the C caller keeps the preconditions of plain steps.
         let config: Rmsprop = unsafe { read(config)? };
         let (centered, has_momentum) = (config.centered, config.momentum != 0.0);
-        let (v, g_avg, u) = (("v", v), ("g_avg", g_avg), ("u", u));
         // Without elements the pointers may be anything.
         if n > 0 {
-            check_state(g_avg, "centered", centered)?;
-            check_state(u, "momentum", has_momentum)?;
+            check_state(("g_avg", g_avg), "centered", centered)?;
+            check_state(("u", u), "momentum", has_momentum)?;
         }
         // SAFETY: the same.
         unsafe {
             match (centered, has_momentum) {
                 (false, false) => {
-                    let (w, g, [v]) = slices(n, w, g, [v])?;
+                    let (w, g, [v]) = slices(n, w, g, [v], &["v"])?;
                     rmsprop_step(w, g, v, None, None, &config)?;
                 }
                 (false, true) => {
-                    let (w, g, [v, u]) = slices(n, w, g, [v, u])?;
+                    let (w, g, [v, u]) = slices(n, w, g, [v, u], &["v", "u"])?;
                     rmsprop_step(w, g, v, None, Some(u), &config)?;
                 }
                 (true, false) => {
-                    let (w, g, [v, g_avg]) = slices(n, w, g, [v, g_avg])?;
+                    let (w, g, [v, g_avg]) = slices(n, w, g, [v, g_avg], &["v", "g_avg"])?;
                     rmsprop_step(w, g, v, Some(g_avg), None, &config)?;
                 }
                 (true, true) => {
-                    let (w, g, [v, g_avg, u]) = slices(n, w, g, [v, g_avg, u])?;
+                    let (w, g, [v, g_avg, u]) = slices(n, w, g, [v, g_avg, u], &["v", "g_avg", "u"])?;
                     rmsprop_step(w, g, v, Some(g_avg), Some(u), &config)?;
                 }
             }
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn downhill_rmsprop_step(
 
 /// Is a state there if and only if the configuration asks for it?
 #[inline(always)]
-fn check_state((name, array): State, field: &str, is_needed: bool) -> Result<(), Failure> {
+fn check_state((name, array): (&str, *mut f32), field: &str, is_needed: bool) -> Result<(), Failure> {
     if array.is_null() == is_needed { Err(wrong_state(name, array.addr(), field)) } else { Ok(()) }
 }
 

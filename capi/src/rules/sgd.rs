@@ -1,7 +1,6 @@
 //! Gradient descent.
 
 use super::*;
-use downhill::sgd_step;
 
 /// The hyper-parameters of downhill_sgd_step().
 #[repr(C)]
@@ -19,6 +18,7 @@ pub struct downhill_sgd {
 impl CRule for Sgd {
     const TAG: u32 = DOWNHILL_RULE_SGD;
     const NAME: &'static str = "sgd";
+    const STATES: &'static [&'static str] = &[];
     type Config = downhill_sgd;
 
     #[inline(always)]
@@ -55,5 +55,5 @@ pub unsafe extern "C" fn downhill_sgd_step(
     config: *const downhill_sgd,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe { plain_step::<Sgd, _>(n, w, g, [], config, |w, g, [], config| sgd_step(w, g, config)) }
+    unsafe { plain_step::<Sgd, _>(n, w, g, [], config, 1) }
 }
