@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     read::MOST,
-    rules::{RULES, Rule},
+    rules::{RULES, Rule, read_any},
 };
 
 struct Section {
@@ -162,25 +162,21 @@ fn is_module(line: &str) -> bool {
 
 /// A comment that has one line of text as one line.
 fn one_line_comments(text: &str) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        let [.., start, comment] = &lines[..] else {
-            lines.push(line.to_owned());
-            continue;
-        };
-        if let (Some(indent), Some(comment), " */") = (
-            start.strip_suffix("/**"),
-            comment.trim_start().strip_prefix("* "),
-            line.trim_end().strip_prefix(start.trim_end_matches("/**")).unwrap_or_default(),
-        ) {
-            let joined = format!("{indent}/** {comment} */");
-            lines.truncate(lines.len() - 2);
-            lines.push(joined);
-        } else {
-            lines.push(line.to_owned());
+    let lines: Vec<_> = text.lines().collect();
+    let mut rest = &lines[..];
+    let mut result = String::new();
+    while let [line, after @ ..] = rest {
+        rest = after;
+        result += line;
+        if let ("/**", [comment, end, after @ ..]) = (line.trim(), rest)
+            && end.trim() == "*/"
+        {
+            result += &format!(" {} */", comment.trim().trim_start_matches("* "));
+            rest = after;
         }
+        result += "\n";
     }
-    lines.join("\n")
+    result
 }
 
 // ---- defaults
@@ -219,7 +215,7 @@ fn structure(text: &str) -> Structure<'_> {
 fn default_function(rule: &Rule, structure: &Structure<'_>, header: &str) -> String {
     let Structure { name, fields } = structure;
     let name = format!("downhill_{name}");
-    let assignments: String = values(rule, structure)
+    let assignments: String = values(defaults(rule), structure)
         .zip(fields)
         .map(|(value, (_, field))| format!("  config.{field} = {};\n", value.in_c(field, header)))
         .collect();
@@ -255,11 +251,18 @@ impl Value {
     }
 }
 
-/// The fields' defaults, from what the rule writes.
-fn values(rule: &Rule, structure: &Structure<'_>) -> impl Iterator<Item = Value> {
-    let mut config = [0.0_f64; MOST / 8];
+/// Room for a configuration of any rule.
+type Words = [f64; MOST / 8];
+
+fn defaults(rule: &Rule) -> Words {
+    let mut config = [0.0; MOST / 8];
     // SAFETY: no configuration has more bytes, and these are aligned.
     unsafe { (rule.write_defaults)(config.as_mut_ptr().cast()) };
+    config
+}
+
+/// The fields of a configuration.
+fn values(config: Words, structure: &Structure<'_>) -> impl Iterator<Item = Value> {
     let bytes: Vec<u8> = config.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let mut at = 0;
     structure.fields.iter().map(move |&(c_type, _)| {
@@ -271,4 +274,32 @@ fn values(rule: &Rule, structure: &Structure<'_>) -> impl Iterator<Item = Value>
             Err(_) => Value::Integer(u32::from_ne_bytes(field.try_into().unwrap())),
         }
     })
+}
+
+/// Are the numbers of a configuration those that the crate's one has under the same names?
+#[test]
+fn a_field_is_the_crates_of_its_name() {
+    let header = generate();
+    for rule in &RULES {
+        let function = format!(" downhill_{}_default(void)", rule.name);
+        let (before, _) = header.split_once(&function).unwrap();
+        let (_, name) = before.rsplit_once(' ').unwrap();
+        let structure = structure(&header[header.find(&format!("typedef struct {name} {{")).unwrap()..]);
+        // As they are, and each number another one.
+        let mut config = defaults(rule);
+        for others in [false, true] {
+            for (k, word) in config.iter_mut().take(rule.size / 8).enumerate().skip(2) {
+                *word = if others { k as f64 / 16.0 } else { *word };
+            }
+            // SAFETY: a configuration of this rule.
+            let read = unsafe { read_any(config.as_ptr().cast()) };
+            let crates = format!("{:?}", read.ok().unwrap());
+            for (value, (_, field)) in values(config, &structure).zip(&structure.fields) {
+                if let Value::Double(value) = value {
+                    let said = format!("{field}: {value:?}");
+                    assert!(crates.contains(&said), "{said} is not in {crates}");
+                }
+            }
+        }
+    }
 }

@@ -269,7 +269,10 @@ fn no_rule(argument: &str, tag: u32) -> Failure {
 ///
 /// # Safety
 /// `config` is NULL, or `struct_size` initialized bytes start there, of which there are 8 at least.
-#[expect(dead_code, reason = "for whole steps, which take a configuration of any rule")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for whole steps, which take a configuration of any rule")
+)]
 pub(super) unsafe fn read_any(config: *const c_void) -> Result<Decoded, Failure> {
     check_structure("config", config.cast::<f64>())?;
     // SAFETY: not NULL and aligned, checked above; 8 bytes are there by this function's contract.
@@ -310,4 +313,53 @@ pub unsafe extern "C" fn downhill_config_default(
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use super::*;
+
+    /// Room for a configuration, with a head.
+    fn config(rule: u32, struct_size: u32) -> [u64; MOST / 8] {
+        let mut words = [0; MOST / 8];
+        // SAFETY: the words are aligned and long enough.
+        unsafe { words.as_mut_ptr().cast::<Head>().write(Head { struct_size, rule }) };
+        words
+    }
+
+    fn status_of(config: *const c_void) -> downhill_status {
+        // SAFETY: NULL, or 8 bytes that are refused, or as many as they say, or as a sound size has.
+        boundary::call(|| unsafe { read_any(config) }.map(drop))
+    }
+
+    #[test]
+    fn a_head_is_checked_before_anything_else() {
+        for (index, rule) in RULES.iter().enumerate() {
+            assert_eq!(rule.tag as usize, index + 1, "{}", rule.name);
+            let mut config = config(rule.tag, 0);
+            let at = config.as_mut_ptr().cast::<c_void>();
+            for (size, expected) in [
+                (rule.size, DOWNHILL_STATUS_OK),
+                (MOST, DOWNHILL_STATUS_OK),
+                (rule.size - 1, DOWNHILL_STATUS_INVALID_CONFIG),
+                (MOST + 1, DOWNHILL_STATUS_INVALID_CONFIG),
+            ] {
+                // SAFETY: `size` bytes can be written there.
+                unsafe {
+                    (rule.write_defaults)(at);
+                    at.cast::<u32>().write(size as u32);
+                }
+                assert_eq!(status_of(at), expected, "{} of {size} bytes", rule.name);
+            }
+            assert_eq!(status_of(at.wrapping_byte_add(1)), DOWNHILL_STATUS_MISALIGNED);
+        }
+        for tag in [0, RULES.len() as u32 + 1, u32::MAX] {
+            // Eight bytes in a box of their own: reading more would be seen by a checker of memory.
+            let head = Box::new(config(tag, MOST as u32)[0]);
+            assert_eq!(status_of(ptr::from_ref(&*head).cast()), DOWNHILL_STATUS_INVALID_CONFIG);
+        }
+        assert_eq!(status_of(ptr::null()), DOWNHILL_STATUS_NULL_POINTER);
+    }
 }
