@@ -195,15 +195,16 @@ typedef uint32_t downhill_status;
 #define DOWNHILL_STATUS_INVALID_STEP 5
 
 /**
- * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is wrong, an array is
- * there that the configuration does not ask for, first_element is not a multiple of 64, or DOWNHILL_ISA in the
- * environment names no instruction set of this CPU.
+ * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is
+ * wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
+ * 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
  */
 #define DOWNHILL_STATUS_INVALID_CONFIG 6
 
 /**
- * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
- * it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
+ * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
+ * become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
+ * the same t.
  */
 #define DOWNHILL_STATUS_SKIPPED 7
 
@@ -229,8 +230,9 @@ const char *downhill_status_message(uint32_t status);
  * Which argument was wrong in the last call of this thread that failed, its value and what is
  * allowed. A call that succeeds leaves it as it is.
  *
- * @return a string of at most 511 bytes that lives until the next failing call in this thread, or the thread's end
- *         (in the first thread also in atexit() handlers and static destructors); "" if no call has failed
+ * @return a string of at most 511 bytes that lives until the next failing call in this thread, or the
+ *         thread's end (in the first thread also in atexit() handlers and static destructors); "" if no
+ *         call has failed
  *
  * Threads: any number at once; each has its own text. Since 0.1.0.
  */
@@ -238,17 +240,18 @@ const char *downhill_last_error(void);
 
 /* ======== 3. Configurations ======== */
 
-/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then set fields:
+/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then
+ * set fields:
  *
- *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, which is accepted
- *                 up to 512 bytes if all that this release does not know is zero.
+ *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, up to
+ *                 512 bytes, if all that this release does not know is zero.
  *   rule          which rule it is for, a DOWNHILL_RULE_..., set by downhill_R_default().
  *   decay         a downhill_decay: how weight_decay enters.
  *   reserved      0.
  *   weight_decay  finite and >= 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
  *
- * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every configuration, in
- * all releases.
+ * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every
+ * configuration, in all releases.
  */
 
 /** downhill_sgd, for downhill_sgd_step(). */
@@ -291,8 +294,8 @@ const char *downhill_last_error(void);
 typedef uint32_t downhill_decay;
 
 /**
- * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both walk the same
- * path.
+ * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both
+ * walk the same path.
  */
 typedef uint32_t downhill_form;
 
@@ -301,10 +304,10 @@ typedef uint32_t downhill_form;
 
 /**
  * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
- * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
- * here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
- * weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
- * in the others.
+ * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in
+ * PyTorch as here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with
+ * 1e-7 (lr 1e-5, weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with
+ * k*weight_decay, and with 0 in the others.
  */
 #define DOWNHILL_DECAY_DECOUPLED 1
 
@@ -315,25 +318,26 @@ typedef uint32_t downhill_form;
 #define DOWNHILL_FORM_TORCH 1
 
 /**
- * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C header.
+ * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C
+ * header.
  *
  * @param rule         which rule, DOWNHILL_RULE_...
  * @param config       a configuration of that rule, written
- * @param struct_size  how long it is, at most 512: what is behind the fields that this release knows is set to zero
+ * @param struct_size  how long it is, at most 512; behind the fields that this release knows it is set
+ *                     to zero
  * @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
  *
  * Threads: any number at once. Since 0.1.0.
  */
-downhill_status downhill_config_default(uint32_t rule,
-                                        void *config,
-                                        size_t struct_size);
+downhill_status downhill_config_default(uint32_t rule, void *config, size_t struct_size);
 
 /* ======== 4. Plain steps ======== */
 
 /* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread. Each rule has
- * its configuration, one step function, and the defaults. The formulas are for each element, in this order.
+ * its configuration, one step function, and the defaults. The formulas are for each element, in this
+ * order.
  *
- * @param n       number of elements of every array; 0 is allowed, and the array pointers may then be anything
+ * @param n       number of elements of every array; with 0 the array pointers may be anything
  * @param w       weights, updated
  * @param g       gradient
  * @param ...     states, updated; zeros before the first step
@@ -344,7 +348,8 @@ downhill_status downhill_config_default(uint32_t rule,
  *         _OVERLAP                    two arrays
  *         _INVALID_LENGTH             n
  *         _INVALID_STEP               t
- *         _INVALID_CONFIG             config, an array that it does not ask for, DOWNHILL_ISA in the environment;
+ *         _INVALID_CONFIG             config, an array that it does not ask for, or DOWNHILL_ISA in the
+ *                                     environment
  *         or _PANIC
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
@@ -409,8 +414,8 @@ DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
 }
 
 /**
- * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors",
- * 1986). State: u. In the classic form and in the torch form:
+ * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by
+ * back-propagating errors", 1986). State: u. In the classic form and in the torch form:
  *     u = momentum*u + lr*g; w -= u
  *     u = momentum*u + (1-dampening)*g; w -= lr*u
  */
@@ -447,9 +452,10 @@ DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
 }
 
 /**
- * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming problem with
- * convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of initialization and momentum in deep
- * learning", 2013). State: u. In the classic form and in the torch form:
+ * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming
+ * problem with convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of
+ * initialization and momentum in deep learning", 2013). State: u. In the classic form and in the torch
+ * form:
  *     u = momentum*u + lr*g; w -= momentum*u + lr*g
  *     u = momentum*u + g; w -= lr*(g + momentum*u)
  */
@@ -486,8 +492,8 @@ DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
 }
 
 /**
- * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011).
- * State: s, which may also start as another initial accumulator.
+ * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+ * Optimization", 2011). State: s, which may also start as another initial accumulator.
  *     s += g*g
  *     w -= (lr*g)/(sqrt(s) + eps)
  */
@@ -508,8 +514,8 @@ typedef struct downhill_adadelta {
   /** Decay rate of both averages, in [0, 1]. */
   double rho;
   /**
-   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is NaN where the
-   * gradient is zero.
+   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is
+   * NaN where the gradient is zero.
    */
   double eps;
   double weight_decay;
@@ -530,8 +536,8 @@ DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
 }
 
 /**
- * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of squared gradients
- * and of squared steps.
+ * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of
+ * squared gradients and of squared steps.
  *     v = rho*v + ((1-rho)*g)*g
  *     d = (sqrt(u + eps)/sqrt(v + eps))*g
  *     u = rho*u + ((1-rho)*d)*d
@@ -578,8 +584,9 @@ DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
 }
 
 /**
- * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences With Recurrent Neural
- * Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum > 0, else NULL.
+ * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences
+ * With Recurrent Neural Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum >
+ * 0, else NULL.
  *     v = alpha*v + ((1-alpha)*g)*g; r = sqrt(v) + eps
  *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
  *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
@@ -596,8 +603,8 @@ downhill_status downhill_rmsprop_step(size_t n,
 typedef uint32_t downhill_bias_correction;
 
 /**
- * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The field rule says
- * for which of them.
+ * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The
+ * field rule says for which of them.
  */
 typedef struct downhill_adam {
   uint32_t struct_size;
@@ -612,8 +619,8 @@ typedef struct downhill_adam {
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
   /**
-   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
-   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
    */
   double eps;
   double weight_decay;
@@ -674,8 +681,8 @@ DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
 }
 
 /**
- * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2 as
- * downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
+ * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2
+ * as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     w -= (a*m)/(sqrt(v)*k + eps)
@@ -689,8 +696,8 @@ downhill_status downhill_adam_step(size_t n,
                                    const struct downhill_adam *config);
 
 /**
- * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with decoupled weight
- * decay. Start from downhill_adamw_default().
+ * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
+ * decoupled weight decay. Start from downhill_adamw_default().
  *     w *= 1 - lr*weight_decay; then as Adam
  */
 downhill_status downhill_adamw_step(size_t n,
@@ -702,8 +709,9 @@ downhill_status downhill_adamw_step(size_t n,
                                     const struct downhill_adam *config);
 
 /**
- * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias correction of Adam, as
- * PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that is NaN if either number is:
+ * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
+ * correction of Adam, as PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that
+ * is NaN if either number is:
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     v_max = max(v_max, v)
@@ -751,8 +759,9 @@ DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
 }
 
 /**
- * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014, section
- * 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN if either number is:
+ * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic
+ * Optimization", 2014, section 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN
+ * if either number is:
  *     m = beta1*m + (1-beta1)*g
  *     u = max(beta2*u, |g| + eps)
  *     w -= (a*m)/u
@@ -778,8 +787,8 @@ typedef struct downhill_nadam {
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
   /**
-   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
-   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
    */
   double eps;
   /** How fast the momentum warms up, finite and >= 0. */
@@ -804,9 +813,10 @@ DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
 }
 
 /**
- * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam", 2016). States: m, v.
- * With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t) (of which factors are left out
- * that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1)):
+ * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam",
+ * 2016). States: m, v. With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P =
+ * mu(1)*...*mu(t) (of which factors are left out that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b
+ * = lr*mu(t+1)/(1-P*mu(t+1)):
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     r = sqrt(v*(1/c2)) + eps
@@ -850,8 +860,9 @@ DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
 }
 
 /**
- * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is decoupled in the paper
- * and not by default. State: m. The sign of a zero is 0, and that of a NaN is NaN.
+ * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is
+ * decoupled in the paper and not by default. State: m. The sign of a zero is 0, and that of a NaN is
+ * NaN.
  *     w -= lr*sign(beta1*m + (1-beta1)*g)
  *     m = beta2*m + (1-beta2)*g
  */

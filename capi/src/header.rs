@@ -1,7 +1,7 @@
 //! Writes `include/downhill.h`, and checks that the one that is there is fresh.
 //!
-//! A section of the header is the text in front of it, what cbindgen makes of its files, and the default functions of the
-//! rules in these, whose numbers are those of the crate's own defaults.
+//! A section of the header is the text in front of it, what cbindgen makes of its files, and the default
+//! functions of the rules in these, whose numbers are those of the crate's own defaults.
 
 use std::{
     env, fs,
@@ -41,25 +41,27 @@ fn sections() -> [Section; 7] {
 }
 
 const CONFIGURATIONS: &str = "
-/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then set fields:
+/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then
+ * set fields:
  *
- *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, which is accepted
- *                 up to 512 bytes if all that this release does not know is zero.
+ *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, up to
+ *                 512 bytes, if all that this release does not know is zero.
  *   rule          which rule it is for, a DOWNHILL_RULE_..., set by downhill_R_default().
  *   decay         a downhill_decay: how weight_decay enters.
  *   reserved      0.
  *   weight_decay  finite and >= 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
  *
- * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every configuration, in
- * all releases.
+ * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every
+ * configuration, in all releases.
  */
 ";
 
 const PLAIN_STEPS: &str = "
-/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread. Each rule has
- * its configuration, one step function, and the defaults. The formulas are for each element, in this order.
+/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread.
+ * Each rule has a configuration, its defaults and one step function. The formulas are for each element, in
+ * this order.
  *
- * @param n       number of elements of every array; 0 is allowed, and the array pointers may then be anything
+ * @param n       number of elements of every array; with 0 the array pointers may be anything
  * @param w       weights, updated
  * @param g       gradient
  * @param ...     states, updated; zeros before the first step
@@ -70,7 +72,8 @@ const PLAIN_STEPS: &str = "
  *         _OVERLAP                    two arrays
  *         _INVALID_LENGTH             n
  *         _INVALID_STEP               t
- *         _INVALID_CONFIG             config, an array that it does not ask for, DOWNHILL_ISA in the environment;
+ *         _INVALID_CONFIG             config, an array that it does not ask for, or DOWNHILL_ISA in the
+ *                                     environment
  *         or _PANIC
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
@@ -111,7 +114,8 @@ fn the_committed_header_is_fresh() {
     }
     assert!(
         fs::read_to_string(&path).unwrap_or_default() == generated,
-        "include/downhill.h is stale; `DOWNHILL_WRITE_HEADER=1 cargo test -p downhill-capi header` rewrites it"
+        "include/downhill.h is stale; `DOWNHILL_WRITE_HEADER=1 cargo test -p downhill-capi header` \
+         rewrites it"
     );
 }
 
@@ -181,8 +185,8 @@ fn one_line_comments(text: &str) -> String {
 
 // ---- defaults
 
-/// What cbindgen made of a file, with the default functions of the rules whose steps are there in front of these.
-/// `before` is the header so far.
+/// What cbindgen made of a file, with the default functions of the rules whose steps are there in front
+/// of these. `before` is the header so far.
 fn with_defaults(before: &str, text: &str) -> String {
     let has_step =
         |rule: &&Rule| text.contains(&format!("\ndownhill_status downhill_{}_step(", rule.name));
@@ -221,7 +225,8 @@ fn default_function(rule: &Rule, structure: &Structure<'_>, header: &str) -> Str
         .collect();
     format!(
         "\n/** The defaults of downhill_{0}_step(). */\n\
-         DOWNHILL_INLINE {name} downhill_{0}_default(void) {{\n  {name} config;\n{assignments}  return config;\n}}\n",
+         DOWNHILL_INLINE {name} downhill_{0}_default(void) {{\n  \
+           {name} config;\n{assignments}  return config;\n}}\n",
         rule.name
     )
 }

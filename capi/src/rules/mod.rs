@@ -91,17 +91,17 @@ pub type downhill_decay = u32;
 /// g += weight_decay*w before the rule.
 pub const DOWNHILL_DECAY_L2: downhill_decay = 0;
 /// w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
-/// Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
-/// here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
-/// weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
-/// in the others.
+/// Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in
+/// PyTorch as here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with
+/// 1e-7 (lr 1e-5, weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with
+/// k*weight_decay, and with 0 in the others.
 pub const DOWNHILL_DECAY_DECOUPLED: downhill_decay = 1;
 
 const DECAYS: Choices<Decay, 2> =
     [(DOWNHILL_DECAY_L2, Decay::L2), (DOWNHILL_DECAY_DECOUPLED, Decay::Decoupled)];
 
-/// Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both walk the same
-/// path.
+/// Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both
+/// walk the same path.
 pub type downhill_form = u32;
 
 /// lr is in the state: u is the last step.
@@ -161,7 +161,8 @@ pub(super) trait CRule: Copy + Debug + Default {
     /// The structure in C: a [`Head`], `u32` fields up to byte 16, then `f64` fields.
     type Config: Copy;
 
-    /// What the structure says. The ranges of numbers are checked by the rule itself. To be inlined always.
+    /// What the structure says. The ranges of numbers are checked by the rule itself. To be inlined
+    /// always.
     fn decode(config: Self::Config) -> Result<Self, Failure>;
 
     /// The structure that says this.
@@ -182,7 +183,8 @@ pub(super) unsafe fn read<R: CRule>(config: *const R::Config) -> Result<R, Failu
     if tag != R::TAG {
         return Err(another_rule(tag, R::NAME, R::TAG));
     }
-    // SAFETY: checked above; by this function's contract it starts with its size, and any bits are a `Config`.
+    // SAFETY: checked above; by this function's contract it starts with its size, and any bits are a
+    // `Config`.
     R::decode(unsafe { read_structure("config", config) }?)
 }
 
@@ -190,8 +192,8 @@ pub(super) unsafe fn read<R: CRule>(config: *const R::Config) -> Result<R, Failu
 fn another_rule(tag: u32, name: &str, own: u32) -> Failure {
     let message = match find(tag) {
         Ok(other) => format!(
-            "`config` is a configuration of `{}` (`rule` is {tag}) for `{name}_step`, which takes one of `{name}` \
-             (`rule` {own})",
+            "`config` is a configuration of `{}` (`rule` is {tag}) for `{name}_step`, which takes one of \
+             `{name}` (`rule` {own})",
             other.name
         ),
         Err(_) => format!("`rule` of `config` is {tag}, which no rule has; `{name}_step` takes {own}"),
@@ -282,11 +284,13 @@ pub(super) unsafe fn read_any(config: *const c_void) -> Result<Decoded, Failure>
     unsafe { (rule.read)(config) }
 }
 
-/// Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C header.
+/// Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C
+/// header.
 ///
 /// @param rule         which rule, DOWNHILL_RULE_...
 /// @param config       a configuration of that rule, written
-/// @param struct_size  how long it is, at most 512: what is behind the fields that this release knows is set to zero
+/// @param struct_size  how long it is, at most 512; behind the fields that this release knows it is set
+///                     to zero
 /// @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
 ///
 /// Threads: any number at once. Since 0.1.0.
@@ -302,10 +306,11 @@ pub unsafe extern "C" fn downhill_config_default(
         if !(rule.size..=MOST).contains(&struct_size) {
             let Rule { name, size, .. } = rule;
             return Err(invalid(format!(
-                "`struct_size` is {struct_size}; for `{name}` it must be at least {size} and at most {MOST}"
+                "`struct_size` is {struct_size}; for `{name}` it must be from {size} to {MOST}"
             )));
         }
-        // SAFETY: not NULL and aligned, checked above; the C caller passes `struct_size` bytes, which are enough.
+        // SAFETY: not NULL and aligned, checked above; the C caller passes `struct_size` bytes, which
+        // are enough.
         unsafe {
             config.cast::<u8>().write_bytes(0, struct_size);
             (rule.write_defaults)(config);
