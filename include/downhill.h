@@ -125,13 +125,10 @@ extern "C" {
 
 /** Major version of this header. */
 #define DOWNHILL_VERSION_MAJOR 0
-
 /** Minor version of this header. */
 #define DOWNHILL_VERSION_MINOR 1
-
 /** Patch version of this header. */
 #define DOWNHILL_VERSION_PATCH 0
-
 /** Version of this header as one number that grows: 10000*major + 100*minor + patch. */
 #define DOWNHILL_VERSION_NUMBER (((DOWNHILL_VERSION_MAJOR * 10000) + (DOWNHILL_VERSION_MINOR * 100)) + DOWNHILL_VERSION_PATCH)
 
@@ -175,13 +172,10 @@ typedef uint32_t downhill_status;
 
 /** The step was made. */
 #define DOWNHILL_STATUS_OK 0
-
 /** A pointer is NULL that may not be. */
 #define DOWNHILL_STATUS_NULL_POINTER 1
-
 /** A pointer is not aligned to its type. */
 #define DOWNHILL_STATUS_MISALIGNED 2
-
 /** Two arrays share memory. */
 #define DOWNHILL_STATUS_OVERLAP 3
 
@@ -190,7 +184,6 @@ typedef uint32_t downhill_status;
  * state_bytes is not what downhill_packed_bytes() says.
  */
 #define DOWNHILL_STATUS_INVALID_LENGTH 4
-
 /** t is 0. Steps are counted from 1. */
 #define DOWNHILL_STATUS_INVALID_STEP 5
 
@@ -207,10 +200,8 @@ typedef uint32_t downhill_status;
  * the same t.
  */
 #define DOWNHILL_STATUS_SKIPPED 7
-
 /** Memory for the list of tensors could not be had. */
 #define DOWNHILL_STATUS_OUT_OF_MEMORY 8
-
 /** A bug in this library. The arrays may have been written in part. */
 #define DOWNHILL_STATUS_PANIC 99
 
@@ -256,37 +247,26 @@ const char *downhill_last_error(void);
 
 /** downhill_sgd, for downhill_sgd_step(). */
 #define DOWNHILL_RULE_SGD 1
-
 /** downhill_momentum, for downhill_momentum_step(). */
 #define DOWNHILL_RULE_MOMENTUM 2
-
 /** downhill_nesterov, for downhill_nesterov_step(). */
 #define DOWNHILL_RULE_NESTEROV 3
-
 /** downhill_adagrad, for downhill_adagrad_step(). */
 #define DOWNHILL_RULE_ADAGRAD 4
-
 /** downhill_adadelta, for downhill_adadelta_step(). */
 #define DOWNHILL_RULE_ADADELTA 5
-
 /** downhill_rmsprop, for downhill_rmsprop_step(). */
 #define DOWNHILL_RULE_RMSPROP 6
-
 /** downhill_adam, for downhill_adam_step(). */
 #define DOWNHILL_RULE_ADAM 7
-
 /** downhill_adam, for downhill_adamw_step(): its decay must be DOWNHILL_DECAY_DECOUPLED. */
 #define DOWNHILL_RULE_ADAMW 8
-
 /** downhill_adam, for downhill_amsgrad_step(). */
 #define DOWNHILL_RULE_AMSGRAD 9
-
 /** downhill_adamax, for downhill_adamax_step(). */
 #define DOWNHILL_RULE_ADAMAX 10
-
 /** downhill_nadam, for downhill_nadam_step(). */
 #define DOWNHILL_RULE_NADAM 11
-
 /** downhill_lion, for downhill_lion_step(). */
 #define DOWNHILL_RULE_LION 12
 
@@ -310,10 +290,8 @@ typedef uint32_t downhill_form;
  * k*weight_decay, and with 0 in the others.
  */
 #define DOWNHILL_DECAY_DECOUPLED 1
-
 /** lr is in the state: u is the last step. */
 #define DOWNHILL_FORM_CLASSIC 0
-
 /** lr is outside of the state: u sums gradients. As PyTorch has it. */
 #define DOWNHILL_FORM_TORCH 1
 
@@ -333,9 +311,9 @@ downhill_status downhill_config_default(uint32_t rule, void *config, size_t stru
 
 /* ======== 4. Plain steps ======== */
 
-/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread. Each rule has
- * its configuration, one step function, and the defaults. The formulas are for each element, in this
- * order.
+/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread.
+ * Each rule has a configuration, its defaults and one step function. The formulas are for each element, in
+ * this order.
  *
  * @param n       number of elements of every array; with 0 the array pointers may be anything
  * @param w       weights, updated
@@ -628,10 +606,8 @@ typedef struct downhill_adam {
 
 /** c = 1 - beta^t (Kingma & Ba). */
 #define DOWNHILL_BIAS_CORRECTION_STEP 0
-
 /** c = 1 - beta, at every step. */
 #define DOWNHILL_BIAS_CORRECTION_CONSTANT 1
-
 /** c = 1. */
 #define DOWNHILL_BIAS_CORRECTION_NONE 2
 
@@ -1366,16 +1342,12 @@ typedef uint32_t downhill_rounding;
 
 /** A byte for each state of each element, and one for each state of 64 elements. */
 #define DOWNHILL_STATE_FORMAT_BITS8 0
-
 /** bfloat16. */
 #define DOWNHILL_STATE_FORMAT_BF16 1
-
 /** float */
 #define DOWNHILL_WEIGHT_FORMAT_F32 0
-
 /** bfloat16: the upper half of a float, as a uint16_t. Weights are rounded as states are. */
 #define DOWNHILL_WEIGHT_FORMAT_BF16 1
-
 /** Up or down at random, and right on average: a state moves however small a step's part in it is. */
 #define DOWNHILL_ROUNDING_STOCHASTIC 0
 

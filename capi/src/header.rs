@@ -7,6 +7,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process,
+    sync::LazyLock,
 };
 
 use super::{
@@ -108,16 +109,19 @@ DOWNHILL_INLINE downhill_packing downhill_packing_default(void) {
 #[test]
 fn the_committed_header_is_fresh() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../include/downhill.h");
-    let generated = generate();
+    let generated = &*HEADER;
     if env::var_os("DOWNHILL_WRITE_HEADER").is_some() {
-        fs::write(&path, &generated).unwrap();
+        fs::write(&path, generated).unwrap();
     }
     assert!(
-        fs::read_to_string(&path).unwrap_or_default() == generated,
+        fs::read_to_string(&path).unwrap_or_default() == *generated,
         "include/downhill.h is stale; `DOWNHILL_WRITE_HEADER=1 cargo test -p downhill-capi header` \
          rewrites it"
     );
 }
+
+/// Made once, for all tests.
+static HEADER: LazyLock<String> = LazyLock::new(generate);
 
 fn generate() -> String {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -127,7 +131,7 @@ fn generate() -> String {
     for (number, Section { title, files, top, bottom }) in (1..).zip(sections()) {
         text += &format!("\n/* ======== {number}. {title} ======== */\n{top}");
         for file in files {
-            let generated = one_line_comments(&generate_file(&file, &config));
+            let generated = lists_of_constants(&one_line_comments(&generate_file(&file, &config)));
             text += &with_defaults(&text, generated.trim());
         }
         text += bottom;
@@ -181,6 +185,18 @@ fn one_line_comments(text: &str) -> String {
         result += "\n";
     }
     result
+}
+
+/// No empty line between constants that have a line of comment each.
+fn lists_of_constants(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    let is_constant = |line: &str| line.starts_with("#define ");
+    let is_between = |k: usize| {
+        let after = lines.get(k + 1..k + 3).unwrap_or_default();
+        k > 0 && is_constant(lines[k - 1]) && after.last().is_some_and(|line| is_constant(line))
+    };
+    let kept = lines.iter().enumerate().filter(|&(k, line)| !(line.is_empty() && is_between(k)));
+    kept.map(|(_, line)| format!("{line}\n")).collect()
 }
 
 // ---- defaults
@@ -284,7 +300,7 @@ fn values(config: Words, structure: &Structure<'_>) -> impl Iterator<Item = Valu
 /// Are the numbers of a configuration those that the crate's one has under the same names?
 #[test]
 fn a_field_is_the_crates_of_its_name() {
-    let header = generate();
+    let header = &*HEADER;
     for rule in &RULES {
         let function = format!(" downhill_{}_default(void)", rule.name);
         let (before, _) = header.split_once(&function).unwrap();
