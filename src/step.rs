@@ -174,11 +174,12 @@ pub fn step_checked(
             scale: report.applied_scale as f32,
             zero_grad: extras.zero_grad,
             far: is_far(sizes.held),
+            is_mixed: sizes.is_mixed,
         };
         let workers = threads.for_bytes(sizes.moved);
         let by_threads = workers.and_then(|workers| share(groups, how, threads, workers, sizes));
         if by_threads.is_none() {
-            in_order(groups, how);
+            with_scratch(how, |scratch| in_order(groups, how, scratch));
         }
     }
     report
@@ -230,6 +231,8 @@ pub struct Sizes {
     pub held: usize,
     /// The same, and once more what is written back.
     pub moved: usize,
+    /// Is any of them not `f32` alone, or copied?
+    pub is_mixed: bool,
 }
 
 /// All checks of a step.
@@ -291,9 +294,20 @@ fn check_tensor(
         check_length("copy", len, n)?;
     }
     sizes.tensors += 1;
+    sizes.is_mixed |= is_mixed(tensor);
     sizes.add(n * (tensor.g.size() + tensor.copy.size()), false);
     sizes.add(n * tensor.w.size() + state_bytes, true);
     Ok(())
+}
+
+/// Does it have to be widened and narrowed?
+fn is_mixed(tensor: &Tensor<'_>) -> bool {
+    let Tensor { w, g, state, copy, .. } = tensor;
+    let is_plain = matches!(
+        (w, g, state, copy),
+        (Weights::F32(_), Gradient::F32(_) | Gradient::F32Mut(_), States::F32(_), WeightCopy::Absent)
+    );
+    !is_plain
 }
 
 impl Sizes {
@@ -366,6 +380,20 @@ struct How {
     zero_grad: bool,
     /// Is memory to be asked for early?
     far: bool,
+    is_mixed: bool,
+}
+
+/// Calls `f` with room for blocks if some are mixed.
+fn with_scratch(how: How, f: impl FnOnce(Option<&mut Scratch>)) {
+    if how.is_mixed { with_new_scratch(f) } else { f(None) }
+}
+
+/// Twice it does not fit into 32 KiB of stack. So it is not moved from where it is made, and only in the frame of this
+/// function, which is not part of its caller's.
+#[inline(never)]
+fn with_new_scratch(f: impl FnOnce(Option<&mut Scratch>)) {
+    let mut scratch = Scratch::new();
+    f(Some(&mut scratch));
 }
 
 /// A tensor that has a gradient, or a part of one.
@@ -382,22 +410,31 @@ struct Part<'a> {
 }
 
 /// Steps all tensors on this thread.
-fn in_order(groups: &mut [Group<'_, '_>], how: How) {
-    let mut scratch = None;
+fn in_order(groups: &mut [Group<'_, '_>], how: How, mut scratch: Option<&mut Scratch>) {
     let mut place = 0;
     for group in groups {
         let (config, t) = (group.config, group.t);
         config.with_constants(how.isa, t, how.scale, &mut |step| {
             parts(group, &mut place, &mut |mut part| {
                 if part.t == t {
-                    part.step(step, how, &mut scratch);
+                    part.step(step, how, scratch.as_deref_mut());
                 } else {
                     let t = part.t;
                     config.with_constants(how.isa, t, how.scale, &mut |step| {
-                        part.step(step, how, &mut scratch);
+                        part.step(step, how, scratch.as_deref_mut());
                     });
                 }
             });
+        });
+    }
+}
+
+/// Steps the parts of a chunk.
+fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch>) {
+    for run in chunk.chunk_by_mut(Part::has_constants_of) {
+        let (config, t) = (run[0].config, run[0].t);
+        config.with_constants(how.isa, t, how.scale, &mut |step| {
+            run.iter_mut().for_each(|part| part.step(step, how, scratch.as_deref_mut()));
         });
     }
 }
@@ -416,13 +453,7 @@ fn share(
         parts(group, &mut place, &mut |part| chunks.push(part));
     }
     threads.run(workers, chunks, &|chunk: &mut [Part<'_>]| {
-        let mut scratch = None;
-        for run in chunk.chunk_by_mut(Part::has_constants_of) {
-            let (config, t) = (run[0].config, run[0].t);
-            config.with_constants(how.isa, t, how.scale, &mut |step| {
-                run.iter_mut().for_each(|part| part.step(step, how, &mut scratch));
-            });
-        }
+        with_scratch(how, |scratch| step_chunk(chunk, how, scratch));
     })
 }
 
@@ -457,7 +488,7 @@ impl Part<'_> {
     }
 
     /// Steps it, and sets the gradient to zero while it is in cache.
-    fn step(&mut self, step: Step<'_>, how: How, scratch: &mut Option<Scratch>) {
+    fn step(&mut self, step: Step<'_>, how: How, scratch: Option<&mut Scratch>) {
         let far = how.far;
         if let (Weights::F32(w), BlockStates::F32(state), WeightCopy::Absent) =
             (&mut self.w, &mut self.states, &self.copy)
@@ -469,7 +500,8 @@ impl Part<'_> {
                 _ => {}
             }
         }
-        self.step_mixed(step, how, scratch.get_or_insert_with(Scratch::new));
+        let scratch = scratch.expect("the checks have seen that some are mixed");
+        self.step_mixed(step, how, scratch);
     }
 
     fn step_mixed(&mut self, step: Step<'_>, how: How, scratch: &mut Scratch) {

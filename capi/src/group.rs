@@ -439,6 +439,7 @@ impl Group {
         }
         self.check_state_bytes(tensor, rule)?;
         sizes.tensors += 1;
+        sizes.is_mixed |= self.is_mixed();
         if tensor.n == 0 {
             return Ok(());
         }
@@ -452,6 +453,12 @@ impl Group {
             rows.push(kind, &array);
             Ok(())
         })
+    }
+
+    /// Do tensors have to be widened and narrowed?
+    fn is_mixed(&self) -> bool {
+        let Self { weight, gradient, state, copy, .. } = *self;
+        (weight, gradient, state, copy) != (Weight::F32, Float::F32, StateType::F32, None)
     }
 
     fn check_gradient(&self, tensor: &downhill_tensor, rows: &mut Rows) -> Result<(), Failure> {

@@ -34,7 +34,7 @@ const AHEAD: usize = MOST;
 #[repr(align(64))]
 struct Floats([f32; MOST]);
 
-/// Room for a group as floats. Made once for all that a thread steps: to clear it takes as long as to step a small tensor.
+/// Room for a group as floats. Made once for a chunk: to clear it takes as long as to step a small tensor.
 pub(crate) struct Scratch {
     w: Floats,
     g: Floats,
