@@ -1,4 +1,4 @@
-/* A step allocates nothing: counts every malloc of the process through glibc's own. */
+/* A plain step allocates nothing: counts every malloc of the process through glibc's own. */
 #include "rules.h"
 
 extern void *__libc_malloc(size_t size);
