@@ -247,7 +247,7 @@ impl Owned {
     }
 
     /// All floats, widened.
-    fn floats(&self) -> impl Iterator<Item = Vec<f32>> {
+    pub fn floats(&self) -> impl Iterator<Item = Vec<f32>> {
         let all = [&self.w].into_iter().chain(&self.g).chain(&self.state).chain(&self.copy);
         all.map(Floats::wide)
     }
