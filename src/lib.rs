@@ -56,6 +56,7 @@
 mod check;
 mod error;
 mod formats;
+mod hyperparameter;
 mod isa;
 mod lane;
 mod norm;
@@ -73,6 +74,7 @@ mod threads;
 
 pub use error::Error;
 pub use formats::{Rounding, Values, convert, pack, state_bytes, unpack};
+pub use hyperparameter::{Hyperparameter, Range};
 pub use isa::Isa;
 pub use norm::grad_squares;
 pub use optimizer::Optimizer;
