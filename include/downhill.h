@@ -130,13 +130,10 @@ extern "C" {
 
 /** Major version of this header. */
 #define DOWNHILL_VERSION_MAJOR 0
-
 /** Minor version of this header. */
 #define DOWNHILL_VERSION_MINOR 1
-
 /** Patch version of this header. */
 #define DOWNHILL_VERSION_PATCH 0
-
 /** Version of this header as one number that grows: 10000*major + 100*minor + patch. */
 #define DOWNHILL_VERSION_NUMBER (((DOWNHILL_VERSION_MAJOR * 10000) + (DOWNHILL_VERSION_MINOR * 100)) + DOWNHILL_VERSION_PATCH)
 
@@ -180,13 +177,10 @@ typedef uint32_t downhill_status;
 
 /** The step was made. */
 #define DOWNHILL_STATUS_OK 0
-
 /** A pointer is NULL that may not be. */
 #define DOWNHILL_STATUS_NULL_POINTER 1
-
 /** A pointer is not aligned to its type. */
 #define DOWNHILL_STATUS_MISALIGNED 2
-
 /** Two arrays share memory. */
 #define DOWNHILL_STATUS_OVERLAP 3
 
@@ -195,26 +189,24 @@ typedef uint32_t downhill_status;
  * state_bytes is not what downhill_packed_bytes() says.
  */
 #define DOWNHILL_STATUS_INVALID_LENGTH 4
-
 /** t is 0. Steps are counted from 1. */
 #define DOWNHILL_STATUS_INVALID_STEP 5
 
 /**
- * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is wrong, an array is
- * there that the configuration does not ask for, first_element is not a multiple of 64, or DOWNHILL_ISA in the
- * environment names no instruction set of this CPU.
+ * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is
+ * wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
+ * 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
  */
 #define DOWNHILL_STATUS_INVALID_CONFIG 6
 
 /**
- * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
- * it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
+ * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
+ * become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
+ * the same t.
  */
 #define DOWNHILL_STATUS_SKIPPED 7
-
 /** Memory for the list of tensors could not be had. */
 #define DOWNHILL_STATUS_OUT_OF_MEMORY 8
-
 /** A bug in this library. The arrays may have been written in part. */
 #define DOWNHILL_STATUS_PANIC 99
 
@@ -234,8 +226,9 @@ const char *downhill_status_message(uint32_t status);
  * Which argument was wrong in the last call of this thread that failed, its value and what is
  * allowed. A call that succeeds leaves it as it is.
  *
- * @return a string of at most 511 bytes that lives until the next failing call in this thread, or the thread's end
- *         (in the first thread also in atexit() handlers and static destructors); "" if no call has failed
+ * @return a string of at most 511 bytes that lives until the next failing call in this thread, or the
+ *         thread's end (in the first thread also in atexit() handlers and static destructors); "" if no
+ *         call has failed
  *
  * Threads: any number at once; each has its own text. Since 0.1.0.
  */
@@ -243,52 +236,42 @@ const char *downhill_last_error(void);
 
 /* ======== 3. Configurations ======== */
 
-/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then set fields:
+/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then
+ * set fields:
  *
- *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, which is accepted
- *                 up to 512 bytes if all that this release does not know is zero.
+ *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, up to
+ *                 512 bytes, if all that this release does not know is zero.
  *   rule          which rule it is for, a DOWNHILL_RULE_..., set by downhill_R_default().
  *   decay         a downhill_decay: how weight_decay enters.
  *   reserved      0.
  *   weight_decay  finite and >= 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
  *
- * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every configuration, in
- * all releases.
+ * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every
+ * configuration, in all releases.
  */
 
 /** downhill_sgd, for downhill_sgd_step(). */
 #define DOWNHILL_RULE_SGD 1
-
 /** downhill_momentum, for downhill_momentum_step(). */
 #define DOWNHILL_RULE_MOMENTUM 2
-
 /** downhill_nesterov, for downhill_nesterov_step(). */
 #define DOWNHILL_RULE_NESTEROV 3
-
 /** downhill_adagrad, for downhill_adagrad_step(). */
 #define DOWNHILL_RULE_ADAGRAD 4
-
 /** downhill_adadelta, for downhill_adadelta_step(). */
 #define DOWNHILL_RULE_ADADELTA 5
-
 /** downhill_rmsprop, for downhill_rmsprop_step(). */
 #define DOWNHILL_RULE_RMSPROP 6
-
 /** downhill_adam, for downhill_adam_step(). */
 #define DOWNHILL_RULE_ADAM 7
-
 /** downhill_adam, for downhill_adamw_step(): its decay must be DOWNHILL_DECAY_DECOUPLED. */
 #define DOWNHILL_RULE_ADAMW 8
-
 /** downhill_adam, for downhill_amsgrad_step(). */
 #define DOWNHILL_RULE_AMSGRAD 9
-
 /** downhill_adamax, for downhill_adamax_step(). */
 #define DOWNHILL_RULE_ADAMAX 10
-
 /** downhill_nadam, for downhill_nadam_step(). */
 #define DOWNHILL_RULE_NADAM 11
-
 /** downhill_lion, for downhill_lion_step(). */
 #define DOWNHILL_RULE_LION 12
 
@@ -296,8 +279,8 @@ const char *downhill_last_error(void);
 typedef uint32_t downhill_decay;
 
 /**
- * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both walk the same
- * path.
+ * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both
+ * walk the same path.
  */
 typedef uint32_t downhill_form;
 
@@ -306,39 +289,38 @@ typedef uint32_t downhill_form;
 
 /**
  * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
- * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
- * here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
- * weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
- * in the others.
+ * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in
+ * PyTorch as here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with
+ * 1e-7 (lr 1e-5, weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with
+ * k*weight_decay, and with 0 in the others.
  */
 #define DOWNHILL_DECAY_DECOUPLED 1
-
 /** lr is in the state: u is the last step. */
 #define DOWNHILL_FORM_CLASSIC 0
-
 /** lr is outside of the state: u sums gradients. As PyTorch has it. */
 #define DOWNHILL_FORM_TORCH 1
 
 /**
- * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C header.
+ * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C
+ * header.
  *
  * @param rule         which rule, DOWNHILL_RULE_...
  * @param config       a configuration of that rule, written
- * @param struct_size  how long it is, at most 512: what is behind the fields that this release knows is set to zero
+ * @param struct_size  how long it is, at most 512; behind the fields that this release knows it is set
+ *                     to zero
  * @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
  *
  * Threads: any number at once. Since 0.1.0.
  */
-downhill_status downhill_config_default(uint32_t rule,
-                                        void *config,
-                                        size_t struct_size);
+downhill_status downhill_config_default(uint32_t rule, void *config, size_t struct_size);
 
 /* ======== 4. Plain steps ======== */
 
-/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread. Each rule has
- * its configuration, one step function, and the defaults. The formulas are for each element, in this order.
+/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread.
+ * Each rule has a configuration, its defaults and one step function. The formulas are for each element, in
+ * this order.
  *
- * @param n       number of elements of every array; 0 is allowed, and the array pointers may then be anything
+ * @param n       number of elements of every array; with 0 the array pointers may be anything
  * @param w       weights, updated
  * @param g       gradient
  * @param ...     states, updated; zeros before the first step
@@ -349,7 +331,8 @@ downhill_status downhill_config_default(uint32_t rule,
  *         _OVERLAP                    two arrays
  *         _INVALID_LENGTH             n
  *         _INVALID_STEP               t
- *         _INVALID_CONFIG             config, an array that it does not ask for, DOWNHILL_ISA in the environment;
+ *         _INVALID_CONFIG             config, an array that it does not ask for, or DOWNHILL_ISA in the
+ *                                     environment
  *         or _PANIC
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
@@ -414,8 +397,8 @@ DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
 }
 
 /**
- * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors",
- * 1986). State: u. In the classic form and in the torch form:
+ * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by
+ * back-propagating errors", 1986). State: u. In the classic form and in the torch form:
  *     u = momentum*u + lr*g; w -= u
  *     u = momentum*u + (1-dampening)*g; w -= lr*u
  */
@@ -452,9 +435,10 @@ DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
 }
 
 /**
- * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming problem with
- * convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of initialization and momentum in deep
- * learning", 2013). State: u. In the classic form and in the torch form:
+ * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming
+ * problem with convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of
+ * initialization and momentum in deep learning", 2013). State: u. In the classic form and in the torch
+ * form:
  *     u = momentum*u + lr*g; w -= momentum*u + lr*g
  *     u = momentum*u + g; w -= lr*(g + momentum*u)
  */
@@ -491,8 +475,8 @@ DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
 }
 
 /**
- * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011).
- * State: s, which may also start as another initial accumulator.
+ * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+ * Optimization", 2011). State: s, which may also start as another initial accumulator.
  *     s += g*g
  *     w -= (lr*g)/(sqrt(s) + eps)
  */
@@ -513,8 +497,8 @@ typedef struct downhill_adadelta {
   /** Decay rate of both averages, in [0, 1]. */
   double rho;
   /**
-   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is NaN where the
-   * gradient is zero.
+   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is
+   * NaN where the gradient is zero.
    */
   double eps;
   double weight_decay;
@@ -535,8 +519,8 @@ DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
 }
 
 /**
- * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of squared gradients
- * and of squared steps.
+ * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of
+ * squared gradients and of squared steps.
  *     v = rho*v + ((1-rho)*g)*g
  *     d = (sqrt(u + eps)/sqrt(v + eps))*g
  *     u = rho*u + ((1-rho)*d)*d
@@ -583,8 +567,9 @@ DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
 }
 
 /**
- * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences With Recurrent Neural
- * Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum > 0, else NULL.
+ * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences
+ * With Recurrent Neural Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum >
+ * 0, else NULL.
  *     v = alpha*v + ((1-alpha)*g)*g; r = sqrt(v) + eps
  *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
  *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
@@ -601,8 +586,8 @@ downhill_status downhill_rmsprop_step(size_t n,
 typedef uint32_t downhill_bias_correction;
 
 /**
- * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The field rule says
- * for which of them.
+ * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The
+ * field rule says for which of them.
  */
 typedef struct downhill_adam {
   uint32_t struct_size;
@@ -617,8 +602,8 @@ typedef struct downhill_adam {
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
   /**
-   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
-   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
    */
   double eps;
   double weight_decay;
@@ -626,10 +611,8 @@ typedef struct downhill_adam {
 
 /** c = 1 - beta^t (Kingma & Ba). */
 #define DOWNHILL_BIAS_CORRECTION_STEP 0
-
 /** c = 1 - beta, at every step. */
 #define DOWNHILL_BIAS_CORRECTION_CONSTANT 1
-
 /** c = 1. */
 #define DOWNHILL_BIAS_CORRECTION_NONE 2
 
@@ -679,8 +662,8 @@ DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
 }
 
 /**
- * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2 as
- * downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
+ * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2
+ * as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     w -= (a*m)/(sqrt(v)*k + eps)
@@ -694,8 +677,8 @@ downhill_status downhill_adam_step(size_t n,
                                    const struct downhill_adam *config);
 
 /**
- * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with decoupled weight
- * decay. Start from downhill_adamw_default().
+ * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
+ * decoupled weight decay. Start from downhill_adamw_default().
  *     w *= 1 - lr*weight_decay; then as Adam
  */
 downhill_status downhill_adamw_step(size_t n,
@@ -707,8 +690,9 @@ downhill_status downhill_adamw_step(size_t n,
                                     const struct downhill_adam *config);
 
 /**
- * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias correction of Adam, as
- * PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that is NaN if either number is:
+ * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
+ * correction of Adam, as PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that
+ * is NaN if either number is:
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     v_max = max(v_max, v)
@@ -756,8 +740,9 @@ DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
 }
 
 /**
- * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014, section
- * 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN if either number is:
+ * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic
+ * Optimization", 2014, section 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN
+ * if either number is:
  *     m = beta1*m + (1-beta1)*g
  *     u = max(beta2*u, |g| + eps)
  *     w -= (a*m)/u
@@ -783,8 +768,8 @@ typedef struct downhill_nadam {
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
   /**
-   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
-   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
    */
   double eps;
   /** How fast the momentum warms up, finite and >= 0. */
@@ -809,9 +794,10 @@ DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
 }
 
 /**
- * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam", 2016). States: m, v.
- * With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t) (of which factors are left out
- * that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1)):
+ * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam",
+ * 2016). States: m, v. With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P =
+ * mu(1)*...*mu(t) (of which factors are left out that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b
+ * = lr*mu(t+1)/(1-P*mu(t+1)):
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     r = sqrt(v*(1/c2)) + eps
@@ -855,8 +841,9 @@ DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
 }
 
 /**
- * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is decoupled in the paper
- * and not by default. State: m. The sign of a zero is 0, and that of a NaN is NaN.
+ * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is
+ * decoupled in the paper and not by default. State: m. The sign of a zero is 0, and that of a NaN is
+ * NaN.
  *     w -= lr*sign(beta1*m + (1-beta1)*g)
  *     m = beta2*m + (1-beta2)*g
  */
@@ -1041,13 +1028,10 @@ typedef struct downhill_group {
 
 /** No array. Only for copy_type. */
 #define DOWNHILL_TYPE_NONE 0
-
 /** float */
 #define DOWNHILL_TYPE_F32 1
-
 /** bfloat16, the upper half of a float, as uint16_t. */
 #define DOWNHILL_TYPE_BF16 2
-
 /** IEEE half precision, as uint16_t. */
 #define DOWNHILL_TYPE_F16 3
 
@@ -1075,7 +1059,6 @@ typedef struct downhill_group {
  * numbers never moves: to compare with, not to train with.
  */
 #define DOWNHILL_ROUNDING_NEAREST 1
-
 /** All tensors of a call follow each other from 0, each from the next multiple of 64 on. */
 #define DOWNHILL_NUMBERING_BY_PLACE 0
 
@@ -1121,7 +1104,6 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
  * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
  */
 #define DOWNHILL_EXTRAS_SKIP_NONFINITE 2
-
 /** A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients. */
 #define DOWNHILL_EXTRAS_NORM_GIVEN 4
 

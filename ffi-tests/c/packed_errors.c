@@ -247,7 +247,7 @@ static void bad_configurations(scene *s) {
   for (f = s->r->fields; f->name != NULL; f++)
     for (i = 0; i < sizeof never / sizeof *never; i++) {
       config = s->config;
-      put_field(&config, f, is_enumeration(f) ? (double)f->allowed + (double)i : never[i]);
+      put_field(&config, f, is_enumeration(f) ? (double)most_value(f) + 1.0 + (double)i : never[i]);
       snprintf(name, sizeof name, "`%s` is", f->name);
       refuse(s, &c, DOWNHILL_STATUS_INVALID_CONFIG, name, "must be", "");
     }

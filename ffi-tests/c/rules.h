@@ -458,6 +458,9 @@ static inline const rule *find_rule(const char *name) {
 
 static inline int is_enumeration(const field *f) { return f->allowed <= UP_TO_2; }
 
+/* The largest value of an enumeration. */
+static inline int most_value(const field *f) { return f->allowed == UP_TO_2 ? 2 : f->allowed != ONLY_0; }
+
 static inline double get_field(const any_config *config, const field *f) {
   const char *at = (const char *)config + f->offset;
   uint32_t number;

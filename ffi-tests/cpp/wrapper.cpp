@@ -57,14 +57,19 @@ void check_defaults(const rule *c) {
   }
 }
 
-// The states at the end of the list are left out; the others have n elements.
+// Empties the states that are not there.
+void drop(const rule *c, const any_config *config, arrays &a) {
+  for (int k = 0; k < c->states; k++)
+    if (!has_state(c, config, k)) a[2 + k].clear();
+}
+
 template <class Config, class Step>
-void check_bits(const rule *c, Step step, int left_out) {
+void check_bits(const rule *c, Step step, int variant) {
+  const any_config any = configure(c, variant, DECOUPLED);
   Config config;
-  config.lr = 0.03;
-  config.weight_decay = 0.1;
+  std::memcpy(static_cast<void *>(&config), &any, sizeof config);
   arrays ours = random_arrays(c, 37);
-  for (int k = 0; k < left_out; k++) ours[ours.size() - 1 - k].clear();
+  drop(c, &any, ours);
   arrays theirs = ours;
   const arrays start = ours;
   for (std::uint64_t t = 1; t <= 3; t++) {
@@ -86,7 +91,7 @@ void check_wrong_lengths(const rule *c, Step step) {
       a[k].resize(length);
       const arrays before = a;
       const downhill::status status = step(a, 1, Config());
-      const std::string name = k == 1 ? "g" : c->state[k - 2];
+      const std::string name = k == 1 ? "g" : c->state[k - 2].name;
       const std::string wrong = "`" + name + "` has " + std::to_string(length) + " elements";
       CHECK(status.code() == DOWNHILL_STATUS_INVALID_LENGTH, "%s.%s", c->name, name.c_str());
       CHECK(says(status, wrong + "; it must have as many as `w`, 9"), "%s", status.message());
@@ -99,6 +104,8 @@ void check_wrong_lengths(const rule *c, Step step) {
 template <class Config, class Step>
 void check_failure(const rule *c, Step step) {
   arrays a = random_arrays(c, 9);
+  const any_config defaults = c->defaults();
+  drop(c, &defaults, a);
   Config config;
   config.lr = -1.0;
   const downhill::status status = step(a, 1, config);
@@ -145,7 +152,7 @@ template <class Config, class Step>
 void check_rule(const char *name, Step step) {
   const rule *c = find_rule(name);
   check_defaults<Config>(c);
-  for (int left_out = 0; left_out <= c->optional; left_out++) check_bits<Config>(c, step, left_out);
+  for (int variant = 0; variant < c->variants; variant++) check_bits<Config>(c, step, variant);
   check_wrong_lengths<Config>(c, step);
   check_failure<Config>(c, step);
   // A rule counts steps if it takes their number.
