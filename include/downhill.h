@@ -402,11 +402,8 @@ DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
  *     u = momentum*u + lr*g; w -= u
  *     u = momentum*u + (1-dampening)*g; w -= lr*u
  */
-downhill_status downhill_momentum_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const struct downhill_momentum *config);
+downhill_status downhill_momentum_step(size_t n, float *w, const float *g, float *u,
+    const struct downhill_momentum *config);
 
 /** The hyper-parameters of downhill_nesterov_step(). */
 typedef struct downhill_nesterov {
@@ -442,11 +439,8 @@ DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
  *     u = momentum*u + lr*g; w -= momentum*u + lr*g
  *     u = momentum*u + g; w -= lr*(g + momentum*u)
  */
-downhill_status downhill_nesterov_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const struct downhill_nesterov *config);
+downhill_status downhill_nesterov_step(size_t n, float *w, const float *g, float *u,
+    const struct downhill_nesterov *config);
 
 /** The hyper-parameters of downhill_adagrad_step(). */
 typedef struct downhill_adagrad {
@@ -480,11 +474,8 @@ DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
  *     s += g*g
  *     w -= (lr*g)/(sqrt(s) + eps)
  */
-downhill_status downhill_adagrad_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *s,
-                                      const struct downhill_adagrad *config);
+downhill_status downhill_adagrad_step(size_t n, float *w, const float *g, float *s,
+    const struct downhill_adagrad *config);
 
 /** The hyper-parameters of downhill_adadelta_step(). */
 typedef struct downhill_adadelta {
@@ -526,12 +517,8 @@ DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
  *     u = rho*u + ((1-rho)*d)*d
  *     w -= lr*d
  */
-downhill_status downhill_adadelta_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *v,
-                                       float *u,
-                                       const struct downhill_adadelta *config);
+downhill_status downhill_adadelta_step(size_t n, float *w, const float *g, float *v, float *u,
+    const struct downhill_adadelta *config);
 
 /** The hyper-parameters of downhill_rmsprop_step(). */
 typedef struct downhill_rmsprop {
@@ -574,13 +561,8 @@ DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
  *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
  *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
  */
-downhill_status downhill_rmsprop_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *v,
-                                      float *g_avg,
-                                      float *u,
-                                      const struct downhill_rmsprop *config);
+downhill_status downhill_rmsprop_step(size_t n, float *w, const float *g, float *v, float *g_avg,
+    float *u, const struct downhill_rmsprop *config);
 
 /** What the moments of Adam, AdamW and AMSGrad are divided by. */
 typedef uint32_t downhill_bias_correction;
@@ -668,26 +650,16 @@ DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
  *     v = beta2*v + ((1-beta2)*g)*g
  *     w -= (a*m)/(sqrt(v)*k + eps)
  */
-downhill_status downhill_adam_step(size_t n,
-                                   float *w,
-                                   const float *g,
-                                   float *m,
-                                   float *v,
-                                   uint64_t t,
-                                   const struct downhill_adam *config);
+downhill_status downhill_adam_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_adam *config);
 
 /**
  * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
  * decoupled weight decay. Start from downhill_adamw_default().
  *     w *= 1 - lr*weight_decay; then as Adam
  */
-downhill_status downhill_adamw_step(size_t n,
-                                    float *w,
-                                    const float *g,
-                                    float *m,
-                                    float *v,
-                                    uint64_t t,
-                                    const struct downhill_adam *config);
+downhill_status downhill_adamw_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_adam *config);
 
 /**
  * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
@@ -698,14 +670,8 @@ downhill_status downhill_adamw_step(size_t n,
  *     v_max = max(v_max, v)
  *     w -= (a*m)/(sqrt(v_max)*k + eps)
  */
-downhill_status downhill_amsgrad_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *m,
-                                      float *v,
-                                      float *v_max,
-                                      uint64_t t,
-                                      const struct downhill_adam *config);
+downhill_status downhill_amsgrad_step(size_t n, float *w, const float *g, float *m, float *v,
+    float *v_max, uint64_t t, const struct downhill_adam *config);
 
 /** The hyper-parameters of downhill_adamax_step(). */
 typedef struct downhill_adamax {
@@ -747,13 +713,8 @@ DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
  *     u = max(beta2*u, |g| + eps)
  *     w -= (a*m)/u
  */
-downhill_status downhill_adamax_step(size_t n,
-                                     float *w,
-                                     const float *g,
-                                     float *m,
-                                     float *u,
-                                     uint64_t t,
-                                     const struct downhill_adamax *config);
+downhill_status downhill_adamax_step(size_t n, float *w, const float *g, float *m, float *u, uint64_t t,
+    const struct downhill_adamax *config);
 
 /** The hyper-parameters of downhill_nadam_step(). */
 typedef struct downhill_nadam {
@@ -803,13 +764,8 @@ DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
  *     r = sqrt(v*(1/c2)) + eps
  *     w -= (a*g)/r; w -= (b*m)/r
  */
-downhill_status downhill_nadam_step(size_t n,
-                                    float *w,
-                                    const float *g,
-                                    float *m,
-                                    float *v,
-                                    uint64_t t,
-                                    const struct downhill_nadam *config);
+downhill_status downhill_nadam_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_nadam *config);
 
 /** The hyper-parameters of downhill_lion_step(). */
 typedef struct downhill_lion {
@@ -847,11 +803,8 @@ DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
  *     w -= lr*sign(beta1*m + (1-beta1)*g)
  *     m = beta2*m + (1-beta2)*g
  */
-downhill_status downhill_lion_step(size_t n,
-                                   float *w,
-                                   const float *g,
-                                   float *m,
-                                   const struct downhill_lion *config);
+downhill_status downhill_lion_step(size_t n, float *w, const float *g, float *m,
+    const struct downhill_lion *config);
 
 /* ======== 5. Pools ======== */
 
@@ -906,8 +859,7 @@ struct downhill_pool *downhill_pool_new(size_t threads);
  *
  * Threads: any number at once. Since 0.1.0.
  */
-struct downhill_pool *downhill_pool_new_on(size_t count,
-                                           const uint32_t *cpus);
+struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
 
 /**
  * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region of theirs its threads
@@ -927,9 +879,8 @@ struct downhill_pool *downhill_pool_new_on(size_t count,
  *
  * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since 0.1.0.
  */
-struct downhill_pool *downhill_pool_from(size_t threads,
-                                         downhill_parallel_for parallel_for,
-                                         void *context);
+struct downhill_pool *downhill_pool_from(size_t threads, downhill_parallel_for parallel_for,
+    void *context);
 
 /**
  * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the calling one.
@@ -1176,11 +1127,8 @@ typedef struct downhill_report {
  *
  * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_step(size_t group_count,
-                              const downhill_group *groups,
-                              const struct downhill_extras *extras,
-                              downhill_pool *pool,
-                              struct downhill_report *report);
+downhill_status downhill_step(size_t group_count, const downhill_group *groups,
+    const struct downhill_extras *extras, downhill_pool *pool, struct downhill_report *report);
 
 /**
  * The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0 for one without a gradient.
@@ -1200,10 +1148,8 @@ downhill_status downhill_step(size_t group_count,
  *
  * Threads: any number at once, also with one pool. Since 0.1.0.
  */
-downhill_status downhill_grad_squares(size_t group_count,
-                                      const downhill_group *groups,
-                                      downhill_pool *pool,
-                                      double *sums);
+downhill_status downhill_grad_squares(size_t group_count, const downhill_group *groups,
+    downhill_pool *pool, double *sums);
 
 /** Extras that do nothing. */
 DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
@@ -1243,8 +1189,7 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
  *
  * Threads: any number at once. Since 0.1.0.
  */
-size_t downhill_state_bytes(const void *config,
-                            size_t n);
+size_t downhill_state_bytes(const void *config, size_t n);
 
 /**
  * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one that is farther from zero. To
@@ -1259,18 +1204,12 @@ size_t downhill_state_bytes(const void *config,
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_pack(const void *config,
-                              size_t n,
-                              const float *const *states,
-                              void *packed,
-                              size_t bytes);
+downhill_status downhill_pack(const void *config, size_t n, const float *const *states, void *packed,
+    size_t bytes);
 
 /** Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are written. */
-downhill_status downhill_unpack(const void *config,
-                                size_t n,
-                                const void *packed,
-                                size_t bytes,
-                                float *const *states);
+downhill_status downhill_unpack(const void *config, size_t n, const void *packed, size_t bytes,
+    float *const *states);
 
 /**
  * Converts numbers from one type to another, to nearest, of two to the even one; into DOWNHILL_TYPE_SPLIT without a loss.
@@ -1286,13 +1225,8 @@ downhill_status downhill_unpack(const void *config,
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_convert(size_t n,
-                                 uint32_t from_type,
-                                 const void *from,
-                                 const void *from_low,
-                                 uint32_t to_type,
-                                 void *to,
-                                 void *to_low);
+downhill_status downhill_convert(size_t n, uint32_t from_type, const void *from, const void *from_low,
+    uint32_t to_type, void *to, void *to_low);
 
 #ifdef __cplusplus
 }

@@ -155,7 +155,9 @@ fn generate() -> String {
     for (number, Section { title, files, top, bottom }) in (1..).zip(sections()) {
         text += &format!("\n/* ======== {number}. {title} ======== */\n{top}");
         for file in files {
-            let generated = lists_of_constants(&one_line_comments(&generate_file(&file, &config)));
+            let generated = lists_of_constants(&one_line_comments(&filled_arguments(&generate_file(
+                &file, &config,
+            ))));
             text += &with_defaults(&text, generated.trim());
         }
         text += bottom;
@@ -191,6 +193,32 @@ fn generate_file(file: &str, config: &cbindgen::Config) -> String {
 fn is_module(line: &str) -> bool {
     line.contains("mod ") && line.trim_end().ends_with(';')
 }
+
+/// Functions with as many arguments in a line as fit: cbindgen gives each a line of its own where not all fit.
+fn filled_arguments(text: &str) -> String {
+    let mut filled = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        filled += line;
+        if line.contains('(') && line.ends_with(',') && !line.starts_with([' ', '*', '#']) {
+            let mut end = line.len();
+            for argument in lines.by_ref() {
+                let argument = argument.trim();
+                let separator = if end + 1 + argument.len() > LINE { "\n    " } else { " " };
+                end = if separator == " " { end } else { 3 } + 1 + argument.len();
+                filled += &format!("{separator}{argument}");
+                if argument.ends_with(';') {
+                    break;
+                }
+            }
+        }
+        filled += "\n";
+    }
+    filled
+}
+
+/// The longest line.
+const LINE: usize = 105;
 
 /// A comment that has one line of text as one line.
 fn one_line_comments(text: &str) -> String {
