@@ -352,12 +352,8 @@ typedef struct downhill_sgd {
 /** The defaults of downhill_sgd_step(). */
 DOWNHILL_INLINE downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_SGD;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.001;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_SGD; config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0; config.lr = 0.001; config.weight_decay = 0.0;
   return config;
 }
 
@@ -385,14 +381,9 @@ typedef struct downhill_momentum {
 /** The defaults of downhill_momentum_step(). */
 DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
   downhill_momentum config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_MOMENTUM;
-  config.form = DOWNHILL_FORM_CLASSIC;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.momentum = 0.9;
-  config.dampening = 0.0;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_MOMENTUM;
+  config.form = DOWNHILL_FORM_CLASSIC; config.decay = DOWNHILL_DECAY_L2; config.lr = 0.001;
+  config.momentum = 0.9; config.dampening = 0.0; config.weight_decay = 0.0;
   return config;
 }
 
@@ -421,13 +412,9 @@ typedef struct downhill_nesterov {
 /** The defaults of downhill_nesterov_step(). */
 DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
   downhill_nesterov config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_NESTEROV;
-  config.form = DOWNHILL_FORM_CLASSIC;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.momentum = 0.9;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_NESTEROV;
+  config.form = DOWNHILL_FORM_CLASSIC; config.decay = DOWNHILL_DECAY_L2; config.lr = 0.001;
+  config.momentum = 0.9; config.weight_decay = 0.0;
   return config;
 }
 
@@ -458,12 +445,8 @@ typedef struct downhill_adagrad {
 /** The defaults of downhill_adagrad_step(). */
 DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
   downhill_adagrad config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAGRAD;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.01;
-  config.eps = 1e-10;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAGRAD;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.01; config.eps = 1e-10;
   config.weight_decay = 0.0;
   return config;
 }
@@ -498,14 +481,9 @@ typedef struct downhill_adadelta {
 /** The defaults of downhill_adadelta_step(). */
 DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   downhill_adadelta config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADADELTA;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 1.0;
-  config.rho = 0.9;
-  config.eps = 1e-6;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADADELTA;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 1.0; config.rho = 0.9;
+  config.eps = 1e-6; config.weight_decay = 0.0;
   return config;
 }
 
@@ -541,15 +519,9 @@ typedef struct downhill_rmsprop {
 /** The defaults of downhill_rmsprop_step(). */
 DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   downhill_rmsprop config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_RMSPROP;
-  config.centered = 0;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.01;
-  config.momentum = 0.0;
-  config.alpha = 0.99;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_RMSPROP; config.centered = 0;
+  config.decay = DOWNHILL_DECAY_L2; config.lr = 0.01; config.momentum = 0.0; config.alpha = 0.99;
+  config.eps = 1e-8; config.weight_decay = 0.0;
   return config;
 }
 
@@ -601,14 +573,9 @@ typedef struct downhill_adam {
 /** The defaults of downhill_adam_step(). */
 DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAM;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAM;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.0;
   return config;
 }
@@ -616,14 +583,9 @@ DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
 /** The defaults of downhill_adamw_step(). */
 DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAMW;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_DECOUPLED;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAMW;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_DECOUPLED;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.01;
   return config;
 }
@@ -631,14 +593,9 @@ DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
 /** The defaults of downhill_amsgrad_step(). */
 DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_AMSGRAD;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_AMSGRAD;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.0;
   return config;
 }
@@ -693,15 +650,9 @@ typedef struct downhill_adamax {
 /** The defaults of downhill_adamax_step(). */
 DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
   downhill_adamax config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAMAX;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.002;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAMAX;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.002; config.beta1 = 0.9;
+  config.beta2 = 0.999; config.eps = 1e-8; config.weight_decay = 0.0;
   return config;
 }
 
@@ -741,16 +692,9 @@ typedef struct downhill_nadam {
 /** The defaults of downhill_nadam_step(). */
 DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
   downhill_nadam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_NADAM;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.002;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.momentum_decay = 0.004;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_NADAM;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.002; config.beta1 = 0.9;
+  config.beta2 = 0.999; config.eps = 1e-8; config.momentum_decay = 0.004; config.weight_decay = 0.0;
   return config;
 }
 
@@ -785,13 +729,8 @@ typedef struct downhill_lion {
 /** The defaults of downhill_lion_step(). */
 DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
   downhill_lion config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_LION;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.0001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.99;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_LION; config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0; config.lr = 0.0001; config.beta1 = 0.9; config.beta2 = 0.99;
   config.weight_decay = 0.0;
   return config;
 }
@@ -1022,19 +961,11 @@ typedef struct downhill_group {
 /** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
 DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   downhill_group group;
-  group.struct_size = sizeof group;
-  group.tensor_size = sizeof(downhill_tensor);
-  group.weight_type = DOWNHILL_TYPE_F32;
-  group.gradient_type = DOWNHILL_TYPE_F32;
-  group.state_type = DOWNHILL_TYPE_F32;
+  group.struct_size = sizeof group; group.tensor_size = sizeof(downhill_tensor);
+  group.weight_type = group.gradient_type = group.state_type = DOWNHILL_TYPE_F32;
   group.copy_type = DOWNHILL_TYPE_NONE;
-  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
-  group.seed = 0;
-  group.t = 0;
-  group.config = 0;
-  group.count = 0;
-  group.tensors = 0;
+  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC; group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
+  group.seed = group.t = 0; group.config = 0; group.count = 0; group.tensors = 0;
   return group;
 }
 
@@ -1154,25 +1085,17 @@ downhill_status downhill_grad_squares(size_t group_count, const downhill_group *
 /** Extras that do nothing. */
 DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
   downhill_extras extras;
-  extras.struct_size = sizeof extras;
-  extras.flags = 0;
-  extras.grad_scale = 1.0;
-  extras.max_norm = 0.0;
-  extras.norm_squared = 0.0;
+  extras.struct_size = sizeof extras; extras.flags = 0;
+  extras.grad_scale = 1.0; extras.max_norm = 0.0; extras.norm_squared = 0.0;
   return extras;
 }
 
 /** A report to be written. */
 DOWNHILL_INLINE downhill_report downhill_report_default(void) {
   downhill_report report;
-  report.struct_size = sizeof report;
-  report.skipped = 0;
-  report.grad_norm = 0.0;
-  report.applied_scale = 0.0;
-  report.tensors_updated = 0;
-  report.group = SIZE_MAX;
-  report.tensor = SIZE_MAX;
-  report.element = SIZE_MAX;
+  report.struct_size = sizeof report; report.skipped = 0;
+  report.grad_norm = report.applied_scale = 0.0; report.tensors_updated = 0;
+  report.group = report.tensor = report.element = SIZE_MAX;
   return report;
 }
 
