@@ -1,7 +1,10 @@
 //! What the tests share: every rule with every option, arrays of any values, and bitwise comparison.
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
 
-use downhill::{Error, Hyperparameter, Isa, Optimizer, Range, Report, rules};
+use downhill::{
+    Error, Extras, Group, Hyperparameter, Isa, Optimizer, Range, Report, States, Tensor, Threads,
+    reference, rules, step_on,
+};
 use proptest::prelude::*;
 
 pub mod owned;
@@ -113,6 +116,30 @@ impl Arrays {
         }
     }
 
+    /// Tensors of these lengths, one behind the other, with gradients that can be set to zero.
+    pub fn tensors(&mut self, lengths: &[usize]) -> Vec<Tensor<'_>> {
+        let states = self.state.iter_mut().map(|state| &mut state[..]);
+        tensors(&mut self.w, &mut self.g, states, lengths)
+    }
+
+    /// A whole step over these tensors, with the kernels of an ISA or by the reference.
+    pub fn whole_step(
+        &mut self,
+        rule: &dyn Optimizer,
+        isa: Option<Isa>,
+        lengths: &[usize],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        let mut tensors = self.tensors(lengths);
+        let mut groups = [Group::new(rule, t, &mut tensors)];
+        match isa {
+            Some(isa) => step_on(isa, &mut groups, extras, threads),
+            None => reference::step(&mut groups, extras),
+        }
+    }
+
     fn arrays(&self) -> impl Iterator<Item = &Vec<f32>> {
         [&self.w, &self.g].into_iter().chain(&self.state)
     }
@@ -131,10 +158,22 @@ impl Arrays {
     }
 }
 
-/// Slices of these lengths, one behind the other.
-pub fn cut<'a, T>(mut array: &'a [T], lengths: &[usize]) -> impl Iterator<Item = &'a [T]> {
-    assert_eq!(array.len(), lengths.iter().sum::<usize>());
-    lengths.iter().map(move |&len| array.split_off(..len).expect("long enough"))
+/// Tensors of these lengths, one behind the other in these arrays.
+pub fn tensors<'a>(
+    mut w: &'a mut [f32],
+    mut g: &'a mut [f32],
+    states: impl Iterator<Item = &'a mut [f32]>,
+    lengths: &[usize],
+) -> Vec<Tensor<'a>> {
+    let mut states: Vec<_> = states.collect();
+    let tensors = lengths.iter().map(|&len| {
+        let w = w.split_off_mut(..len).expect("long enough");
+        let g = g.split_off_mut(..len).expect("long enough");
+        let state: States<'_> =
+            states.iter_mut().map(|state| state.split_off_mut(..len).expect("long enough")).collect();
+        Tensor::new(w, g, state)
+    });
+    tensors.collect()
 }
 
 /// The same bits in all fields; a NaN is like any other.
