@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Lion, Momentum, Nadam, Nesterov, Optimizer,
-    Rmsprop, Sgd, optimizer,
+    Rmsprop, Sgd,
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -12,21 +12,21 @@ use rand_pcg::Pcg64Mcg;
 /// Every rule that is timed, and its name in the tables. A new one is one line here (and, to be compared
 /// with C, a loop in `c/loops.c` and its constants in `c/mod.rs`).
 pub fn rules() -> Vec<(&'static str, Box<dyn Optimizer>)> {
-    let centered_momentum = Rmsprop { momentum: RMSPROP_MOMENTUM, ..Rmsprop::default() };
+    let centered_momentum = Rmsprop { centered: true, momentum: RMSPROP_MOMENTUM, ..Rmsprop::default() };
     vec![
-        ("sgd", optimizer(Sgd::default())),
-        ("momentum", optimizer(Momentum::default())),
-        ("nesterov", optimizer(Nesterov::default())),
-        ("adagrad", optimizer(Adagrad::default())),
-        ("adadelta", optimizer(Adadelta::default())),
-        ("rmsprop", Rmsprop::default().optimizer(false)),
-        ("rmsprop_centered_momentum", centered_momentum.optimizer(true)),
-        ("adam", optimizer(Adam::default())),
-        ("adamw", optimizer(Adamw::default())),
-        ("amsgrad", optimizer(Amsgrad::default())),
-        ("adamax", optimizer(Adamax::default())),
-        ("nadam", optimizer(Nadam::default())),
-        ("lion", optimizer(Lion::default())),
+        ("sgd", Sgd::default().into()),
+        ("momentum", Momentum::default().into()),
+        ("nesterov", Nesterov::default().into()),
+        ("adagrad", Adagrad::default().into()),
+        ("adadelta", Adadelta::default().into()),
+        ("rmsprop", Rmsprop::default().into()),
+        ("rmsprop_centered_momentum", centered_momentum.into()),
+        ("adam", Adam::default().into()),
+        ("adamw", Adamw::default().into()),
+        ("amsgrad", Amsgrad::default().into()),
+        ("adamax", Adamax::default().into()),
+        ("nadam", Nadam::default().into()),
+        ("lion", Lion::default().into()),
     ]
 }
 
@@ -39,7 +39,7 @@ pub const T: u64 = 10_000;
 
 /// What a step has to move for each element: `g` is read, `w` and every state are read and written.
 pub fn bytes_per_element(rule: &dyn Optimizer) -> usize {
-    size_of::<f32>() * (1 + 2 * (1 + rule.state_names().len()))
+    size_of::<f32>() * (1 + 2 * (1 + rule.states().len()))
 }
 
 /// Panics unless `step` gives the bits of the reference, three times in a row, with and without a tail.
@@ -110,7 +110,7 @@ impl Arrays {
         Self {
             w: Array::new(n, rng, signed),
             g: Array::new(n, rng, signed),
-            state: rule.state_names().iter().map(|_| Array::new(n, rng, positive)).collect(),
+            state: rule.states().iter().map(|_| Array::new(n, rng, positive)).collect(),
         }
     }
 
