@@ -440,6 +440,13 @@ impl States<'_> {
 }
 
 impl<'a, E> Arrays<'a, E> {
+    /// The first `count` of these.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn new(count: usize, arrays: [&'a mut [E]; MOST_STATES]) -> Self {
+        Self { count, arrays }
+    }
+
     /// How many arrays were passed.
     #[inline]
     pub(crate) fn count(&self) -> usize {
