@@ -115,7 +115,9 @@ impl<F: Formula<N>, B: Before, const N: usize> Kernel for Sweep<'_, F, B, N> {
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, s: S) {
-        if let Some(mut head) = self.split_head() {
+        if S::F32_LANES > 1
+            && let Some(mut head) = self.split_head()
+        {
             head.tail(s);
         }
         self.whole_vectors(s);

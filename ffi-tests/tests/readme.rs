@@ -25,8 +25,7 @@ fn block(document: &str, heading: &str, language: &str) -> String {
 
 #[test]
 fn plain_steps_in_c_and_in_cpp() {
-    let [c, cpp] =
-        [printed("README.md", "C", "c", C99), printed("README.md", "C++", "cpp", Cxx17)];
+    let [c, cpp] = [printed("README.md", "C", "c", C99), printed("README.md", "C++", "cpp", Cxx17)];
     for printed in c.into_iter().chain(cpp) {
         let weights: Vec<f32> = printed.split_whitespace().map(|w| w.parse().unwrap()).collect();
         assert!(weights.len() == 3 && weights.iter().all(|w| w.abs() < 0.1), "{printed}");
@@ -77,4 +76,5 @@ fn the_headers_example_counts_no_skipped_step() {
 }
 
 /// With which Adam's first step is `lr`.
-const SETTINGS: &str = "decayed.lr = 0.5; decayed.eps = 0.0; decayed.weight_decay = 0.0; not_decayed = decayed;";
+const SETTINGS: &str =
+    "decayed.lr = 0.5; decayed.eps = 0.0; decayed.weight_decay = 0.0; not_decayed = decayed;";
