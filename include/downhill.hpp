@@ -18,26 +18,27 @@
  *     downhill::group decayed(config);
  *     config.weight_decay = 0.0;
  *     downhill::group not_decayed(config);
- *     decayed.add(w, g, m, v);                                 // a matrix: float, and a gradient of
- * bfloat16, say not_decayed.add(n, bias, bias_g, bias_m, bias_v);        // pointers, with their length
- * first const downhill::pool pool;                               // a thread for each CPU
+ *     decayed.add(w, g, m, v);                       // g of another type than w, perhaps
+ *     not_decayed.add(n, bias, bias_g, bias_m, bias_v);
+ *     const downhill::pool pool;                     // a thread for each CPU
  *     downhill::extras extras;
  *     extras.max_norm = 1.0;
  *     extras.flags = DOWNHILL_EXTRAS_ZERO_GRAD | DOWNHILL_EXTRAS_SKIP_NONFINITE;
  *     for (std::uint64_t t = 1; t <= steps;) {
  *       ... compute the gradients ...
- *       if (downhill::step({decayed, not_decayed}, t, extras, pool).or_throw()) t++;  // what is skipped
- * is not counted
+ *       if (downhill::step({decayed, not_decayed}, t, extras, pool).or_throw()) t++;
  *     }
  *
- * An array is a container (what std::data() and std::size() take: a std::vector, a std::span, an
- * Eigen::VectorXf), or a pointer, where the length is the first argument. All of one tensor have one
- * length, or the status is DOWNHILL_STATUS_INVALID_LENGTH. A state that the configuration does not ask
- * for is nullptr, or empty. The rest is as downhill.h says it: formulas, preconditions, numerics,
- * threads. Every function is one call of C's.
+ * A skipped step is not counted: the next call has the same t.
  *
- * A function that can fail returns a downhill::status, which the compiler does not let pass unseen. Let
- * it throw,
+ * An array is a container (what std::data() and std::size() take: a std::vector, a std::span, an
+ * Eigen::VectorXf) or a pointer; before pointers there is their length. All arrays of a tensor have one
+ * length, or the status is DOWNHILL_STATUS_INVALID_LENGTH. A state that the configuration does not ask for
+ * is nullptr, or empty. The rest is as downhill.h says it: formulas, preconditions, numerics, threads.
+ * Every function is one call of C's.
+ *
+ * A function that can fail returns a downhill::status, which the compiler does not let pass unseen. Let it
+ * throw,
  *
  *     downhill::step(w, g, u, config).or_throw();
  *
