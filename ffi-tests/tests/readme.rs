@@ -5,7 +5,7 @@ use std::fs;
 use ffi_tests::{
     Linking,
     Standard::{self, *},
-    compile, directory, root, run,
+    compile, compile_with, directory, root, run,
 };
 
 /// What the program in this section of a document prints, linked in both ways.
@@ -42,21 +42,20 @@ fn whole_steps_print_what_is_said() {
     }
 }
 
-/// Three batches with a gradient that is not finite: with the loop that the header prints, the first step that is made is
-/// Adam's first, and moves each weight by `lr`. Counted as skipped ones, it would be 0.58 of that.
+/// Three batches with a gradient that is not finite: with the loops that the headers print, the first step that is made is
+/// Adam's first, and moves each weight by `lr`. Counted as skipped ones, it would be 0.58 of that. One weight decays first.
+const DECAYED_AND_NOT: &str = "4 0.25000 0.50000\n";
+
 #[test]
-fn the_headers_example_counts_no_skipped_step() {
-    let header = fs::read_to_string(root().join("include/downhill.h")).unwrap();
-    let (_, example) = header.split_once(" *     downhill_adam decayed").expect("the example");
-    let (example, _) = example.split_once("\n *\n").expect("its end");
-    let mut example = example.replace("\n * ", "\n");
-    for (text, with) in [
-        ("not_decayed.weight_decay = 0.0;", SETTINGS),
-        ("... compute g0 and g1 ...", "batches++; g0[0] = 3.0f; g1[0] = batches <= 3 ? NAN : 4.0f;"),
-    ] {
-        assert!(example.contains(text), "{text}: {example}");
-        example = example.replace(text, with);
-    }
+fn the_c_headers_example_counts_no_skipped_step() {
+    let example = example(
+        "downhill.h",
+        "    downhill_adam decayed",
+        "... compute g0 and g1 ...",
+        "g0[0]",
+        "g1[0]",
+    );
+    let (configurations, rest) = example.split_once("    downhill_tensor weight").expect("the tensors");
     let program = format!(
         "#include <downhill.h>\n#include <math.h>\n#include <stdio.h>\n\
          #pragma GCC diagnostic ignored \"-Wmissing-field-initializers\"\n\
@@ -65,14 +64,51 @@ fn the_headers_example_counts_no_skipped_step() {
          float w0[1] = {{1.0f}}, g0[1], m0[1] = {{0}}, v0[1] = {{0}};\n\
          float w1[1] = {{1.0f}}, g1[1], m1[1] = {{0}}, v1[1] = {{0}};\n\
          int batches = 0;\n\
-         downhill_adam decayed{example}\n\
+         {configurations}\
+         decayed.lr = not_decayed.lr = decayed.weight_decay = 0.5; decayed.eps = not_decayed.eps = 0.0;\n\
+         downhill_tensor weight{rest}\
          downhill_pool_free(pool);\n\
          printf(\"%d %.5f %.5f\\n\", batches, w0[0], w1[0]);\n\
          return 0; }}\n"
     );
-    let source = directory("readme").join("header.c");
+    check_example("header.c", &program, C99);
+}
+
+#[test]
+fn the_cpp_headers_example_counts_no_skipped_step() {
+    let first = "    downhill::adamw config;\n";
+    let example = example("downhill.hpp", first, "... compute the gradients ...", "g[0]", "bias_g[0]");
+    let program = format!(
+        "#include <downhill.hpp>\n#include <cmath>\n#include <cstdio>\n\
+         int main() {{\n\
+         const std::uint64_t n = 1, steps = 1;\n\
+         std::vector<float> w{{1.0f}}, g(1), m(1), v(1);\n\
+         float bias[1] = {{1.0f}}, bias_g[1], bias_m[1] = {{}}, bias_v[1] = {{}};\n\
+         int batches = 0;\n\
+         {first}config.lr = config.weight_decay = 0.5; config.eps = 0.0;\n{rest}\
+         std::printf(\"%d %.5f %.5f\\n\", batches, w[0], bias[0]); }}\n",
+        rest = example.strip_prefix(first).expect("its first line"),
+    );
+    check_example("header.cpp", &program, Cxx17);
+}
+
+/// The example of a header from its first line on, which computes 3 and 4, or NaN in the first three batches.
+fn example(header: &str, first: &str, compute: &str, g0: &str, g1: &str) -> String {
+    let header = fs::read_to_string(root().join("include").join(header)).unwrap();
+    let start = header.find(&format!("\n * {first}")).expect("the example");
+    let (example, _) = header[start..].split_once("\n *\n").expect("its end");
+    let example = example.replace("\n * ", "\n") + "\n";
+    assert!(example.contains(compute), "{example}");
+    let gradients = format!("batches++; {g0} = 3.0f; {g1} = batches <= 3 ? (float)NAN : 4.0f;");
+    example[1..].replace(compute, &gradients)
+}
+
+fn check_example(name: &str, program: &str, standard: Standard) {
+    let source = directory("readme").join(name);
     fs::write(&source, program).unwrap();
-    assert_eq!(run(&compile(&source, C99, Linking::Static), &[]), "4 0.50000 0.50000\n");
+    // The fields behind those that the example gives are zero.
+    let flags = ["-Wno-missing-field-initializers"];
+    assert_eq!(run(&compile_with(&flags, &source, standard, Linking::Static), &[]), DECAYED_AND_NOT);
 }
 
 /// With which Adam's first step is `lr`.
