@@ -69,7 +69,7 @@ LOOP(plain_rmsprop, v, s1, s2)
     }
 }
 
-LOOP(plain_rmsprop_centered_momentum, v, g_avg, u)
+LOOP(plain_rmsprop_momentum_centered, v, g_avg, u)
 {
     const float lr = constants[0], alpha = constants[1], fresh = constants[2], eps = constants[3];
     const float momentum = constants[4];

@@ -10,7 +10,7 @@ use downhill::{
 use half::{bf16, f16};
 use libloading::Library;
 
-use crate::common::{RMSPROP_MOMENTUM, T};
+use crate::common::{OPTION, T};
 
 /// `-fno-math-errno` lets `sqrtf` become a vector instruction. `-ffp-contract=off` gives the bits of the
 /// reference. What contraction, GCC's default, would give (measured on an AVX-512 Xeon): SGD and momentum
@@ -188,6 +188,7 @@ impl Build {
     }
 
     /// Moves the bytes of `w`, `g`, `m`, `v` and the copy.
+    #[allow(clippy::type_complexity, reason = "the arguments of one function")]
     pub fn stream_offload(
         &self,
     ) -> impl Fn(&mut [f32], &[bf16], [&mut [f32]; 2], &mut [bf16]) + Sync + use<> {
@@ -316,9 +317,9 @@ fn constants(rule: &str) -> Option<Vec<f32>> {
             let Adadelta { lr, rho, eps, .. } = Adadelta::default();
             vec![lr, rho, 1.0 - rho, eps]
         }
-        "rmsprop" | "rmsprop_centered_momentum" => {
+        "rmsprop" | "rmsprop_momentum_centered" => {
             let Rmsprop { lr, alpha, eps, .. } = Rmsprop::default();
-            vec![lr, alpha, 1.0 - alpha, eps, RMSPROP_MOMENTUM]
+            vec![lr, alpha, 1.0 - alpha, eps, OPTION]
         }
         "adam" | "amsgrad" => adam(Adam::default()),
         "adamw" => return Some(adamw(Adamw::default())),

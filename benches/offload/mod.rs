@@ -88,6 +88,7 @@ const DECAY: f64 = 0.1;
 const SCALE: f64 = 1.0 / 1000.0;
 
 /// Unscale, update, round, one pass over all tensors after another; and in front of them the norm, if clipping needs it.
+#[allow(clippy::type_complexity, reason = "the arguments of one function each")]
 struct Passes {
     unscale: Box<dyn Fn(&mut [f32], &[bf16], f32) + Sync>,
     norm: Box<dyn Fn(&[bf16]) -> f64 + Sync>,
