@@ -34,7 +34,7 @@
  * An array is a container (what std::data() and std::size() take: a std::vector, a std::span, an
  * Eigen::VectorXf) or a pointer; before pointers there is their length. All arrays of a tensor have one
  * length, or the status is DOWNHILL_STATUS_INVALID_LENGTH. A state that the configuration does not ask
- * for (g_avg and u of a plain rmsprop) is nullptr, or empty. The rest is as downhill.h says it: formulas,
+ * for (g_avg and u of a plain rmsprop) is nullptr, or empty. The rest is as downhill.h says: formulas,
  * preconditions, numerics, threads. Every function is one call of C's.
  *
  * A function that can fail returns a downhill::status, which the compiler does not let pass unseen. Let
