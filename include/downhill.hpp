@@ -33,12 +33,12 @@
  *
  * An array is a container (what std::data() and std::size() take: a std::vector, a std::span, an
  * Eigen::VectorXf) or a pointer; before pointers there is their length. All arrays of a tensor have one
- * length, or the status is DOWNHILL_STATUS_INVALID_LENGTH. A state that the configuration does not ask for
- * is nullptr, or empty. The rest is as downhill.h says it: formulas, preconditions, numerics, threads.
- * Every function is one call of C's.
+ * length, or the status is DOWNHILL_STATUS_INVALID_LENGTH. A state that the configuration does not ask
+ * for (g_avg and u of a plain rmsprop) is nullptr, or empty. The rest is as downhill.h says: formulas,
+ * preconditions, numerics, threads. Every function is one call of C's.
  *
- * A function that can fail returns a downhill::status, which the compiler does not let pass unseen. Let it
- * throw,
+ * A function that can fail returns a downhill::status, which the compiler does not let pass unseen. Let
+ * it throw,
  *
  *     downhill::step(w, g, u, config).or_throw();
  *
@@ -181,8 +181,7 @@ struct configuration : decltype(Default()) {
 };
 }  // namespace detail
 
-/* Each has the fields of C's structure with the defaults of its rule, and the names of the rule's states
- * in the order of its step. */
+/* Each has C's fields with the defaults of its rule, and the names of the rule's states in order. */
 
 struct sgd : detail::configuration<downhill_sgd_default, downhill_sgd_step> {
   static constexpr std::array<const char *, 0> states = {};
@@ -298,8 +297,7 @@ constexpr std::size_t state_length(const Given &state, std::size_t n) noexcept {
   return {DOWNHILL_STATUS_INVALID_LENGTH, true};
 }
 
-/** Says which length is the first that is not `n`. Never inlined, so that a call in a program is C's
- * call. */
+/** Says which length is the first that is not `n`. Never inlined: a call in a program is C's call. */
 [[gnu::cold, gnu::noinline]] inline status wrong_length(
     const char *const *names, std::size_t n, const char *first,
     std::initializer_list<std::size_t> lengths) noexcept {
@@ -321,10 +319,8 @@ template <class Rule, class... Arguments>
 status plain_step(std::size_t n, float *w, const float *g, Arguments... arguments) noexcept {
   constexpr bool fits =
       std::is_invocable_v<decltype(Rule::c_step), std::size_t, float *, const float *, Arguments...>;
-  static_assert(fits,
-                "a rule's step takes w, g, its states (Rule::states), all of float, then t if it counts "
-                "steps, then "
-                "the configuration");
+  static_assert(fits, "a rule's step takes w, g, its states (Rule::states), all of float, then t if it "
+                      "counts steps, then the configuration");
   if constexpr (fits) return Rule::c_step(n, w, g, arguments...);
   return DOWNHILL_STATUS_PANIC;
 }
@@ -412,8 +408,7 @@ class view {
 
 namespace detail {
 
-/** An array of a type that is known when the program runs; TYPE_NONE: none. Void is const if it is only
- * read. */
+/** An array of a type that is known at run time; TYPE_NONE: none. Void is const if it is only read. */
 template <class Void>
 struct array {
   Void *data = nullptr;
@@ -628,8 +623,7 @@ class tensors {
 
 }  // namespace detail
 
-/** A tensor that was just added, to say more of it. It is for this one statement: the next add() ends
- * it. */
+/** A tensor that was just added, to say more of it in the same statement: the next add() ends it. */
 class added_tensor {
  public:
   /** The last tensor of a group. */
@@ -775,8 +769,7 @@ status grad_squares(const std::vector<any_group> &groups, Sums &&sums, downhill_
 
 /* ======== 8. Conversion ======== */
 
-/** How many bytes the states of `n` elements take in eight bits: downhill_state_bytes(). SIZE_MAX if
- * they cannot. */
+/** How many bytes the states of `n` elements take in eight bits, or SIZE_MAX: downhill_state_bytes(). */
 template <class Rule, class = detail::rule_of<Rule>>
 std::size_t state_bytes(const Rule &config, std::size_t n) noexcept {
   return downhill_state_bytes(&config, n);

@@ -1,9 +1,10 @@
-/* Trains a network to read handwritten digits, with AdamW over mini-batches, and prints the loss as it falls.
+/* Trains a network to read handwritten digits, with AdamW over mini-batches, and prints the
+ * loss as it falls.
  *
  *   mlp DIGITS.CSV
  *
- * Each step is one call for all tensors, of which the biases do not decay: gradients scaled to their mean,
- * clipped, applied by all cores, and set to zero for the next batch. */
+ * Each step is one call for all tensors, of which the biases do not decay: gradients scaled to their
+ * mean, clipped, applied by all cores, and set to zero for the next batch. */
 #include <downhill.h>
 
 #include <stdlib.h>
@@ -14,8 +15,10 @@
 enum { EPOCHS = 20, BATCH = 32 };
 
 /* A tensor of the network, with its gradient and the two states of Adam. */
-#define TENSOR(name) \
-  { .n = sizeof w.name / sizeof *w.name, .w = w.name, .g = g.name, .state = {m.name, v.name} }
+#define TENSOR(name)                                                                         \
+  {                                                                                          \
+    .n = sizeof w.name / sizeof *w.name, .w = w.name, .g = g.name, .state = {m.name, v.name} \
+  }
 
 static digit digits[DIGITS];
 static network w, g, m, v; /* weights, gradient, states: zeros */
@@ -27,7 +30,8 @@ static void print_epoch(int epoch, double loss) {
   putchar('\n');
 }
 
-static downhill_group group_of(const downhill_adam *config, const downhill_tensor *tensors, size_t count) {
+static downhill_group group_of(const downhill_adam *config, const downhill_tensor *tensors,
+                               size_t count) {
   downhill_group group = downhill_group_default();
   group.config = config;
   group.tensors = tensors;

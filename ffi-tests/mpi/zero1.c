@@ -1,17 +1,18 @@
-/* Trains the network of ../consumers on several processes, with AdamW sharded among them (ZeRO stage 1, Rajbhandari et
- * al. 2020). Each rank has all weights, computes the gradient of its part of every batch, and owns one shard of the
- * optimizer's state, which no other rank has:
+/* Trains the network of ../consumers on several processes, with AdamW sharded among them (ZeRO stage 1,
+ * Rajbhandari et al. 2020). Each rank has all weights, computes the gradient of its part of every batch,
+ * and owns one shard of the optimizer's state, which no other rank has:
  *
  *   reduce-scatter   each rank gets the sum of all gradients, for its shard
  *   step             each rank updates its shard of the weights
  *   all-gather       each rank gets the other shards
  *
- * All ranks together, on CPUs of one kind, end with the same bits, however many there are. An update has the same bits
- * wherever an array is cut; what is left to care for are the sums. A batch is cut into SLICES slices, whose gradients
- * are added as a binary tree. With 2, 4 or 8 ranks each one computes a branch of this tree, and the rest of it adds up
- * the ranks. For the norm the network is cut into SLICES parts, whatever the number of ranks: the squares of each part's
- * piece of each tensor are summed, and these sums added from left to right. (Of tensors in one piece the last bits would
- * be others.) Weights decay, biases do not.
+ * All ranks together, on CPUs of one kind, end with the same bits, however many there are. An update has
+ * the same bits wherever an array is cut; what is left to care for are the sums. A batch is cut into
+ * SLICES slices, whose gradients are added as a binary tree. With 2, 4 or 8 ranks each one computes a
+ * branch of this tree, and the rest of it adds up the ranks. For the norm the network is cut into SLICES
+ * parts, whatever the number of ranks: the squares of each part's piece of each tensor are summed, and
+ * these sums added from left to right. (Of tensors in one piece the last bits would be others.) Weights
+ * decay, biases do not.
  *
  *   mpirun -n 2 zero1 DIGITS.CSV */
 #include <downhill.h>
@@ -24,7 +25,11 @@
 
 enum { EPOCHS = 20, BATCH = 32, SLICES = 8 };
 enum { DECAYED = 2, TENSORS = 4, GROUPS = 2 }; /* of a part; the first tensors decay */
-enum { WEIGHTS = sizeof(network) / sizeof(float), PART = (WEIGHTS + SLICES - 1) / SLICES, PADDED = SLICES * PART };
+enum {
+  WEIGHTS = sizeof(network) / sizeof(float),
+  PART = (WEIGHTS + SLICES - 1) / SLICES,
+  PADDED = SLICES * PART
+};
 
 /* Weights or a gradient as one array, which can be cut into SLICES equal parts. */
 typedef union {
@@ -33,12 +38,12 @@ typedef union {
 } flat;
 
 /* Where a tensor is in it. */
-#define RANGE(name) {offsetof(network, name) / sizeof(float), sizeof ((network *)0)->name / sizeof(float)}
+#define RANGE(name) {offsetof(network, name) / sizeof(float), sizeof((network *)0)->name / sizeof(float)}
 static const struct {
   size_t start, n;
 } ranges[TENSORS] = {RANGE(w1), RANGE(w2), RANGE(b1), RANGE(b2)};
 
-/* What a rank owns: for each of its parts the pieces of the tensors, in groups, of which C takes a list. */
+/* What a rank owns: for each of its parts the pieces of the tensors, in the groups of a step. */
 typedef struct {
   int parts, n; /* how many parts, and elements in all of them */
   float *g, *m, *v;
@@ -82,16 +87,18 @@ static void add_slices(const int *batch, int size, int first, int count, flat *g
   }
 }
 
-/* The sum of all ranks' gradients, for the own shard: the first of what is received. MPI_Reduce_scatter would do the
- * same, in an order of its own. */
+/* The sum of all ranks' gradients, for the own shard: the first of what is received. MPI_Reduce_scatter
+ * would do the same, in an order of its own. */
 static void reduce_scatter(const flat *g, float *received, int shard) {
   int distance, i;
   MPI_Alltoall(g->all, shard, MPI_FLOAT, received, shard, MPI_FLOAT, MPI_COMM_WORLD);
   for (distance = 1; distance < ranks; distance *= 2)
-    for (i = 0; i < ranks; i += 2 * distance) add(received + i * shard, received + (i + distance) * shard, shard);
+    for (i = 0; i < ranks; i += 2 * distance)
+      add(received + i * shard, received + (i + distance) * shard, shard);
 }
 
-/* The sum of the squares of the whole gradient: of each part's pieces by the rank that has them, then of all in order. */
+/* The sum of the squares of the whole gradient: of each part's pieces by the rank that has them, then of
+ * all in order. */
 static double sum_of_squares(const shard *own) {
   double sums[SLICES * TENSORS], all[SLICES * TENSORS], sum = 0.0;
   const int count = own->parts * TENSORS;
@@ -126,7 +133,8 @@ static uint64_t hash_weights(void) {
 
 /* The piece of a tensor that is in one of the own parts; of n = 0 if there is none. */
 static downhill_tensor piece(const shard *own, int tensor, size_t part) {
-  const size_t first = (size_t)rank * (size_t)own->n, tensor_end = ranges[tensor].start + ranges[tensor].n;
+  const size_t first = (size_t)rank * (size_t)own->n;
+  const size_t tensor_end = ranges[tensor].start + ranges[tensor].n;
   const size_t start = ranges[tensor].start > part * PART ? ranges[tensor].start : part * PART;
   const size_t end = tensor_end < (part + 1) * PART ? tensor_end : (part + 1) * PART;
   downhill_tensor made = {0};
@@ -153,7 +161,7 @@ static void own_parts(shard *own, const downhill_adam configs[GROUPS]) {
   }
 }
 
-/* One step with a batch. Gives 0 if all ranks have skipped it, because a gradient is not finite, else 1. */
+/* One step with a batch. Gives 0 if all ranks have skipped it, if a gradient is not finite, else 1. */
 static int step(const int *batch, int size, uint64_t t, shard *own) {
   static flat g;
   downhill_extras extras = downhill_extras_default();

@@ -24,7 +24,8 @@ fn every_call_is_cs_call() {
 #[test]
 fn headers_are_free_of_warnings() {
     let c = "downhill_sgd config = downhill_sgd_default(); return config.lr > 1.0;";
-    let cpp = "float w[2] = {}; const std::vector<float> g(2); downhill::group group{downhill::sgd()}; group.add(w, g); \
+    let cpp = "float w[2] = {}; const std::vector<float> g(2); \
+               downhill::group group{downhill::sgd()}; group.add(w, g); \
                return !downhill::step(w, g, downhill::sgd()) || !downhill::step({group}, 1);";
     for (header, body, standards) in
         [("downhill.h", c, &[C99, C11, Cxx11, Cxx17, Cxx20][..]), ("downhill.hpp", cpp, &[Cxx17, Cxx20])]
@@ -79,9 +80,11 @@ fn arrays_that_are_no_arrays_of_the_rule_are_compile_errors() {
     let source = directory("headers").join("wrong.cpp");
     let error = |call: &str| {
         let program = format!(
-            "#include <downhill.hpp>\nvoid f(float *p, const std::vector<float> constant, std::uint8_t *bytes) {{ \
-             std::vector<float> w, g, m, v; std::vector<double> d; std::vector<std::uint16_t> u; \
-             downhill::group<downhill::adam> group; downhill::adam adam; (void)p, (void)bytes; {call} }}\n"
+            "#include <downhill.hpp>\n\
+             void f(float *p, const std::vector<float> constant, std::uint8_t *bytes) {{\n\
+             std::vector<float> w, g, m, v; std::vector<double> d; std::vector<std::uint16_t> u;\n\
+             downhill::group<downhill::adam> group; downhill::adam adam;\n\
+             (void)p, (void)bytes; {call} }}\n"
         );
         fs::write(&source, program).unwrap();
         let mut compiler = named_by("CXX").unwrap_or_else(|| Command::new("c++"));

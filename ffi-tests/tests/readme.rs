@@ -42,8 +42,9 @@ fn whole_steps_print_what_is_said() {
     }
 }
 
-/// Three batches with a gradient that is not finite: with the loops that the headers print, the first step that is made is
-/// Adam's first, and moves each weight by `lr`. Counted as skipped ones, it would be 0.58 of that. One weight decays first.
+/// Three batches with a gradient that is not finite: with the loops that the headers print, the first
+/// step that is made is Adam's first, and moves each weight by `lr`. Counted as the fourth, it would be
+/// 0.58 of that. One of the weights decays before.
 const DECAYED_AND_NOT: &str = "4 0.25000 0.50000\n";
 
 #[test]
@@ -65,7 +66,8 @@ fn the_c_headers_example_counts_no_skipped_step() {
          float w1[1] = {{1.0f}}, g1[1], m1[1] = {{0}}, v1[1] = {{0}};\n\
          int batches = 0;\n\
          {configurations}\
-         decayed.lr = not_decayed.lr = decayed.weight_decay = 0.5; decayed.eps = not_decayed.eps = 0.0;\n\
+         decayed.lr = not_decayed.lr = decayed.weight_decay = 0.5;\n\
+         decayed.eps = not_decayed.eps = 0.0;\n\
          downhill_tensor weight{rest}\
          downhill_pool_free(pool);\n\
          printf(\"%d %.5f %.5f\\n\", batches, w0[0], w1[0]);\n\
@@ -92,7 +94,8 @@ fn the_cpp_headers_example_counts_no_skipped_step() {
     check_example("header.cpp", &program, Cxx17);
 }
 
-/// The example of a header from its first line on, which computes 3 and 4, or NaN in the first three batches.
+/// The example of a header from its first line on, which computes the gradients 3 and 4, or NaN for the
+/// second in the first three batches.
 fn example(header: &str, first: &str, compute: &str, g0: &str, g1: &str) -> String {
     let header = fs::read_to_string(root().join("include").join(header)).unwrap();
     let start = header.find(&format!("\n * {first}")).expect("the example");
