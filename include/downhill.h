@@ -22,7 +22,8 @@
  *
  *     downhill_adam decayed = downhill_adamw_default(), not_decayed = decayed;
  *     not_decayed.weight_decay = 0.0;
- *     downhill_tensor weight = {n0, w0, g0, {m0, v0}}, bias = {n1, w1, g1, {m1, v1}};
+ *     downhill_tensor weight = {.n = n0, .w = w0, .g = g0, .state = {m0, v0}};
+ *     downhill_tensor bias = {.n = n1, .w = w1, .g = g1, .state = {m1, v1}};
  *     downhill_group groups[] = {downhill_group_default(), downhill_group_default()};
  *     groups[0].config = &decayed;
  *     groups[0].count = 1;
@@ -185,8 +186,8 @@ typedef uint32_t downhill_status;
 #define DOWNHILL_STATUS_OVERLAP 3
 
 /**
- * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
- * state_bytes is not what downhill_packed_bytes() says.
+ * An array of n elements does not fit in the address space, or a list of count structures; or
+ * state_bytes is not what downhill_state_bytes() says.
  */
 #define DOWNHILL_STATUS_INVALID_LENGTH 4
 /** t is 0. Steps are counted from 1. */
@@ -200,12 +201,12 @@ typedef uint32_t downhill_status;
 #define DOWNHILL_STATUS_INVALID_CONFIG 6
 
 /**
- * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
+ * The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
  * become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
  * the same t.
  */
 #define DOWNHILL_STATUS_SKIPPED 7
-/** Memory for the list of tensors could not be had. */
+/** There is no memory for a list of groups or arrays. */
 #define DOWNHILL_STATUS_OUT_OF_MEMORY 8
 /** A bug in this library. The arrays may have been written in part. */
 #define DOWNHILL_STATUS_PANIC 99
