@@ -10,6 +10,7 @@ use proptest::prelude::*;
 pub mod owned;
 mod rules;
 pub mod runner;
+pub mod sharing;
 
 pub use rules::{Rule, every_option, is_accepted, options_of, with};
 
@@ -237,4 +238,13 @@ pub const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 /// Fowler, Noll and Vo's hash, so many bytes further.
 pub fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// So many cases, if the environment does not say how many.
+pub fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases, ..default },
+    }
 }

@@ -113,6 +113,23 @@ impl Floats {
         }
     }
 
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::Bf16(x) => x.len(),
+            Self::F16(x) => x.len(),
+        }
+    }
+
+    /// Cut off, or longer by zeros.
+    pub fn resize(&mut self, len: usize) {
+        match self {
+            Self::F32(x) => x.resize(len, 0.0),
+            Self::Bf16(x) => x.resize(len, bf16::ZERO),
+            Self::F16(x) => x.resize(len, f16::ZERO),
+        }
+    }
+
     fn weights(&mut self) -> Weights<'_> {
         match self {
             Self::F32(x) => x.into(),
@@ -193,7 +210,7 @@ impl Owned {
     }
 
     pub fn len(&self) -> usize {
-        self.w.wide().len()
+        self.w.len()
     }
 
     /// To be passed; the gradient mutable if it is to be set to zero.
