@@ -363,8 +363,8 @@ fn a_field_is_the_crates_of_its_name() {
                 *word = if others { k as f64 / 16.0 } else { *word };
             }
             // SAFETY: a configuration of this rule.
-            let read = unsafe { read_any(config.as_ptr().cast()) };
-            let crates = format!("{:?}", read.ok().unwrap().optimizer());
+            let read = unsafe { read_any(config.as_ptr().cast()) }.ok().unwrap();
+            let crates = format!("{:?}", read.optimizer());
             for (value, (_, field)) in values(config, &structure).zip(&structure.fields) {
                 if let Value::Double(value) = value {
                     let said = format!("{field}: {value:?}");
