@@ -16,18 +16,28 @@
  *             fprintf(stderr, "%s\n", downhill_last_error());
  *     }
  *
- * A whole training step does that for many tensors in one call, by several threads if wanted: it scales the
- * gradients, clips them by their common norm, skips the step if one is not finite, updates, and sets the
- * gradients to zero:
+ * A whole training step is one call for all tensors, in groups with different hyper-parameters, by several threads if
+ * wanted: it scales the gradients, clips them by their common norm, skips the step if one is not finite, updates, and sets
+ * the gradients to zero:
  *
- *     downhill_tensor tensors[] = {{n0, w0, g0, {m0, v0}}, {n1, w1, g1, {m1, v1}}};
+ *     downhill_adam decayed = downhill_adamw_default(), not_decayed = decayed;
+ *     not_decayed.weight_decay = 0.0;
+ *     downhill_tensor weight = {n0, w0, g0, {m0, v0}}, bias = {n1, w1, g1, {m1, v1}};
+ *     downhill_group groups[] = {downhill_group_default(), downhill_group_default()};
+ *     groups[0].config = &decayed;
+ *     groups[0].count = 1;
+ *     groups[0].tensors = &weight;
+ *     groups[1].config = &not_decayed;
+ *     groups[1].count = 1;
+ *     groups[1].tensors = &bias;
  *     downhill_pool *pool = downhill_pool_new(0);
  *     downhill_extras extras = downhill_extras_default();
  *     extras.max_norm = 1.0;
- *     extras.flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
+ *     extras.flags = DOWNHILL_EXTRAS_ZERO_GRAD | DOWNHILL_EXTRAS_SKIP_NONFINITE;
  *     for (uint64_t t = 1; t <= steps;) {
  *         ... compute g0 and g1 ...
- *         downhill_status status = downhill_adam_step_many(2, tensors, t, &config, &extras, pool, NULL);
+ *         groups[0].t = groups[1].t = t;
+ *         downhill_status status = downhill_step(2, groups, &extras, pool, NULL);
  *         if (status == DOWNHILL_STATUS_OK)
  *             t++;
  *         else if (status != DOWNHILL_STATUS_SKIPPED)
@@ -36,55 +46,43 @@
  *
  * A skipped step is not counted: the next call has the same t.
  *
- * States can be packed in a quarter or half of the memory, and weights and gradients be bfloat16. A whole step then
- * moves fewer bytes, which is what it waits for on large arrays. Each state is rounded at random, and right on average:
+ * Weights, gradients and states may be of fewer bits, and the new weights also be written in another type. A large step
+ * waits for memory, so fewer bytes are less time. A bf16 model whose float weights and states are kept here:
  *
- *     downhill_packing packing = downhill_packing_default();
- *     size_t bytes = downhill_packed_bytes(2, n, packing.state_format);
- *     downhill_packed_tensor tensor = {n, w, g, calloc(bytes, 1), bytes, 0};
- *     status = downhill_adam_step_packed(1, &tensor, t, &config, &packing, &extras, pool, NULL);
+ *     weight.w_copy = model_weight;
+ *     groups[0].gradient_type = DOWNHILL_TYPE_BF16;
+ *     groups[0].copy_type = DOWNHILL_TYPE_BF16;
  *
  * Preconditions of every step function:
- *   - Each array has n elements of type float, aligned to 4 bytes, initialized. State arrays are zeros
- *     before the first step. Only an array that a function says may be NULL may be (g_avg and u of
- *     downhill_rmsprop_step). n = 0 is allowed, and the array pointers may then be anything.
- *   - No two arrays share memory. During the call nobody else writes to any of them, or reads one that
- *     is updated. A step over many tensors checks all arrays of all of them, and wants g for itself, too.
- *   - Packed states are state_bytes bytes, zeros before the first step; weights and gradients beside them are
- *     n elements of float or of uint16_t (aligned to that), as weight_format says.
- *   - config points to a configuration whose first member, struct_size, says how long it is. Make it with
- *     the downhill_..._default() function of the rule. What its members say is finite must be finite as a
- *     float. One from a later release of this header works as long as its additions are zero. So it is
- *     with extras and packing.
- *   - tensors points to count initialized tensors. count = 0 is allowed, and tensors may then be anything.
+ *   - Each array has n elements of its type, aligned to that, initialized. State arrays are zeros before the first step. An
+ *     array that the configuration does not ask for is NULL. n = 0 is allowed, and the array pointers may then be
+ *     anything.
+ *   - What is written (weights, states, copies, reports, gradients that are set to zero) shares memory with nothing else
+ *     that is passed. What is only read may overlap. During the call nobody else writes to any of it, or reads what is
+ *     written.
+ *   - config points to a configuration that was made with its downhill_..._default() function. Its first 8 bytes say how
+ *     long it is and which rule it is for.
+ *   - Other structures start with their size, too, as their downhill_..._default() sets it. Lists have as many structures as
+ *     the count says; with 0 their pointer may be anything.
  * Then, with different arrays, steps may be called from any number of threads at once. A signal handler may call
  * no function of this library.
  *
- * Status: every step function returns DOWNHILL_STATUS_OK or one of
- *   _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH    an array, n, config, tensors, count, extras...
- *   _INVALID_STEP                                            t is 0 (rules that count steps)
- *   _INVALID_CONFIG                                          config, extras, packing, first_element,
- *                                                            or DOWNHILL_ISA in the environment
- *   _SKIPPED                                                 only if DOWNHILL_SKIP_NONFINITE asks for it; not counted
- *   _OUT_OF_MEMORY                                           only from steps over many tensors
- *   _PANIC                                                   a bug in this library
- * On any status but OK and _PANIC no array has been written, and downhill_last_error() says which argument
- * (and of which tensor, counted from 0) was wrong and what its value was.
+ * Status: a step returns DOWNHILL_STATUS_OK or another downhill_status. On any but OK and _PANIC no array has been
+ * written, and downhill_last_error() says which argument (and of which group and tensor, counted from 0) was wrong and what its
+ * value was.
  *
  * Numerics: IEEE-754 binary32, each operation of the formula rounded to nearest even on its own, in the
  * order written, never fused: what a plain C loop gives with -ffp-contract=off. Hyper-parameters are
  * doubles; what is derived from them (1-beta, lr/(1-beta1^t), ...) is computed in double and rounded once.
  * A subnormal state value is read as +0. NaN and infinity follow IEEE. The bits do not depend on the
  * instruction set, on alignment, on how arrays are cut into calls, on threads, or (on x86, aarch64 and s390x) on the
- * caller's rounding mode and flush-to-zero setting, which are put back. A step over many tensors gives each the bits that the
- * plain step gives it, with the gradient g*s where s is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to
- * float, and norm that of all scaled gradients together. With s = 1 there is no multiplication. A step on packed states
- * decodes them exactly, makes the plain step, and encodes; the random bits depend on seed, t and the element's number.
- * Such a tensor has the same bits if it is cut at multiples of 64 elements.
+ * caller's rounding mode and flush-to-zero setting, which are put back. A whole step has the bits of "widen, plain step,
+ * round" for every combination of types; where rounding is random or states have eight bits, tensors may be cut at multiples
+ * of 64 elements.
  *
  * A plain step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of
- * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A step over
- * many tensors allocates a list of them. The only threads are the pools' that the caller makes. After a
+ * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A whole
+ * step allocates lists. The only threads are the pools' that the caller makes. After a
  * fork() the child may step, with a pool of the parent's too, which then works on the calling thread.
  *
  * Compatibility: a program that was built with this header runs with the library of the same release and with
@@ -95,39 +93,23 @@
  * CONTENTS
  *   1. Version     DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
  *   2. Status      downhill_status, downhill_status_message(), downhill_last_error()
- *   3. Configurations and their defaults
- *                  downhill_decay, downhill_form, downhill_bias_correction;
- *                  downhill_sgd and downhill_sgd_default(), and so on for every rule;
- *                  downhill_extras and downhill_extras_default();
- *                  downhill_state_format, downhill_weight_format, downhill_rounding;
- *                  downhill_packing and downhill_packing_default()
- *   4. Steps       each with its state arrays, and t where it counts steps:
- *                  downhill_sgd_step()
- *                  downhill_momentum_step()   u
- *                  downhill_nesterov_step()   u
- *                  downhill_adagrad_step()    s
- *                  downhill_adadelta_step()   v, u
- *                  downhill_rmsprop_step()    v, g_avg or NULL, u or NULL
- *                  downhill_adam_step()       m, v             t
- *                  downhill_adamw_step()      m, v             t
- *                  downhill_amsgrad_step()    m, v, v_max      t
- *                  downhill_adamax_step()     m, u             t
- *                  downhill_nadam_step()      m, v             t
- *                  downhill_lion_step()       m
+ *   3. Configurations
+ *                  DOWNHILL_RULE_..., downhill_decay, downhill_form, downhill_config_default()
+ *   4. Plain steps
+ *                  for each rule R: downhill_R, downhill_R_default(), downhill_R_step()
  *   5. Pools       downhill_pool_new(), downhill_pool_new_on(), downhill_pool_threads(), downhill_pool_free()
- *   6. Whole steps over many tensors
- *                  downhill_tensor, downhill_report, downhill_grad_norm();
- *                  downhill_sgd_step_many(), and so on for every rule, with t where the plain step has it
- *   7. Packed      downhill_packed_tensor, downhill_packed_bytes();
- *                  downhill_momentum_step_packed(), and so for adam, adamw and lion;
- *                  downhill_momentum_pack(), downhill_momentum_unpack(), and so for adam and lion
+ *   6. Groups of tensors
+ *                  downhill_type, downhill_tensor, downhill_group, downhill_group_default()
+ *   7. The whole step
+ *                  downhill_extras, downhill_report, downhill_step(), downhill_grad_squares()
+ *   8. Conversion  downhill_state_bytes(), downhill_pack(), downhill_unpack(), downhill_convert()
  */
 
 #ifndef DOWNHILL_H
 #define DOWNHILL_H
 
 /** @file
- * Fused optimizer steps on f32 arrays. The introduction stands at the top of the file. */
+ * Fused optimizer steps on f32 arrays. The introduction is at the top of the file. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -140,31 +122,23 @@
 #define DOWNHILL_INLINE static inline
 #endif
 
-/* ======== 1. Version ======== */
-
-/**
- * Major version of this header.
- */
-#define DOWNHILL_VERSION_MAJOR 0
-
-/**
- * Minor version of this header.
- */
-#define DOWNHILL_VERSION_MINOR 1
-
-/**
- * Patch version of this header.
- */
-#define DOWNHILL_VERSION_PATCH 0
-
-/**
- * Version of this header as one number that grows: 10000*major + 100*minor + patch.
- */
-#define DOWNHILL_VERSION_NUMBER (((DOWNHILL_VERSION_MAJOR * 10000) + (DOWNHILL_VERSION_MINOR * 100)) + DOWNHILL_VERSION_PATCH)
-
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif
+
+/* ======== 1. Version ======== */
+
+/** Major version of this header. */
+#define DOWNHILL_VERSION_MAJOR 0
+
+/** Minor version of this header. */
+#define DOWNHILL_VERSION_MINOR 1
+
+/** Patch version of this header. */
+#define DOWNHILL_VERSION_PATCH 0
+
+/** Version of this header as one number that grows: 10000*major + 100*minor + patch. */
+#define DOWNHILL_VERSION_NUMBER (((DOWNHILL_VERSION_MAJOR * 10000) + (DOWNHILL_VERSION_MINOR * 100)) + DOWNHILL_VERSION_PATCH)
 
 /**
  * Version of the library that is linked, which can differ from the header's.
@@ -199,77 +173,52 @@ uint32_t downhill_version_number(void);
  */
 const char *downhill_isa(void);
 
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
-
 /* ======== 2. Status ======== */
 
-/**
- * What a function returns. The values never change and are never reused.
- */
-enum downhill_status
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * The step was made.
-   */
-  DOWNHILL_STATUS_OK = 0,
-  /**
-   * A pointer is NULL that may not be.
-   */
-  DOWNHILL_STATUS_NULL_POINTER = 1,
-  /**
-   * A pointer is not aligned to its type.
-   */
-  DOWNHILL_STATUS_MISALIGNED = 2,
-  /**
-   * Two arrays share memory.
-   */
-  DOWNHILL_STATUS_OVERLAP = 3,
-  /**
-   * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
-   * state_bytes is not what downhill_packed_bytes() says.
-   */
-  DOWNHILL_STATUS_INVALID_LENGTH = 4,
-  /**
-   * t is 0. Steps are counted from 1.
-   */
-  DOWNHILL_STATUS_INVALID_STEP = 5,
-  /**
-   * A field of the configuration is out of its range, an enumeration value is unknown, struct_size
-   * is wrong, first_element is not a multiple of 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
-   */
-  DOWNHILL_STATUS_INVALID_CONFIG = 6,
-  /**
-   * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
-   * it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
-   */
-  DOWNHILL_STATUS_SKIPPED = 7,
-  /**
-   * Memory for the list of tensors could not be had.
-   */
-  DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
-  /**
-   * A bug in this library. The arrays may have been written in part.
-   */
-  DOWNHILL_STATUS_PANIC = 99,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_status downhill_status;
-#else
+/** What a function returns. The values never change and are never reused. */
 typedef uint32_t downhill_status;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+
+/** The step was made. */
+#define DOWNHILL_STATUS_OK 0
+
+/** A pointer is NULL that may not be. */
+#define DOWNHILL_STATUS_NULL_POINTER 1
+
+/** A pointer is not aligned to its type. */
+#define DOWNHILL_STATUS_MISALIGNED 2
+
+/** Two arrays share memory. */
+#define DOWNHILL_STATUS_OVERLAP 3
+
+/**
+ * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
+ * state_bytes is not what downhill_packed_bytes() says.
+ */
+#define DOWNHILL_STATUS_INVALID_LENGTH 4
+
+/** t is 0. Steps are counted from 1. */
+#define DOWNHILL_STATUS_INVALID_STEP 5
+
+/**
+ * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is wrong, an array is
+ * there that the configuration does not ask for, first_element is not a multiple of 64, or DOWNHILL_ISA in the
+ * environment names no instruction set of this CPU.
+ */
+#define DOWNHILL_STATUS_INVALID_CONFIG 6
+
+/**
+ * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
+ * it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
+ */
+#define DOWNHILL_STATUS_SKIPPED 7
+
+/** Memory for the list of tensors could not be had. */
+#define DOWNHILL_STATUS_OUT_OF_MEMORY 8
+
+/** A bug in this library. The arrays may have been written in part. */
+#define DOWNHILL_STATUS_PANIC 99
 
 
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
 
 /**
  * What a status value means, in one sentence.
@@ -292,613 +241,292 @@ const char *downhill_status_message(uint32_t status);
  */
 const char *downhill_last_error(void);
 
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
-
 /* ======== 3. Configurations ======== */
 
-/**
- * A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped.
- */
-#define DOWNHILL_ZERO_GRAD 1
-
-/**
- * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
- * what gradients are to be multiplied by is beyond the largest float), change nothing at all and return
- * DOWNHILL_STATUS_SKIPPED. The gradients are not set to zero then, not even with DOWNHILL_ZERO_GRAD.
+/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then set fields:
  *
- * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
- * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+ *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, which is accepted
+ *                 up to 512 bytes if all that this release does not know is zero.
+ *   rule          which rule it is for, a DOWNHILL_RULE_..., set by downhill_R_default().
+ *   decay         a downhill_decay: how weight_decay enters.
+ *   reserved      0.
+ *   weight_decay  finite and >= 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
  *
- * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
- * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+ * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every configuration, in
+ * all releases.
  */
-#define DOWNHILL_SKIP_NONFINITE 2
 
-/**
- * How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic.
- */
-enum downhill_decay
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * g += weight_decay*w before the rule.
-   */
-  DOWNHILL_DECAY_L2 = 0,
-  /**
-   * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
-   * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
-   * here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
-   * weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
-   * in the others.
-   */
-  DOWNHILL_DECAY_DECOUPLED = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_decay downhill_decay;
-#else
+/** downhill_sgd, for downhill_sgd_step(). */
+#define DOWNHILL_RULE_SGD 1
+
+/** downhill_momentum, for downhill_momentum_step(). */
+#define DOWNHILL_RULE_MOMENTUM 2
+
+/** downhill_nesterov, for downhill_nesterov_step(). */
+#define DOWNHILL_RULE_NESTEROV 3
+
+/** downhill_adagrad, for downhill_adagrad_step(). */
+#define DOWNHILL_RULE_ADAGRAD 4
+
+/** downhill_adadelta, for downhill_adadelta_step(). */
+#define DOWNHILL_RULE_ADADELTA 5
+
+/** downhill_rmsprop, for downhill_rmsprop_step(). */
+#define DOWNHILL_RULE_RMSPROP 6
+
+/** downhill_adam, for downhill_adam_step(). */
+#define DOWNHILL_RULE_ADAM 7
+
+/** downhill_adam, for downhill_adamw_step(): its decay must be DOWNHILL_DECAY_DECOUPLED. */
+#define DOWNHILL_RULE_ADAMW 8
+
+/** downhill_adam, for downhill_amsgrad_step(). */
+#define DOWNHILL_RULE_AMSGRAD 9
+
+/** downhill_adamax, for downhill_adamax_step(). */
+#define DOWNHILL_RULE_ADAMAX 10
+
+/** downhill_nadam, for downhill_nadam_step(). */
+#define DOWNHILL_RULE_NADAM 11
+
+/** downhill_lion, for downhill_lion_step(). */
+#define DOWNHILL_RULE_LION 12
+
+/** How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic. */
 typedef uint32_t downhill_decay;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
 /**
- * Where lr stands in a rule with momentum. At a constant lr, and without dampening, both walk the same
+ * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both walk the same
  * path.
  */
-enum downhill_form
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * lr is in the state: u is the last step.
-   */
-  DOWNHILL_FORM_CLASSIC = 0,
-  /**
-   * lr is outside of the state: u sums gradients. As PyTorch has it.
-   */
-  DOWNHILL_FORM_TORCH = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_form downhill_form;
-#else
 typedef uint32_t downhill_form;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+
+/** g += weight_decay*w before the rule. */
+#define DOWNHILL_DECAY_L2 0
 
 /**
- * What Adam, AdamW and AMSGrad divide their moments by.
+ * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
+ * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
+ * here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
+ * weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
+ * in the others.
  */
-enum downhill_bias_correction
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * c = 1 - beta^t (Kingma & Ba).
-   */
-  DOWNHILL_BIAS_CORRECTION_STEP = 0,
-  /**
-   * c = 1 - beta, at every step.
-   */
-  DOWNHILL_BIAS_CORRECTION_CONSTANT = 1,
-  /**
-   * c = 1.
-   */
-  DOWNHILL_BIAS_CORRECTION_NONE = 2,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_bias_correction downhill_bias_correction;
-#else
-typedef uint32_t downhill_bias_correction;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+#define DOWNHILL_DECAY_DECOUPLED 1
+
+/** lr is in the state: u is the last step. */
+#define DOWNHILL_FORM_CLASSIC 0
+
+/** lr is outside of the state: u sums gradients. As PyTorch has it. */
+#define DOWNHILL_FORM_TORCH 1
 
 /**
- * How many bits a packed state has.
+ * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C header.
+ *
+ * @param rule         which rule, DOWNHILL_RULE_...
+ * @param config       a configuration of that rule, written
+ * @param struct_size  how long it is, at most 512: what is behind the fields that this release knows is set to zero
+ * @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
+ *
+ * Threads: any number at once. Since 0.1.0.
  */
-enum downhill_state_format
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * A byte for each state of each element, and one for each state of 64 elements.
-   */
-  DOWNHILL_STATE_FORMAT_BITS8 = 0,
-  /**
-   * bfloat16.
-   */
-  DOWNHILL_STATE_FORMAT_BF16 = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_state_format downhill_state_format;
-#else
-typedef uint32_t downhill_state_format;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+downhill_status downhill_config_default(uint32_t rule,
+                                        void *config,
+                                        size_t struct_size);
 
-/**
- * What weights and gradients beside packed states are.
- */
-enum downhill_weight_format
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * float
-   */
-  DOWNHILL_WEIGHT_FORMAT_F32 = 0,
-  /**
-   * bfloat16: the upper half of a float, as a uint16_t. Weights are rounded as states are.
-   */
-  DOWNHILL_WEIGHT_FORMAT_BF16 = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_weight_format downhill_weight_format;
-#else
-typedef uint32_t downhill_weight_format;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
+/* ======== 4. Plain steps ======== */
 
-/**
- * What becomes of the bits that a code has not.
+/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread. Each rule has
+ * its configuration, one step function, and the defaults. The formulas are for each element, in this order.
+ *
+ * @param n       number of elements of every array; 0 is allowed, and the array pointers may then be anything
+ * @param w       weights, updated
+ * @param g       gradient
+ * @param ...     states, updated; zeros before the first step
+ * @param t       number of this step, counted from 1 by the caller; for rules that count steps
+ * @param config  hyper-parameters, as from downhill_R_default(), for this very rule
+ * @return DOWNHILL_STATUS_OK; or, with nothing written,
+ *         _NULL_POINTER, _MISALIGNED  an array, config
+ *         _OVERLAP                    two arrays
+ *         _INVALID_LENGTH             n
+ *         _INVALID_STEP               t
+ *         _INVALID_CONFIG             config, an array that it does not ask for, DOWNHILL_ISA in the environment;
+ *         or _PANIC
+ *
+ * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-enum downhill_rounding
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : uint32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-  /**
-   * Up or down at random, and right on average: a state moves however small a step's part in it is.
-   */
-  DOWNHILL_ROUNDING_STOCHASTIC = 0,
-  /**
-   * To the nearest code. A state that should move by less than half of the distance between two codes stays
-   * where it is, and Adam's v ends up far from what it should be: to compare with, not to train with.
-   */
-  DOWNHILL_ROUNDING_NEAREST = 1,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum downhill_rounding downhill_rounding;
-#else
-typedef uint32_t downhill_rounding;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
 
-/**
- * The hyper-parameters of downhill_sgd_step. Start from downhill_sgd_default().
- */
+/** The hyper-parameters of downhill_sgd_step(). */
 typedef struct downhill_sgd {
-  /**
-   * sizeof(downhill_sgd), set by downhill_sgd_default().
-   */
   uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-3.
-   */
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
   double lr;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
   double weight_decay;
 } downhill_sgd;
 
-/**
- * The hyper-parameters of downhill_momentum_step. Start from downhill_momentum_default().
- */
-typedef struct downhill_momentum {
-  /**
-   * sizeof(downhill_momentum), set by downhill_momentum_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_form. Default DOWNHILL_FORM_CLASSIC.
-   */
-  uint32_t form;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-3.
-   */
-  double lr;
-  /**
-   * How much of the last step is kept, in [0, 1). Default 0.9.
-   */
-  double momentum;
-  /**
-   * How much of the gradient is left out of u, in [0, 1]; 0 in the classic form, which has none.
-   * Default 0.
-   */
-  double dampening;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_momentum;
-
-/**
- * The hyper-parameters of downhill_nesterov_step. Start from downhill_nesterov_default().
- */
-typedef struct downhill_nesterov {
-  /**
-   * sizeof(downhill_nesterov), set by downhill_nesterov_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_form. Default DOWNHILL_FORM_CLASSIC.
-   */
-  uint32_t form;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-3.
-   */
-  double lr;
-  /**
-   * How much of the last step is kept, in [0, 1). Default 0.9.
-   */
-  double momentum;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_nesterov;
-
-/**
- * The hyper-parameters of downhill_adagrad_step. Start from downhill_adagrad_default().
- */
-typedef struct downhill_adagrad {
-  /**
-   * sizeof(downhill_adagrad), set by downhill_adagrad_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-2.
-   */
-  double lr;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-10.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_adagrad;
-
-/**
- * The hyper-parameters of downhill_adadelta_step. Start from downhill_adadelta_default().
- */
-typedef struct downhill_adadelta {
-  /**
-   * sizeof(downhill_adadelta), set by downhill_adadelta_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1, as in the paper.
-   */
-  double lr;
-  /**
-   * Decay rate of both averages, in [0, 1]. Default 0.9.
-   */
-  double rho;
-  /**
-   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0
-   * is NaN where the gradient is zero. Default 1e-6.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_adadelta;
-
-/**
- * The hyper-parameters of downhill_rmsprop_step. Start from downhill_rmsprop_default().
- */
-typedef struct downhill_rmsprop {
-  /**
-   * sizeof(downhill_rmsprop), set by downhill_rmsprop_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-2.
-   */
-  double lr;
-  /**
-   * How much of the last step is kept, in [0, 1). Anything but 0 needs the array u. Default 0.
-   */
-  double momentum;
-  /**
-   * Decay rate of the averages, in [0, 1]. Default 0.99.
-   */
-  double alpha;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_rmsprop;
-
-/**
- * The hyper-parameters of downhill_adam_step, downhill_adamw_step and downhill_amsgrad_step. Start
- * from downhill_adam_default(), downhill_adamw_default() or downhill_amsgrad_default().
- */
-typedef struct downhill_adam {
-  /**
-   * sizeof(downhill_adam), set by the default function.
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_bias_correction. Default DOWNHILL_BIAS_CORRECTION_STEP.
-   */
-  uint32_t bias_correction;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2; AdamW's is DOWNHILL_DECAY_DECOUPLED.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-3.
-   */
-  double lr;
-  /**
-   * Decay rate of the first moment, in [0, 1). Default 0.9.
-   */
-  double beta1;
-  /**
-   * Decay rate of the second moment, in [0, 1). Default 0.999.
-   */
-  double beta2;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8. Below 1e-17 it no longer hides that a
-   * second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0; AdamW's is 1e-2.
-   */
-  double weight_decay;
-} downhill_adam;
-
-/**
- * The hyper-parameters of downhill_adamax_step. Start from downhill_adamax_default().
- */
-typedef struct downhill_adamax {
-  /**
-   * sizeof(downhill_adamax), set by downhill_adamax_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 2e-3.
-   */
-  double lr;
-  /**
-   * Decay rate of the first moment, in [0, 1). Default 0.9.
-   */
-  double beta1;
-  /**
-   * Decay rate of the infinity norm, in [0, 1). Default 0.999.
-   */
-  double beta2;
-  /**
-   * Added to |g|, and so kept in u; finite and >= 0. Default 1e-8.
-   */
-  double eps;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_adamax;
-
-/**
- * The hyper-parameters of downhill_nadam_step. Start from downhill_nadam_default().
- */
-typedef struct downhill_nadam {
-  /**
-   * sizeof(downhill_nadam), set by downhill_nadam_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 2e-3.
-   */
-  double lr;
-  /**
-   * Decay rate of the first moment, in [0, 1). Default 0.9.
-   */
-  double beta1;
-  /**
-   * Decay rate of the second moment, in [0, 1). Default 0.999.
-   */
-  double beta2;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Default 1e-8. Below 1e-17 it no longer hides that a
-   * second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
-   */
-  double eps;
-  /**
-   * How fast the momentum warms up, finite and >= 0. Default 4e-3.
-   */
-  double momentum_decay;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_nadam;
-
-/**
- * The hyper-parameters of downhill_lion_step. Start from downhill_lion_default().
- */
-typedef struct downhill_lion {
-  /**
-   * sizeof(downhill_lion), set by downhill_lion_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_decay. Default DOWNHILL_DECAY_L2; the paper's is DOWNHILL_DECAY_DECOUPLED.
-   */
-  uint32_t decay;
-  /**
-   * Learning rate, finite and >= 0. Default 1e-4.
-   */
-  double lr;
-  /**
-   * Weight of m in the direction of this step, in [0, 1). Default 0.9.
-   */
-  double beta1;
-  /**
-   * Decay rate of m, in [0, 1). Default 0.99.
-   */
-  double beta2;
-  /**
-   * Finite and >= 0. Default 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
-   */
-  double weight_decay;
-} downhill_lion;
-
-/**
- * What a step over many tensors does besides the update. Start from downhill_extras_default().
- */
-typedef struct downhill_extras {
-  /**
-   * sizeof(downhill_extras), set by downhill_extras_default().
-   */
-  uint32_t struct_size;
-  /**
-   * DOWNHILL_ZERO_GRAD, DOWNHILL_SKIP_NONFINITE, both (with |) or none. Default 0.
-   */
-  uint32_t flags;
-  /**
-   * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
-   * maximize. Finite. Default 1.
-   */
-  double grad_scale;
-  /**
-   * The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
-   * Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
-   * gradients by 0, if DOWNHILL_SKIP_NONFINITE does not prevent it.
-   */
-  double max_norm;
-} downhill_extras;
-
-/**
- * How states are packed. Start from downhill_packing_default().
- */
-typedef struct downhill_packing {
-  /**
-   * sizeof(downhill_packing), set by downhill_packing_default().
-   */
-  uint32_t struct_size;
-  /**
-   * A downhill_state_format. Default DOWNHILL_STATE_FORMAT_BITS8.
-   */
-  uint32_t state_format;
-  /**
-   * A downhill_weight_format. Default DOWNHILL_WEIGHT_FORMAT_F32.
-   */
-  uint32_t weight_format;
-  /**
-   * A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC.
-   */
-  uint32_t rounding;
-  /**
-   * What random bits are made from, with t and the element's number. Default 0.
-   */
-  uint64_t seed;
-} downhill_packing;
-
-/** The defaults of downhill_sgd. Since 0.1.0. */
+/** The defaults of downhill_sgd_step(). */
 DOWNHILL_INLINE downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_SGD;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-3;
+  config.reserved = 0;
+  config.lr = 0.001;
   config.weight_decay = 0.0;
   return config;
 }
 
-/** The defaults of downhill_momentum. Since 0.1.0. */
+/**
+ * Gradient descent (Robbins & Monro, "A Stochastic Approximation Method", 1951).
+ *     w -= lr*g
+ */
+downhill_status downhill_sgd_step(size_t n, float *w, const float *g, const struct downhill_sgd *config);
+
+/** The hyper-parameters of downhill_momentum_step(). */
+typedef struct downhill_momentum {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_form form;
+  downhill_decay decay;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** How much of the last step is kept, in [0, 1). */
+  double momentum;
+  /** How much of the gradient is left out of u, in [0, 1]; 0 in the classic form, which has none. */
+  double dampening;
+  double weight_decay;
+} downhill_momentum;
+
+/** The defaults of downhill_momentum_step(). */
 DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
   downhill_momentum config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_MOMENTUM;
   config.form = DOWNHILL_FORM_CLASSIC;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-3;
+  config.lr = 0.001;
   config.momentum = 0.9;
   config.dampening = 0.0;
   config.weight_decay = 0.0;
   return config;
 }
 
-/** The defaults of downhill_nesterov. Since 0.1.0. */
+/**
+ * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors",
+ * 1986). State: u. In the classic form and in the torch form:
+ *     u = momentum*u + lr*g; w -= u
+ *     u = momentum*u + (1-dampening)*g; w -= lr*u
+ */
+downhill_status downhill_momentum_step(size_t n,
+                                       float *w,
+                                       const float *g,
+                                       float *u,
+                                       const struct downhill_momentum *config);
+
+/** The hyper-parameters of downhill_nesterov_step(). */
+typedef struct downhill_nesterov {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_form form;
+  downhill_decay decay;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** How much of the last step is kept, in [0, 1). */
+  double momentum;
+  double weight_decay;
+} downhill_nesterov;
+
+/** The defaults of downhill_nesterov_step(). */
 DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
   downhill_nesterov config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_NESTEROV;
   config.form = DOWNHILL_FORM_CLASSIC;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-3;
+  config.lr = 0.001;
   config.momentum = 0.9;
   config.weight_decay = 0.0;
   return config;
 }
 
-/** The defaults of downhill_adagrad. Since 0.1.0. */
+/**
+ * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming problem with
+ * convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of initialization and momentum in deep
+ * learning", 2013). State: u. In the classic form and in the torch form:
+ *     u = momentum*u + lr*g; w -= momentum*u + lr*g
+ *     u = momentum*u + g; w -= lr*(g + momentum*u)
+ */
+downhill_status downhill_nesterov_step(size_t n,
+                                       float *w,
+                                       const float *g,
+                                       float *u,
+                                       const struct downhill_nesterov *config);
+
+/** The hyper-parameters of downhill_adagrad_step(). */
+typedef struct downhill_adagrad {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Added to the denominator, outside the root; finite and >= 0. */
+  double eps;
+  double weight_decay;
+} downhill_adagrad;
+
+/** The defaults of downhill_adagrad_step(). */
 DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
   downhill_adagrad config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADAGRAD;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-2;
+  config.reserved = 0;
+  config.lr = 0.01;
   config.eps = 1e-10;
   config.weight_decay = 0.0;
   return config;
 }
 
-/** The defaults of downhill_adadelta. Since 0.1.0. */
+/**
+ * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011).
+ * State: s, which may also start as another initial accumulator.
+ *     s += g*g
+ *     w -= (lr*g)/(sqrt(s) + eps)
+ */
+downhill_status downhill_adagrad_step(size_t n,
+                                      float *w,
+                                      const float *g,
+                                      float *s,
+                                      const struct downhill_adagrad *config);
+
+/** The hyper-parameters of downhill_adadelta_step(). */
+typedef struct downhill_adadelta {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of both averages, in [0, 1]. */
+  double rho;
+  /**
+   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is NaN where the
+   * gradient is zero.
+   */
+  double eps;
+  double weight_decay;
+} downhill_adadelta;
+
+/** The defaults of downhill_adadelta_step(). */
 DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   downhill_adadelta config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADADELTA;
   config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0;
   config.lr = 1.0;
   config.rho = 0.9;
   config.eps = 1e-6;
@@ -906,12 +534,47 @@ DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   return config;
 }
 
-/** The defaults of downhill_rmsprop. Since 0.1.0. */
+/**
+ * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of squared gradients
+ * and of squared steps.
+ *     v = rho*v + ((1-rho)*g)*g
+ *     d = (sqrt(u + eps)/sqrt(v + eps))*g
+ *     u = rho*u + ((1-rho)*d)*d
+ *     w -= lr*d
+ */
+downhill_status downhill_adadelta_step(size_t n,
+                                       float *w,
+                                       const float *g,
+                                       float *v,
+                                       float *u,
+                                       const struct downhill_adadelta *config);
+
+/** The hyper-parameters of downhill_rmsprop_step(). */
+typedef struct downhill_rmsprop {
+  uint32_t struct_size;
+  uint32_t rule;
+  /** 1: centered, with the state g_avg; 0: not. */
+  uint32_t centered;
+  downhill_decay decay;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** How much of the last step is kept, in [0, 1). Above 0 there is the state u. */
+  double momentum;
+  /** Decay rate of the averages, in [0, 1]. */
+  double alpha;
+  /** Added to the denominator, outside the root; finite and >= 0. */
+  double eps;
+  double weight_decay;
+} downhill_rmsprop;
+
+/** The defaults of downhill_rmsprop_step(). */
 DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   downhill_rmsprop config;
   config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_RMSPROP;
+  config.centered = 0;
   config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-2;
+  config.lr = 0.01;
   config.momentum = 0.0;
   config.alpha = 0.99;
   config.eps = 1e-8;
@@ -919,238 +582,12 @@ DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   return config;
 }
 
-/** The defaults of downhill_adam. Since 0.1.0. */
-DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
-  downhill_adam config;
-  config.struct_size = sizeof config;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-3;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
-  return config;
-}
-
-/** The defaults of downhill_adamw_step: Adam's, with a decoupled weight_decay of 1e-2. Since 0.1.0. */
-DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
-  downhill_adam config = downhill_adam_default();
-  config.decay = DOWNHILL_DECAY_DECOUPLED;
-  config.weight_decay = 1e-2;
-  return config;
-}
-
-/** The defaults of downhill_amsgrad_step: Adam's. Since 0.1.0. */
-DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
-  return downhill_adam_default();
-}
-
-/** The defaults of downhill_adamax. Since 0.1.0. */
-DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
-  downhill_adamax config;
-  config.struct_size = sizeof config;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 2e-3;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
-  return config;
-}
-
-/** The defaults of downhill_nadam. Since 0.1.0. */
-DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
-  downhill_nadam config;
-  config.struct_size = sizeof config;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 2e-3;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.momentum_decay = 4e-3;
-  config.weight_decay = 0.0;
-  return config;
-}
-
-/** The defaults of downhill_lion. Since 0.1.0. */
-DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
-  downhill_lion config;
-  config.struct_size = sizeof config;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 1e-4;
-  config.beta1 = 0.9;
-  config.beta2 = 0.99;
-  config.weight_decay = 0.0;
-  return config;
-}
-
-/** Extras that do nothing. Since 0.1.0. */
-DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
-  downhill_extras extras;
-  extras.struct_size = sizeof extras;
-  extras.flags = 0;
-  extras.grad_scale = 1.0;
-  extras.max_norm = 0.0;
-  return extras;
-}
-
-/** The defaults of downhill_packing. Since 0.1.0. */
-DOWNHILL_INLINE downhill_packing downhill_packing_default(void) {
-  downhill_packing packing;
-  packing.struct_size = sizeof packing;
-  packing.state_format = DOWNHILL_STATE_FORMAT_BITS8;
-  packing.weight_format = DOWNHILL_WEIGHT_FORMAT_F32;
-  packing.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  packing.seed = 0;
-  return packing;
-}
-
-/* ======== 4. Steps ======== */
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
 /**
- * One step of gradient descent (Robbins & Monro, "A Stochastic Approximation Method", 1951). For each
- * element:
- *
- * - w -= lr*g
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param config  hyper-parameters, as from downhill_sgd_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_sgd_step(size_t n, float *w, const float *g, const downhill_sgd *config);
-
-/**
- * One step of gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations
- * by back-propagating errors", 1986). For each element, in the classic form and in the torch form:
- *
- * - u = momentum*u + lr*g; w -= u
- * - u = momentum*u + (1-dampening)*g; w -= lr*u
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param u       state, updated; zeros before the first step
- * @param config  hyper-parameters, as from downhill_momentum_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_momentum_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const downhill_momentum *config);
-
-/**
- * One step of gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex
- * programming problem with convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the
- * importance of initialization and momentum in deep learning", 2013). For each element, in the classic
- * form and in the torch form:
- *
- * - u = momentum*u + lr*g; w -= momentum*u + lr*g
- * - u = momentum*u + g; w -= lr*(g + momentum*u)
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param u       state, updated; zeros before the first step
- * @param config  hyper-parameters, as from downhill_nesterov_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_nesterov_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const downhill_nesterov *config);
-
-/**
- * One step of Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and
- * Stochastic Optimization", 2011). For each element:
- *
- * - s += g*g
- * - w -= (lr*g)/(sqrt(s) + eps)
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param s       state, updated; zeros before the first step, or another initial accumulator
- * @param config  hyper-parameters, as from downhill_adagrad_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adagrad_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *s,
-                                      const downhill_adagrad *config);
-
-/**
- * One step of Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). For each element:
- *
- * - v = rho*v + ((1-rho)*g)*g
- * - d = (sqrt(u + eps)/sqrt(v + eps))*g
- * - u = rho*u + ((1-rho)*d)*d
- * - w -= lr*d
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param v       state (average of squared gradients), updated; zeros before the first step
- * @param u       state (average of squared steps), updated; zeros before the first step
- * @param config  hyper-parameters, as from downhill_adadelta_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adadelta_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *v,
-                                       float *u,
-                                       const downhill_adadelta *config);
-
-/**
- * One step of RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating
- * Sequences With Recurrent Neural Networks", 2013). Which of the two optional arrays are passed
- * decides the form: with g_avg it is centered, with u it has momentum. For each element:
- *
- * - v = alpha*v + ((1-alpha)*g)*g
- * - r = sqrt(v) + eps; but with g_avg:
- *   g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
- * - w -= (lr*g)/r; but with u:
- *   u = momentum*u + g/r; w -= lr*u
- *
- * The maximum of a NaN and a number is NaN. Without u, momentum must be 0; with n = 0 all pointers may
- * be anything, as everywhere, and momentum is then only checked against its range.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param v       state, updated; zeros before the first step
- * @param g_avg   state, updated; zeros before the first step; NULL: not centered
- * @param u       state, updated; zeros before the first step; NULL: no momentum
- * @param config  hyper-parameters, as from downhill_rmsprop_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences With Recurrent Neural
+ * Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum > 0, else NULL.
+ *     v = alpha*v + ((1-alpha)*g)*g; r = sqrt(v) + eps
+ *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
+ *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
  */
 downhill_status downhill_rmsprop_step(size_t n,
                                       float *w,
@@ -1158,27 +595,95 @@ downhill_status downhill_rmsprop_step(size_t n,
                                       float *v,
                                       float *g_avg,
                                       float *u,
-                                      const downhill_rmsprop *config);
+                                      const struct downhill_rmsprop *config);
+
+/** What the moments of Adam, AdamW and AMSGrad are divided by. */
+typedef uint32_t downhill_bias_correction;
 
 /**
- * One step of Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). For each
- * element, with c1 and c2 as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
- *
- * - m = beta1*m + (1-beta1)*g
- * - v = beta2*v + ((1-beta2)*g)*g
- * - w -= (a*m)/(sqrt(v)*k + eps)
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param v       state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_adam_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The field rule says
+ * for which of them.
+ */
+typedef struct downhill_adam {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_bias_correction bias_correction;
+  /** For DOWNHILL_RULE_ADAMW it must be DOWNHILL_DECAY_DECOUPLED. */
+  downhill_decay decay;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of the first moment, in [0, 1). */
+  double beta1;
+  /** Decay rate of the second moment, in [0, 1). */
+  double beta2;
+  /**
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
+   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   */
+  double eps;
+  double weight_decay;
+} downhill_adam;
+
+/** c = 1 - beta^t (Kingma & Ba). */
+#define DOWNHILL_BIAS_CORRECTION_STEP 0
+
+/** c = 1 - beta, at every step. */
+#define DOWNHILL_BIAS_CORRECTION_CONSTANT 1
+
+/** c = 1. */
+#define DOWNHILL_BIAS_CORRECTION_NONE 2
+
+/** The defaults of downhill_adam_step(). */
+DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
+  downhill_adam config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADAM;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/** The defaults of downhill_adamw_step(). */
+DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
+  downhill_adam config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADAMW;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
+  config.decay = DOWNHILL_DECAY_DECOUPLED;
+  config.lr = 0.001;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.01;
+  return config;
+}
+
+/** The defaults of downhill_amsgrad_step(). */
+DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
+  downhill_adam config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_AMSGRAD;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/**
+ * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2 as
+ * downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
+ *     m = beta1*m + (1-beta1)*g
+ *     v = beta2*v + ((1-beta2)*g)*g
+ *     w -= (a*m)/(sqrt(v)*k + eps)
  */
 downhill_status downhill_adam_step(size_t n,
                                    float *w,
@@ -1186,30 +691,12 @@ downhill_status downhill_adam_step(size_t n,
                                    float *m,
                                    float *v,
                                    uint64_t t,
-                                   const downhill_adam *config);
+                                   const struct downhill_adam *config);
 
 /**
- * One step of AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019):
- * downhill_adam_step under its other name, for configurations that start from
- * downhill_adamw_default(), with decoupled weight decay. For each element, with a and k as in
- * downhill_adam_step:
- *
- * - w *= 1 - lr*weight_decay
- * - m = beta1*m + (1-beta1)*g
- * - v = beta2*v + ((1-beta2)*g)*g
- * - w -= (a*m)/(sqrt(v)*k + eps)
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param v       state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_adamw_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with decoupled weight
+ * decay. Start from downhill_adamw_default().
+ *     w *= 1 - lr*weight_decay; then as Adam
  */
 downhill_status downhill_adamw_step(size_t n,
                                     float *w,
@@ -1217,31 +704,15 @@ downhill_status downhill_adamw_step(size_t n,
                                     float *m,
                                     float *v,
                                     uint64_t t,
-                                    const downhill_adam *config);
+                                    const struct downhill_adam *config);
 
 /**
- * One step of AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the
- * bias correction of Adam, as PyTorch has it. For each element, with a and k as in downhill_adam_step:
- *
- * - m = beta1*m + (1-beta1)*g
- * - v = beta2*v + ((1-beta2)*g)*g
- * - v_max = max(v_max, v)
- * - w -= (a*m)/(sqrt(v_max)*k + eps)
- *
- * The maximum of a NaN and a number is NaN.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param v       state, updated; zeros before the first step
- * @param v_max   state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_amsgrad_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias correction of Adam, as
+ * PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that is NaN if either number is:
+ *     m = beta1*m + (1-beta1)*g
+ *     v = beta2*v + ((1-beta2)*g)*g
+ *     v_max = max(v_max, v)
+ *     w -= (a*m)/(sqrt(v_max)*k + eps)
  */
 downhill_status downhill_amsgrad_step(size_t n,
                                       float *w,
@@ -1250,29 +721,46 @@ downhill_status downhill_amsgrad_step(size_t n,
                                       float *v,
                                       float *v_max,
                                       uint64_t t,
-                                      const downhill_adam *config);
+                                      const struct downhill_adam *config);
+
+/** The hyper-parameters of downhill_adamax_step(). */
+typedef struct downhill_adamax {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of the first moment, in [0, 1). */
+  double beta1;
+  /** Decay rate of the infinity norm, in [0, 1). */
+  double beta2;
+  /** Added to |g|, and so kept in u; finite and >= 0. */
+  double eps;
+  double weight_decay;
+} downhill_adamax;
+
+/** The defaults of downhill_adamax_step(). */
+DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
+  downhill_adamax config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_ADAMAX;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0;
+  config.lr = 0.002;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.weight_decay = 0.0;
+  return config;
+}
 
 /**
- * One step of AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for
- * Stochastic Optimization", 2014, section 7.1). For each element, with a = lr/(1-beta1^t):
- *
- * - m = beta1*m + (1-beta1)*g
- * - u = max(beta2*u, |g| + eps)
- * - w -= (a*m)/u
- *
- * The maximum of a NaN and a number is NaN.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param u       state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_adamax_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014, section
+ * 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN if either number is:
+ *     m = beta1*m + (1-beta1)*g
+ *     u = max(beta2*u, |g| + eps)
+ *     w -= (a*m)/u
  */
 downhill_status downhill_adamax_step(size_t n,
                                      float *w,
@@ -1280,38 +768,54 @@ downhill_status downhill_adamax_step(size_t n,
                                      float *m,
                                      float *u,
                                      uint64_t t,
-                                     const downhill_adamax *config);
+                                     const struct downhill_adamax *config);
+
+/** The hyper-parameters of downhill_nadam_step(). */
+typedef struct downhill_nadam {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of the first moment, in [0, 1). */
+  double beta1;
+  /** Decay rate of the second moment, in [0, 1). */
+  double beta2;
+  /**
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
+   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   */
+  double eps;
+  /** How fast the momentum warms up, finite and >= 0. */
+  double momentum_decay;
+  double weight_decay;
+} downhill_nadam;
+
+/** The defaults of downhill_nadam_step(). */
+DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
+  downhill_nadam config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_NADAM;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0;
+  config.lr = 0.002;
+  config.beta1 = 0.9;
+  config.beta2 = 0.999;
+  config.eps = 1e-8;
+  config.momentum_decay = 0.004;
+  config.weight_decay = 0.0;
+  return config;
+}
 
 /**
- * One step of Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum
- * into Adam", 2016), with these constants:
- *
- * - c2 = 1-beta2^t
- * - mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t)
- * - a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1))
- *
- * For each element:
- *
- * - m = beta1*m + (1-beta1)*g
- * - v = beta2*v + ((1-beta2)*g)*g
- * - r = sqrt(v*(1/c2)) + eps
- * - w -= (a*g)/r
- * - w -= (b*m)/r
- *
- * P is computed from t in every call. Its factors end where it no longer changes 1-P: about 50 with the
- * defaults, 2,400 at most.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param v       state, updated; zeros before the first step
- * @param t       number of this step, counted from 1 by the caller
- * @param config  hyper-parameters, as from downhill_nadam_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam", 2016). States: m, v.
+ * With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t) (of which factors are left out
+ * that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1)):
+ *     m = beta1*m + (1-beta1)*g
+ *     v = beta2*v + ((1-beta2)*g)*g
+ *     r = sqrt(v*(1/c2)) + eps
+ *     w -= (a*g)/r; w -= (b*m)/r
  */
 downhill_status downhill_nadam_step(size_t n,
                                     float *w,
@@ -1319,48 +823,62 @@ downhill_status downhill_nadam_step(size_t n,
                                     float *m,
                                     float *v,
                                     uint64_t t,
-                                    const downhill_nadam *config);
+                                    const struct downhill_nadam *config);
+
+/** The hyper-parameters of downhill_lion_step(). */
+typedef struct downhill_lion {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Weight of m in the direction of this step, in [0, 1). */
+  double beta1;
+  /** Decay rate of m, in [0, 1). */
+  double beta2;
+  double weight_decay;
+} downhill_lion;
+
+/** The defaults of downhill_lion_step(). */
+DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
+  downhill_lion config;
+  config.struct_size = sizeof config;
+  config.rule = DOWNHILL_RULE_LION;
+  config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0;
+  config.lr = 0.0001;
+  config.beta1 = 0.9;
+  config.beta2 = 0.99;
+  config.weight_decay = 0.0;
+  return config;
+}
 
 /**
- * One step of Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023). For each
- * element:
- *
- * - w -= lr*sign(beta1*m + (1-beta1)*g)
- * - m = beta2*m + (1-beta2)*g
- *
- * The sign of a zero is 0, and that of a NaN is NaN.
- *
- * @param n       number of elements
- * @param w       weights, updated
- * @param g       gradient
- * @param m       state, updated; zeros before the first step
- * @param config  hyper-parameters, as from downhill_lion_default()
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
+ * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is decoupled in the paper
+ * and not by default. State: m. The sign of a zero is 0, and that of a NaN is NaN.
+ *     w -= lr*sign(beta1*m + (1-beta1)*g)
+ *     m = beta2*m + (1-beta2)*g
  */
 downhill_status downhill_lion_step(size_t n,
                                    float *w,
                                    const float *g,
                                    float *m,
-                                   const downhill_lion *config);
-
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+                                   const struct downhill_lion *config);
 
 /* ======== 5. Pools ======== */
 
 /**
- * Worker threads that wait for steps over many tensors. Made by downhill_pool_new() or downhill_pool_new_on(), and
+ * Threads for whole steps. Made by downhill_pool_new(), downhill_pool_new_on() or downhill_pool_from(), and
  * the caller's to free. Any number of threads may use one at once.
  */
 typedef struct downhill_pool downhill_pool;
 
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
+/**
+ * A function that calls body(job) on several threads, any number of times, at once or one after another, parts times if
+ * possible, and returns when all calls have returned. It must not throw.
+ */
+typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(void *job), void *job);
 
 /**
  * Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default floating-point
@@ -1405,6 +923,28 @@ struct downhill_pool *downhill_pool_new_on(size_t count,
                                            const uint32_t *cpus);
 
 /**
+ * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region of theirs its threads
+ * still spin, and workers of another pool would compete with them. Whole steps are cut up as with other pools, and small ones
+ * do not call the function. With OpenMP:
+ *
+ *     static void on_team(void *context, size_t parts, void (*body)(void *), void *job) {
+ *       #pragma omp parallel num_threads((int)parts)
+ *       body(job);
+ *     }
+ *
+ * @param threads       with how many threads a step is made, 1 to 1024
+ * @param parallel_for  calls the body; the calling thread does what no call of it has done
+ * @param context       its first argument
+ * @return the pool, to be freed with downhill_pool_free(). NULL, with downhill_last_error(), if parallel_for is NULL,
+ *         threads out of its range, or where there is no memory
+ *
+ * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since 0.1.0.
+ */
+struct downhill_pool *downhill_pool_from(size_t threads,
+                                         downhill_parallel_for parallel_for,
+                                         void *context);
+
+/**
  * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the calling one.
  *
  * @param pool  a pool, or NULL
@@ -1424,638 +964,356 @@ size_t downhill_pool_threads(const struct downhill_pool *pool);
  */
 void downhill_pool_free(struct downhill_pool *pool);
 
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+/* ======== 6. Groups of tensors ======== */
 
-/* ======== 6. Whole steps ======== */
+/** What an array is made of. */
+typedef uint32_t downhill_type;
+
+/** How weights of BF16 and F16, and states of BF16 and 8BIT, are rounded. */
+typedef uint32_t downhill_rounding;
+
+/** How elements are numbered, which random rounding depends on. */
+typedef uint32_t downhill_numbering;
 
 /**
- * The arrays of one tensor. All have n elements; with n = 0 the pointers may be anything.
+ * The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and first_element are looked
+ * at.
  */
 typedef struct downhill_tensor {
-  /**
-   * Number of elements.
-   */
+  /** Number of elements. */
   size_t n;
+  /** Weights, updated: the group's weight_type. */
+  void *w;
   /**
-   * Weights, updated.
+   * Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is none, and the tensor is left
+   * alone; nothing is decayed or copied.
    */
-  float *w;
+  void *g;
   /**
-   * Gradient; written only with DOWNHILL_ZERO_GRAD.
+   * States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros before the first step. 8BIT:
+   * state[0] is one buffer for all of them.
    */
-  float *g;
-  /**
-   * States, updated, in the order of the rule's own step function; zeros before the first step. What
-   * the rule does not have is not looked at.
-   */
-  float *state[3];
+  void *state[4];
+  /** SPLIT: the lower halves of the weights. Else NULL. */
+  int16_t *w_low;
+  /** Where the new weights also go, in copy_type, rounded to nearest even; or NULL. */
+  void *w_copy;
+  /** 8BIT: what downhill_state_bytes() says. Else 0. */
+  size_t state_bytes;
+  /** The number of this step for this tensor alone, for one that joined late or was frozen. 0: the group's. */
+  uint64_t t;
+  /** With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64. Else 0. */
+  uint64_t first_element;
 } downhill_tensor;
 
 /**
+ * Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a call have the same
+ * struct_size and tensor_size.
+ */
+typedef struct downhill_group {
+  /** sizeof(downhill_group), which is how far apart groups are. */
+  uint32_t struct_size;
+  /** sizeof(downhill_tensor), which is how far apart tensors are. */
+  uint32_t tensor_size;
+  /** DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT. Default F32. */
+  downhill_type weight_type;
+  /** DOWNHILL_TYPE_F32, _BF16 or _F16. Default F32. */
+  downhill_type gradient_type;
+  /** DOWNHILL_TYPE_F32, _BF16 or _8BIT. Default F32. */
+  downhill_type state_type;
+  /** DOWNHILL_TYPE_NONE, _F32, _BF16 or _F16. Default NONE. */
+  downhill_type copy_type;
+  /** A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC. */
+  downhill_rounding rounding;
+  /** A downhill_numbering. Default DOWNHILL_NUMBERING_BY_PLACE. */
+  downhill_numbering numbering;
+  /** What random bits are made from, with t and the element's number. Default 0. */
+  uint64_t seed;
+  /** The number of this step, from 1, for every rule. A skipped step is not counted. */
+  uint64_t t;
+  /** A configuration of any rule. Groups may have different rules. */
+  const void *config;
+  /** How many tensors. */
+  size_t count;
+  /** The tensors. */
+  const struct downhill_tensor *tensors;
+} downhill_group;
+
+/** No array. Only for copy_type. */
+#define DOWNHILL_TYPE_NONE 0
+
+/** float */
+#define DOWNHILL_TYPE_F32 1
+
+/** bfloat16, the upper half of a float, as uint16_t. */
+#define DOWNHILL_TYPE_BF16 2
+
+/** IEEE half precision, as uint16_t. */
+#define DOWNHILL_TYPE_F16 3
+
+/**
+ * Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a model can run on, and w_low
+ * an int16_t that makes it exact. With x the bits of the float, w = (x + 0x8000) >> 16, w_low = x & 0xffff,
+ * x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half with the quiet bit set, and w_low is 0.)
+ */
+#define DOWNHILL_TYPE_SPLIT 4
+
+/**
+ * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares, which are all
+ * but adagrad, amsgrad and adamax.
+ */
+#define DOWNHILL_TYPE_8BIT 5
+
+/**
+ * Up or down at random, and right on average: a state moves however small a step's part in it is. (A running maximum,
+ * v_max, is always rounded to nearest.)
+ */
+#define DOWNHILL_ROUNDING_STOCHASTIC 0
+
+/**
+ * To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the distance between two
+ * numbers never moves: to compare with, not to train with.
+ */
+#define DOWNHILL_ROUNDING_NEAREST 1
+
+/** All tensors of a call follow each other from 0, each from the next multiple of 64 on. */
+#define DOWNHILL_NUMBERING_BY_PLACE 0
+
+/**
+ * By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor numbers of its own, and a part
+ * of a tensor (cut at a multiple of 64) those that it has in the whole; then the bits are those of the whole.
+ */
+#define DOWNHILL_NUMBERING_GIVEN 1
+
+/** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
+DOWNHILL_INLINE downhill_group downhill_group_default(void) {
+  downhill_group group;
+  group.struct_size = sizeof group;
+  group.tensor_size = sizeof(downhill_tensor);
+  group.weight_type = DOWNHILL_TYPE_F32;
+  group.gradient_type = DOWNHILL_TYPE_F32;
+  group.state_type = DOWNHILL_TYPE_F32;
+  group.copy_type = DOWNHILL_TYPE_NONE;
+  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
+  group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
+  group.seed = 0;
+  group.t = 0;
+  group.config = 0;
+  group.count = 0;
+  group.tensors = 0;
+  return group;
+}
+
+/* ======== 7. The whole step ======== */
+
+/** A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped. */
+#define DOWNHILL_EXTRAS_ZERO_GRAD 1
+
+/**
+ * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
+ * what gradients are to be multiplied by is beyond the largest float), change nothing at all, gradients included, and
+ * return DOWNHILL_STATUS_SKIPPED.
+ *
+ * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
+ * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+ *
+ * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
+ * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+ */
+#define DOWNHILL_EXTRAS_SKIP_NONFINITE 2
+
+/** A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients. */
+#define DOWNHILL_EXTRAS_NORM_GIVEN 4
+
+/** What a whole step does beside the update. Start from downhill_extras_default(). */
+typedef struct downhill_extras {
+  /** sizeof(downhill_extras) */
+  uint32_t struct_size;
+  /** DOWNHILL_EXTRAS_..., any of them, combined with |. Default 0. */
+  uint32_t flags;
+  /**
+   * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
+   * maximize. Finite. Default 1.
+   */
+  double grad_scale;
+  /**
+   * The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
+   * Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
+   * gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it.
+   */
+  double max_norm;
+  /**
+   * With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what downhill_grad_squares()
+   * gives, added from left to right. NaN and infinity mean that a gradient is not finite. Else 0.
+   */
+  double norm_squared;
+} downhill_extras;
+
+/**
  * What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For the
- * norm the gradients are read once more, if no extra does so anyway.
+ * norm the gradients are read once more, if nothing else needs it. Start from downhill_report_default().
  */
 typedef struct downhill_report {
-  /**
-   * The norm of all scaled gradients together, before clipping: |grad_scale| times what
-   * downhill_grad_norm() gives.
-   */
+  /** sizeof(downhill_report) */
+  uint32_t struct_size;
+  /** 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t. */
+  uint32_t skipped;
+  /** The norm of all scaled gradients together, before clipping. */
   double grad_norm;
   /**
    * What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0 if
    * the step was skipped.
    */
   double applied_scale;
+  /** How many tensors were updated: those that have a gradient, or none. */
+  size_t tensors_updated;
   /**
-   * 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t.
+   * If the step was skipped: the first element of a gradient of this call that is not finite. SIZE_MAX, all three, if there is
+   * none.
    */
-  uint32_t skipped;
+  size_t group;
+  size_t tensor;
+  size_t element;
 } downhill_report;
 
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
 /**
- * The Euclidean norm of all gradients together, in double. It is infinite or NaN if and only if an element
- * is. The order of additions is fixed, so that the bits do not depend on pool or instruction set: within a
- * block of 4096 elements, counted from each gradient's start, element i is added to sum i mod 32; the 32
- * sums are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of the first gradient are
- * added up in order, then those of the second, and so on.
+ * One whole training step: for every tensor of every group the formula of its rule's plain step, bit by bit, with g*s in place of
+ * g. What is not float is widened to it, exactly, before and rounded after. s is grad_scale*min(1, max_norm/(norm + 1e-6)),
+ * rounded to float, and norm that of all scaled gradients of all groups together; with s = 1 there is no multiplication.
  *
- * @param count    number of tensors
- * @param tensors  the tensors, of which n and g are looked at
- * @param pool     who works, or NULL: this thread
- * @param norm     where the norm is written
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _INVALID_LENGTH, _INVALID_CONFIG (DOWNHILL_ISA),
- *         _OUT_OF_MEMORY, as the introduction says; _PANIC
+ * Results do not depend on the pool, nor on which tensors are stepped together, but for the norm (DOWNHILL_EXTRAS_NORM_GIVEN) and the
+ * numbers that random rounding depends on (DOWNHILL_NUMBERING_GIVEN).
  *
- * Threads: any number at once, also with one pool and on the same gradients. Since 0.1.0.
- */
-downhill_status downhill_grad_norm(size_t count,
-                                   const struct downhill_tensor *tensors,
-                                   downhill_pool *pool,
-                                   double *norm);
-
-/**
- * The formula of downhill_sgd_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state is not looked at
- * @param config   hyper-parameters, as from downhill_sgd_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
+ * @param group_count  number of groups
+ * @param groups       the groups
+ * @param extras       what else is done, or NULL: nothing
+ * @param pool         who works, or NULL: this thread
+ * @param report       what was done is written here, or NULL
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first is told: extras, report,
+ *         each group, in it each tensor, then overlap
  *
  * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_sgd_step_many(size_t count,
-                                       const struct downhill_tensor *tensors,
-                                       const downhill_sgd *config,
-                                       const downhill_extras *extras,
-                                       downhill_pool *pool,
-                                       struct downhill_report *report);
+downhill_status downhill_step(size_t group_count,
+                              const downhill_group *groups,
+                              const struct downhill_extras *extras,
+                              downhill_pool *pool,
+                              struct downhill_report *report);
 
 /**
- * The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
+ * The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0 for one without a gradient.
+ * Whoever steps whole tensors in pieces, layer by layer or rank by rank, gathers these sums, adds them from left to right and
+ * passes the total to each downhill_step() as norm_squared: the bits are those of one call. (A tensor that is itself cut over
+ * ranks has another total in its last bits; what counts is that every rank passes the same one.) NaN and infinity are no
+ * error.
  *
- * @param count    number of tensors
- * @param tensors  the tensors; state: u
- * @param config   hyper-parameters, as from downhill_momentum_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
+ * The order of additions: within a block of 4,096 elements, counted from each gradient's start, element i goes to sum
+ * i mod 32; the 32 are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of a tensor in order.
  *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
+ * @param group_count  number of groups
+ * @param groups       the groups, of which the sizes, gradient_type, count and tensors are read, and of tensors n and g
+ * @param pool         who works, or NULL: this thread
+ * @param sums         as many as there are tensors in all groups, written
+ * @return as downhill_step()
+ *
+ * Threads: any number at once, also with one pool. Since 0.1.0.
  */
-downhill_status downhill_momentum_step_many(size_t count,
-                                            const struct downhill_tensor *tensors,
-                                            const downhill_momentum *config,
-                                            const downhill_extras *extras,
-                                            downhill_pool *pool,
-                                            struct downhill_report *report);
+downhill_status downhill_grad_squares(size_t group_count,
+                                      const downhill_group *groups,
+                                      downhill_pool *pool,
+                                      double *sums);
+
+/** Extras that do nothing. */
+DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
+  downhill_extras extras;
+  extras.struct_size = sizeof extras;
+  extras.flags = 0;
+  extras.grad_scale = 1.0;
+  extras.max_norm = 0.0;
+  extras.norm_squared = 0.0;
+  return extras;
+}
+
+/** A report to be written. */
+DOWNHILL_INLINE downhill_report downhill_report_default(void) {
+  downhill_report report;
+  report.struct_size = sizeof report;
+  report.skipped = 0;
+  report.grad_norm = 0.0;
+  report.applied_scale = 0.0;
+  report.tensors_updated = 0;
+  report.group = SIZE_MAX;
+  report.tensor = SIZE_MAX;
+  report.element = SIZE_MAX;
+  return report;
+}
+
+/* ======== 8. Conversion ======== */
 
 /**
- * The formula of downhill_nesterov_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
+ * How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64 elements, the last ones
+ * of which may be fewer. They start as zeros. The bytes are the same on every machine, and in every release of a SONAME.
  *
- * @param count    number of tensors
- * @param tensors  the tensors; state: u
- * @param config   hyper-parameters, as from downhill_nesterov_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_nesterov_step_many(size_t count,
-                                            const struct downhill_tensor *tensors,
-                                            const downhill_nesterov *config,
-                                            const downhill_extras *extras,
-                                            downhill_pool *pool,
-                                            struct downhill_report *report);
-
-/**
- * The formula of downhill_adagrad_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: s
- * @param config   hyper-parameters, as from downhill_adagrad_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adagrad_step_many(size_t count,
-                                           const struct downhill_tensor *tensors,
-                                           const downhill_adagrad *config,
-                                           const downhill_extras *extras,
-                                           downhill_pool *pool,
-                                           struct downhill_report *report);
-
-/**
- * The formula of downhill_adadelta_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: v, u
- * @param config   hyper-parameters, as from downhill_adadelta_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adadelta_step_many(size_t count,
-                                            const struct downhill_tensor *tensors,
-                                            const downhill_adadelta *config,
-                                            const downhill_extras *extras,
-                                            downhill_pool *pool,
-                                            struct downhill_report *report);
-
-/**
- * The formula of downhill_rmsprop_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: v, g_avg or NULL, u or NULL
- *                 (g_avg for all tensors or for none, and so u)
- * @param config   hyper-parameters, as from downhill_rmsprop_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_rmsprop_step_many(size_t count,
-                                           const struct downhill_tensor *tensors,
-                                           const downhill_rmsprop *config,
-                                           const downhill_extras *extras,
-                                           downhill_pool *pool,
-                                           struct downhill_report *report);
-
-/**
- * The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adam_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adam_step_many(size_t count,
-                                        const struct downhill_tensor *tensors,
-                                        uint64_t t,
-                                        const downhill_adam *config,
-                                        const downhill_extras *extras,
-                                        downhill_pool *pool,
-                                        struct downhill_report *report);
-
-/**
- * The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adamw_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adamw_step_many(size_t count,
-                                         const struct downhill_tensor *tensors,
-                                         uint64_t t,
-                                         const downhill_adam *config,
-                                         const downhill_extras *extras,
-                                         downhill_pool *pool,
-                                         struct downhill_report *report);
-
-/**
- * The formula of downhill_amsgrad_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, v, v_max
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_amsgrad_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_amsgrad_step_many(size_t count,
-                                           const struct downhill_tensor *tensors,
-                                           uint64_t t,
-                                           const downhill_adam *config,
-                                           const downhill_extras *extras,
-                                           downhill_pool *pool,
-                                           struct downhill_report *report);
-
-/**
- * The formula of downhill_adamax_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, u
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adamax_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adamax_step_many(size_t count,
-                                          const struct downhill_tensor *tensors,
-                                          uint64_t t,
-                                          const downhill_adamax *config,
-                                          const downhill_extras *extras,
-                                          downhill_pool *pool,
-                                          struct downhill_report *report);
-
-/**
- * The formula of downhill_nadam_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m, v
- * @param t        number of this step, counted from 1 by the caller; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_nadam_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH, _INVALID_STEP,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_nadam_step_many(size_t count,
-                                         const struct downhill_tensor *tensors,
-                                         uint64_t t,
-                                         const downhill_nadam *config,
-                                         const downhill_extras *extras,
-                                         downhill_pool *pool,
-                                         struct downhill_report *report);
-
-/**
- * The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g. Without extras
- * s is 1; the introduction says what it is with them, and what they do besides.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; state: m
- * @param config   hyper-parameters, as from downhill_lion_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH,
- *         _INVALID_CONFIG, _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_lion_step_many(size_t count,
-                                        const struct downhill_tensor *tensors,
-                                        const downhill_lion *config,
-                                        const downhill_extras *extras,
-                                        downhill_pool *pool,
-                                        struct downhill_report *report);
-
-#ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
-
-/* ======== 7. Packed states ======== */
-
-/**
- * The arrays of one tensor with packed states.
- */
-typedef struct downhill_packed_tensor {
-  /**
-   * Number of elements. With 0 (and state_bytes 0) the pointers may be anything.
-   */
-  size_t n;
-  /**
-   * Weights, updated: n elements of float, or of uint16_t if weight_format is bfloat16.
-   */
-  void *w;
-  /**
-   * Gradient, of the same; written only with DOWNHILL_ZERO_GRAD.
-   */
-  void *g;
-  /**
-   * All states, updated; zeros before the first step.
-   */
-  uint8_t *state;
-  /**
-   * How many bytes that is: what downhill_packed_bytes() says.
-   */
-  size_t state_bytes;
-  /**
-   * The number of the first element in the whole model, a multiple of 64, which the random bits depend on.
-   * Give each tensor numbers of its own, and a part of a tensor those that it has in the whole: then the parts
-   * are stepped with the bits of the whole.
-   */
-  uint64_t first_element;
-} downhill_packed_tensor;
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
-/**
- * How many bytes the packed states of a tensor take: in 8 bits 65 for each state of each block of 64 elements, in
- * bfloat16 128; the last block may have fewer elements and takes as many bytes. The layout is the
- * same in every release of a SONAME; downhill_R_pack() and downhill_R_unpack() convert it.
- *
- * @param states  how many states the rule has: 1 for momentum and Lion, 2 for Adam and AdamW
+ * @param config  a configuration of any rule
  * @param n       number of elements
- * @param format  a downhill_state_format
- * @return the number of bytes, or SIZE_MAX if the address space has not as many or format is unknown
+ * @return the number of bytes; SIZE_MAX on an error, of which downhill_last_error() tells: also for a rule whose states are not
+ *         for eight bits
  *
  * Threads: any number at once. Since 0.1.0.
  */
-size_t downhill_packed_bytes(size_t states,
-                             size_t n,
-                             uint32_t format);
+size_t downhill_state_bytes(const void *config,
+                            size_t n);
 
 /**
- * The formula of downhill_momentum_step() for every element of every tensor, with g*s in place of g, on states that
- * are decoded before and encoded after. The introduction says what s is.
+ * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one that is farther from zero. To
+ * go on from a checkpoint bit by bit, keep the packed bytes themselves. docs/formats.md has the layout.
  *
- * @param count    number of tensors
- * @param tensors  the tensors; one state: u
- * @param t        number of this step, which the random bits depend on; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_momentum_default()
- * @param packing  how states are packed, as from downhill_packing_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_momentum_step_packed(size_t count,
-                                              const struct downhill_packed_tensor *tensors,
-                                              uint64_t t,
-                                              const downhill_momentum *config,
-                                              const downhill_packing *packing,
-                                              const downhill_extras *extras,
-                                              downhill_pool *pool,
-                                              downhill_report *report);
-
-/**
- * The formula of downhill_adam_step() for every element of every tensor, with g*s in place of g, on states that are
- * decoded before and encoded after. The introduction says what s is.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; two states: m, v
- * @param t        number of this step, counted from 1 by the caller; the random bits depend on it; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adam_default()
- * @param packing  how states are packed, as from downhill_packing_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_STEP, _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adam_step_packed(size_t count,
-                                          const struct downhill_packed_tensor *tensors,
-                                          uint64_t t,
-                                          const downhill_adam *config,
-                                          const downhill_packing *packing,
-                                          const downhill_extras *extras,
-                                          downhill_pool *pool,
-                                          downhill_report *report);
-
-/**
- * The formula of downhill_adamw_step() for every element of every tensor, with g*s in place of g, on states that are
- * decoded before and encoded after. The introduction says what s is.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; two states: m, v
- * @param t        number of this step, counted from 1 by the caller; the random bits depend on it; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_adamw_default()
- * @param packing  how states are packed, as from downhill_packing_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_STEP, _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adamw_step_packed(size_t count,
-                                           const struct downhill_packed_tensor *tensors,
-                                           uint64_t t,
-                                           const downhill_adam *config,
-                                           const downhill_packing *packing,
-                                           const downhill_extras *extras,
-                                           downhill_pool *pool,
-                                           downhill_report *report);
-
-/**
- * The formula of downhill_lion_step() for every element of every tensor, with g*s in place of g, on states that are
- * decoded before and encoded after. The introduction says what s is.
- *
- * @param count    number of tensors
- * @param tensors  the tensors; one state: m
- * @param t        number of this step, which the random bits depend on; a skipped step is not counted
- * @param config   hyper-parameters, as from downhill_lion_default()
- * @param packing  how states are packed, as from downhill_packing_default()
- * @param extras   what is done besides, as from downhill_extras_default(), or NULL: nothing
- * @param pool     who works, or NULL: this thread
- * @param report   what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (first_element, too), _OUT_OF_MEMORY, as the introduction says; _PANIC
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_lion_step_packed(size_t count,
-                                          const struct downhill_packed_tensor *tensors,
-                                          uint64_t t,
-                                          const downhill_lion *config,
-                                          const downhill_packing *packing,
-                                          const downhill_extras *extras,
-                                          downhill_pool *pool,
-                                          downhill_report *report);
-
-/**
- * Packs the state of downhill_momentum_step(): each number is rounded to the nearest code.
- *
- * @param n             number of elements
- * @param u             state
- * @param state_format  a downhill_state_format
- * @param state         the packed state, written
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ * @param config  a configuration of any rule
+ * @param n       number of elements
+ * @param states  the arrays at the places that they have in a tensor's state; four pointers
+ * @param packed  written
+ * @param bytes   how many: downhill_state_bytes()
+ * @return DOWNHILL_STATUS_OK; or as for plain steps
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_momentum_pack(size_t n,
-                                       const float *u,
-                                       uint32_t state_format,
-                                       uint8_t *state,
-                                       size_t state_bytes);
+downhill_status downhill_pack(const void *config,
+                              size_t n,
+                              const float *const *states,
+                              void *packed,
+                              size_t bytes);
+
+/** Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are written. */
+downhill_status downhill_unpack(const void *config,
+                                size_t n,
+                                const void *packed,
+                                size_t bytes,
+                                float *const *states);
 
 /**
- * What the codes of downhill_momentum_step_packed() stand for, exactly.
+ * Converts numbers from one type to another, to nearest, of two to the even one; into DOWNHILL_TYPE_SPLIT without a loss.
  *
- * @param n             number of elements
- * @param u             state, written
- * @param state_format  a downhill_state_format
- * @param state         the packed state
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
+ * @param n          number of elements
+ * @param from_type  DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT
+ * @param from       the numbers
+ * @param from_low   SPLIT: the lower halves, int16_t. Else NULL
+ * @param to_type    as from_type
+ * @param to         written
+ * @param to_low     SPLIT: the lower halves, written. Else NULL
+ * @return DOWNHILL_STATUS_OK; or as for plain steps
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_momentum_unpack(size_t n,
-                                         float *u,
-                                         uint32_t state_format,
-                                         const uint8_t *state,
-                                         size_t state_bytes);
-
-/**
- * Packs the states of downhill_adam_step(), and of downhill_adamw_step(): each number is rounded to the nearest code.
- *
- * @param n             number of elements
- * @param m             state
- * @param v             state
- * @param state_format  a downhill_state_format
- * @param state         the packed states, written
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adam_pack(size_t n,
-                                   const float *m,
-                                   const float *v,
-                                   uint32_t state_format,
-                                   uint8_t *state,
-                                   size_t state_bytes);
-
-/**
- * What the codes of downhill_adam_step_packed(), and of downhill_adamw_step_packed(), stand for, exactly.
- *
- * @param n             number of elements
- * @param m             state, written
- * @param v             state, written
- * @param state_format  a downhill_state_format
- * @param state         the packed states
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_adam_unpack(size_t n,
-                                     float *m,
-                                     float *v,
-                                     uint32_t state_format,
-                                     const uint8_t *state,
-                                     size_t state_bytes);
-
-/**
- * Packs the state of downhill_lion_step(): each number is rounded to the nearest code.
- *
- * @param n             number of elements
- * @param m             state
- * @param state_format  a downhill_state_format
- * @param state         the packed state, written
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_lion_pack(size_t n,
-                                   const float *m,
-                                   uint32_t state_format,
-                                   uint8_t *state,
-                                   size_t state_bytes);
-
-/**
- * What the codes of downhill_lion_step_packed() stand for, exactly.
- *
- * @param n             number of elements
- * @param m             state, written
- * @param state_format  a downhill_state_format
- * @param state         the packed state
- * @param state_bytes   how many bytes that is: what downhill_packed_bytes() says
- * @return DOWNHILL_STATUS_OK; or _NULL_POINTER, _MISALIGNED, _OVERLAP, _INVALID_LENGTH (state_bytes, too),
- *         _INVALID_CONFIG (state_format), as the introduction says; _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
-downhill_status downhill_lion_unpack(size_t n,
-                                     float *m,
-                                     uint32_t state_format,
-                                     const uint8_t *state,
-                                     size_t state_bytes);
+downhill_status downhill_convert(size_t n,
+                                 uint32_t from_type,
+                                 const void *from,
+                                 const void *from_low,
+                                 uint32_t to_type,
+                                 void *to,
+                                 void *to_low);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}
+#endif
 
 #endif /* DOWNHILL_H */

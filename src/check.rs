@@ -44,6 +44,6 @@ pub(crate) fn finite(
 
 /// Steps are counted from 1.
 #[inline(always)]
-pub(crate) fn step(t: u64) -> Result<(), Error> {
+pub fn step(t: u64) -> Result<(), Error> {
     if t == 0 { Err(Error::Step) } else { Ok(()) }
 }

@@ -56,6 +56,7 @@
 mod check;
 mod error;
 mod formats;
+mod hyperparameter;
 mod isa;
 mod lane;
 mod norm;
@@ -73,6 +74,7 @@ mod threads;
 
 pub use error::Error;
 pub use formats::{Rounding, Values, convert, pack, state_bytes, unpack};
+pub use hyperparameter::{Hyperparameter, Range};
 pub use isa::Isa;
 pub use norm::grad_squares;
 pub use optimizer::Optimizer;
@@ -82,15 +84,17 @@ pub use step::{Extras, NonFinite, Report, step, step_on};
 pub use tensor::{
     Arrays, Element, Gradient, Group, Numbering, StateElement, States, Tensor, WeightCopy, Weights,
 };
-pub use threads::{Pool, Threads};
+pub use threads::{ParallelFor, Pool, Threads};
 
 /// What else the package of the C libraries needs. It changes with any release, and is nobody else's to use.
 #[doc(hidden)]
 #[allow(missing_docs, reason = "nobody else uses it")]
 pub mod abi {
     pub use crate::{
+        check::step as check_step,
         norm::each_sum,
-        rule::{Configuration, Engine, Kernels},
+        rule::{Configuration, Engine},
+        step::{Sizes, check_extras, check_number, step_checked},
         sys::{has_room, in_default_environment, with_room, without_cancellation},
         tensor::Foreign,
         threads::MOST_THREADS,

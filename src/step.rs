@@ -156,6 +156,17 @@ pub fn step_on(
     threads: Threads<'_>,
 ) -> Result<Report, Error> {
     let sizes = check_all(groups, extras)?;
+    Ok(step_checked(isa, groups, extras, threads, sizes))
+}
+
+/// The step itself, after all checks.
+pub fn step_checked(
+    isa: Isa,
+    groups: &mut [Group<'_, '_>],
+    extras: &Extras,
+    threads: Threads<'_>,
+    sizes: Sizes,
+) -> Report {
     let report = look(isa, groups, extras, threads, sizes);
     if !report.skipped {
         let how = How {
@@ -170,11 +181,11 @@ pub fn step_on(
             in_order(groups, how);
         }
     }
-    Ok(report)
+    report
 }
 
 impl Extras {
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         check::any_finite("grad_scale", self.grad_scale)?;
         check::non_negative("max_norm", self.max_norm)?;
         match self.norm_squared {
@@ -205,9 +216,15 @@ impl Extras {
     }
 }
 
+/// [`Extras::check`], for C.
+pub fn check_extras(extras: &Extras) -> Result<(), Error> {
+    extras.check()
+}
+
 /// What all tensors that have a gradient come to.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Sizes {
+pub struct Sizes {
+    /// How many.
     pub tensors: usize,
     /// Bytes of all arrays.
     pub held: usize,
@@ -273,16 +290,24 @@ fn check_tensor(
     if let Some(len) = tensor.copy.len() {
         check_length("copy", len, n)?;
     }
-    let read = n * tensor.g.size();
-    let updated = n * tensor.w.size() + state_bytes;
-    let written = n * tensor.copy.size();
     sizes.tensors += 1;
-    sizes.held = sizes.held.saturating_add(read + updated + written);
-    sizes.moved = sizes.moved.saturating_add(read + 2 * updated + written);
+    sizes.add(n * (tensor.g.size() + tensor.copy.size()), false);
+    sizes.add(n * tensor.w.size() + state_bytes, true);
     Ok(())
 }
 
-fn check_number(number: u64, numbering: Numbering) -> Result<(), Error> {
+impl Sizes {
+    /// An array of so many bytes, which is read and written or not.
+    #[inline]
+    pub fn add(&mut self, bytes: usize, is_updated: bool) {
+        self.held = self.held.saturating_add(bytes);
+        self.moved = self.moved.saturating_add(if is_updated { 2 * bytes } else { bytes });
+    }
+}
+
+/// Is the number of a first element right?
+#[inline]
+pub fn check_number(number: u64, numbering: Numbering) -> Result<(), Error> {
     let is_right = match numbering {
         Numbering::ByPlace => number == 0,
         Numbering::Given => number.is_multiple_of(BLOCK as u64),
@@ -438,8 +463,8 @@ impl Part<'_> {
             (&mut self.w, &mut self.states, &self.copy)
         {
             match &mut self.g {
-                Gradient::F32(g) => return step(w, g, state.arrays(), far),
-                Gradient::F32Mut(g) if !how.zero_grad => return step(w, g, state.arrays(), far),
+                Gradient::F32(g) => return step(w, g, state.as_mut_slice(), far),
+                Gradient::F32Mut(g) if !how.zero_grad => return step(w, g, state.as_mut_slice(), far),
                 Gradient::F32Mut(g) => return step_and_zero(step, w, g, state, far),
                 _ => {}
             }
@@ -486,7 +511,7 @@ fn step_and_zero(step: Step<'_>, w: &mut [f32], g: &mut [f32], state: &mut Array
         let end = w.len().min(start + threads::BLOCK);
         let mut states: [&mut [f32]; crate::tensor::MOST_STATES] = Default::default();
         let count = state.count();
-        for (part, array) in states.iter_mut().zip(state.arrays()) {
+        for (part, array) in states.iter_mut().zip(state.as_mut_slice()) {
             *part = &mut array[start..end];
         }
         step(&mut w[start..end], &g[start..end], &mut states[..count], far);

@@ -27,6 +27,9 @@ pub enum Weights<'a> {
         /// As many lower halves.
         low: &'a mut [i16],
     },
+    /// How many there are of a tensor without a gradient, whose weights nobody looks at.
+    #[doc(hidden)]
+    Absent(usize),
 }
 
 /// A gradient. The `Mut` ones can be set to zero ([`Extras::zero_grad`](crate::Extras::zero_grad)); nothing else writes to a
@@ -146,7 +149,7 @@ pub(crate) enum Tensors<'a, 'b> {
 /// Tensors that are made one by one of what another language passed.
 pub trait Foreign {
     /// How many.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
 
     /// Calls `f` for each, in order. They may all be kept.
     fn each<'a>(&'a mut self, f: &mut dyn FnMut(Tensor<'a>));
@@ -173,7 +176,7 @@ impl Tensors<'_, '_> {
     pub fn len(&self) -> usize {
         match self {
             Self::Slice(tensors) => tensors.len(),
-            Self::Foreign(tensors) => tensors.len(),
+            Self::Foreign(tensors) => tensors.count(),
         }
     }
 
@@ -191,7 +194,7 @@ impl std::fmt::Debug for Tensors<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Slice(tensors) => tensors.fmt(f),
-            Self::Foreign(tensors) => write!(f, "{} tensors", tensors.len()),
+            Self::Foreign(tensors) => write!(f, "{} tensors", tensors.count()),
         }
     }
 }
@@ -228,6 +231,7 @@ impl Weights<'_> {
             Self::F32(w) => w.len(),
             Self::Bf16(w) | Self::Split { high: w, .. } => w.len(),
             Self::F16(w) => w.len(),
+            Self::Absent(n) => *n,
         }
     }
 
@@ -237,6 +241,7 @@ impl Weights<'_> {
         match self {
             Self::F32(_) | Self::Split { .. } => 4,
             Self::Bf16(_) | Self::F16(_) => 2,
+            Self::Absent(_) => 0,
         }
     }
 
@@ -247,6 +252,7 @@ impl Weights<'_> {
             Self::Bf16(w) => Weights::Bf16(w),
             Self::F16(w) => Weights::F16(w),
             Self::Split { high, low } => Weights::Split { high, low },
+            Self::Absent(n) => Weights::Absent(*n),
         }
     }
 
@@ -260,6 +266,7 @@ impl Weights<'_> {
                 let ((high, high_rest), (low, low_rest)) = (high.split_at_mut(i), low.split_at_mut(i));
                 (Self::Split { high, low }, Self::Split { high: high_rest, low: low_rest })
             }
+            Self::Absent(n) => (Self::Absent(i), Self::Absent(n - i)),
         }
     }
 }
@@ -439,9 +446,9 @@ impl<'a, E> Arrays<'a, E> {
         self.count
     }
 
-    /// The arrays.
+    /// The arrays, one after another.
     #[inline]
-    pub(crate) fn arrays(&mut self) -> &mut [&'a mut [E]] {
+    pub fn as_mut_slice(&mut self) -> &mut [&'a mut [E]] {
         &mut self.arrays[..self.count.min(MOST_STATES)]
     }
 

@@ -5,11 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use super::status::{
-    Failure,
-    downhill_status::{self, *},
-    report,
-};
+use super::status::*;
 use downhill::abi::{in_default_environment, without_cancellation};
 
 /// Runs `body` in the default floating-point environment, and turns what comes out into a status: an

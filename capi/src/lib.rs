@@ -9,13 +9,14 @@
 
 mod arrays;
 mod boundary;
-mod config;
-mod decode;
+mod convert;
+mod group;
+#[cfg(test)]
+mod header;
 mod library;
-mod many;
-mod packed;
+mod overlap;
 mod pool;
 mod read;
+mod rules;
 mod status;
-mod steps;
-mod tensors;
+mod step;

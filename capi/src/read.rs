@@ -1,44 +1,51 @@
-//! A pointer to a configuration, or to extras, from C, checked and read.
+//! A pointer to a structure from C that says how long it is, checked and read.
 
 use std::slice;
 
 use super::{
     arrays::{misaligned, null},
-    decode::CConfig,
-    status::{Failure, downhill_status::*},
+    status::{DOWNHILL_STATUS_INVALID_CONFIG, Failure},
 };
 
 /// The largest `struct_size` that is taken for a later release's.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 512;
 
-/// Reads a configuration of this release, or a later release's whose additions are all zero.
+/// Is `argument` a pointer to a structure of C at all?
+#[inline(always)]
+pub(super) fn check_structure<S>(argument: &str, structure: *const S) -> Result<(), Failure> {
+    if structure.is_null() {
+        return Err(null(argument));
+    }
+    if !structure.is_aligned() {
+        return Err(misaligned(argument, structure.addr(), align_of::<S>()));
+    }
+    Ok(())
+}
+
+/// Reads a structure of this release, or of a later release whose additions are all zero. (There is no earlier
+/// release, whose structures would be shorter.)
 ///
 /// Always inlined, like the decoding: handing a configuration on through memory costs a call 12 to 20 ns,
 /// half of what a step of Adam on a short array takes.
 ///
 /// # Safety
-/// `config` is NULL, or points to a `u32` that says how many initialized bytes stand there.
+/// `structure` passed [`check_structure`]. Every bit pattern is an `S`, and its first field is a `u32` that says how many
+/// initialized bytes start at `structure`.
 #[inline(always)]
-pub(super) unsafe fn read<C: CConfig>(config: *const C) -> Result<C::Config, Failure> {
-    if config.is_null() {
-        return Err(null(C::ARGUMENT));
-    }
-    if !config.is_aligned() {
-        return Err(misaligned(C::ARGUMENT, config.addr(), align_of::<C>()));
-    }
-    let own = size_of::<C>();
-    // SAFETY: not NULL and aligned, checked above; `struct_size` is there by this function's contract.
-    let size = unsafe { config.cast::<u32>().read() } as usize;
+pub(super) unsafe fn read_structure<S>(argument: &str, structure: *const S) -> Result<S, Failure> {
+    let own = size_of::<S>();
+    // SAFETY: not NULL and aligned, and `struct_size` is there, by this function's contract.
+    let size = unsafe { structure.cast::<u32>().read() } as usize;
     if size < own || size > MOST {
-        return Err(wrong_size(C::ARGUMENT, size, own));
+        return Err(wrong_size(argument, size, own));
     }
-    // SAFETY: `size` bytes stand at `config` by this function's contract, and `size >= own`.
-    let unknown = unsafe { slice::from_raw_parts(config.add(1).cast::<u8>(), size - own) };
+    // SAFETY: `size` bytes start at `structure` by this function's contract, and `size >= own`.
+    let unknown = unsafe { slice::from_raw_parts(structure.add(1).cast::<u8>(), size - own) };
     if unknown.iter().any(|&byte| byte != 0) {
-        return Err(unknown_fields(C::ARGUMENT, size, own));
+        return Err(unknown_fields(argument, size, own));
     }
-    // SAFETY: at least `own` bytes stand at `config`, and every bit pattern is a `C`.
-    unsafe { config.read() }.decode()
+    // SAFETY: at least `own` bytes start at `structure`, and every bit pattern is an `S`.
+    Ok(unsafe { structure.read() })
 }
 
 #[cold]
@@ -55,6 +62,22 @@ fn unknown_fields(argument: &str, size: usize, own: usize) -> Failure {
         "`struct_size` of `{argument}` is {size} and this release knows {own} bytes; a field past them is \
          not zero"
     ))
+}
+
+/// What the values of an enumeration of C mean.
+pub(super) type Choices<T, const K: usize> = [(u32, T); K];
+
+/// What an enumeration's value means.
+#[inline(always)]
+pub(super) fn choice<T: Copy, const K: usize>(
+    name: &str,
+    value: u32,
+    all: Choices<T, K>,
+) -> Result<T, Failure> {
+    all.iter().find(|(known, _)| *known == value).map(|(_, choice)| *choice).ok_or_else(|| {
+        let allowed = all.map(|(known, _)| known.to_string()).join(", ");
+        invalid(format!("`{name}` is {value}; it must be one of {allowed}"))
+    })
 }
 
 #[cold]

@@ -8,35 +8,32 @@ use std::{
 use downhill::Error;
 
 /// What a function returns. The values never change and are never reused.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum downhill_status {
-    /// The step was made.
-    DOWNHILL_STATUS_OK = 0,
-    /// A pointer is NULL that may not be.
-    DOWNHILL_STATUS_NULL_POINTER = 1,
-    /// A pointer is not aligned to its type.
-    DOWNHILL_STATUS_MISALIGNED = 2,
-    /// Two arrays share memory.
-    DOWNHILL_STATUS_OVERLAP = 3,
-    /// n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
-    /// state_bytes is not what downhill_packed_bytes() says.
-    DOWNHILL_STATUS_INVALID_LENGTH = 4,
-    /// t is 0. Steps are counted from 1.
-    DOWNHILL_STATUS_INVALID_STEP = 5,
-    /// A field of the configuration is out of its range, an enumeration value is unknown, struct_size
-    /// is wrong, first_element is not a multiple of 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
-    DOWNHILL_STATUS_INVALID_CONFIG = 6,
-    /// The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
-    /// it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
-    DOWNHILL_STATUS_SKIPPED = 7,
-    /// Memory for the list of tensors could not be had.
-    DOWNHILL_STATUS_OUT_OF_MEMORY = 8,
-    /// A bug in this library. The arrays may have been written in part.
-    DOWNHILL_STATUS_PANIC = 99,
-}
+pub type downhill_status = u32;
 
-use downhill_status::*;
+/// The step was made.
+pub const DOWNHILL_STATUS_OK: downhill_status = 0;
+/// A pointer is NULL that may not be.
+pub const DOWNHILL_STATUS_NULL_POINTER: downhill_status = 1;
+/// A pointer is not aligned to its type.
+pub const DOWNHILL_STATUS_MISALIGNED: downhill_status = 2;
+/// Two arrays share memory.
+pub const DOWNHILL_STATUS_OVERLAP: downhill_status = 3;
+/// n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
+/// state_bytes is not what downhill_packed_bytes() says.
+pub const DOWNHILL_STATUS_INVALID_LENGTH: downhill_status = 4;
+/// t is 0. Steps are counted from 1.
+pub const DOWNHILL_STATUS_INVALID_STEP: downhill_status = 5;
+/// A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is wrong, an array is
+/// there that the configuration does not ask for, first_element is not a multiple of 64, or DOWNHILL_ISA in the
+/// environment names no instruction set of this CPU.
+pub const DOWNHILL_STATUS_INVALID_CONFIG: downhill_status = 6;
+/// The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
+/// it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
+pub const DOWNHILL_STATUS_SKIPPED: downhill_status = 7;
+/// Memory for the list of tensors could not be had.
+pub const DOWNHILL_STATUS_OUT_OF_MEMORY: downhill_status = 8;
+/// A bug in this library. The arrays may have been written in part.
+pub const DOWNHILL_STATUS_PANIC: downhill_status = 99;
 
 /// Why a call failed. `None` means out of memory: there is then no room for a message either. A thin
 /// pointer, so that a `Result` of it stays in registers on the way up: in memory, results cost a call on a
@@ -55,6 +52,13 @@ impl Failure {
     #[cold]
     pub fn new(status: downhill_status, message: String) -> Self {
         Self(Some(Box::new(Reason { status, message })))
+    }
+
+    /// The same, said of one of many groups.
+    #[cold]
+    pub fn of_group(self, index: usize) -> Self {
+        let Some(reason) = self.0 else { return self };
+        Self::new(reason.status, format!("group {index}: {}", reason.message))
     }
 
     /// The same, said of one of many tensors.
@@ -78,7 +82,7 @@ fn status(error: &Error) -> downhill_status {
         | Error::PackedLength { .. }
         | Error::StateCount { .. }
         | Error::StateLength { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
-        Error::Tensor { error, .. } => status(error),
+        Error::Group { error, .. } | Error::Tensor { error, .. } => status(error),
         Error::Step => DOWNHILL_STATUS_INVALID_STEP,
         // A hyper-parameter, a first element, a CPU, an instruction set.
         _ => DOWNHILL_STATUS_INVALID_CONFIG,
@@ -134,7 +138,7 @@ fn message(status: u32) -> &'static CStr {
         (DOWNHILL_STATUS_OUT_OF_MEMORY, c"out of memory"),
         (DOWNHILL_STATUS_PANIC, c"a bug in downhill"),
     ];
-    ALL.iter().find(|(known, _)| *known as u32 == status).map_or(c"unknown status", |(_, text)| text)
+    ALL.iter().find(|(known, _)| *known == status).map_or(c"unknown status", |(_, text)| text)
 }
 
 /// Which argument was wrong in the last call of this thread that failed, its value and what is

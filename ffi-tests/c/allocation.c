@@ -14,15 +14,17 @@ void *realloc(void *block, size_t size) { return allocations++, __libc_realloc(b
 int main(void) {
   enum { N = 1003, STEPS = 100 };
   static float w[N], g[N], states[MOST_STATES][N];
-  float *const state[MOST_STATES] = {states[0], states[1], states[2]};
   any_config config = rules[0].defaults();
+  float *no_state[1] = {NULL};
   unsigned long before;
   uint64_t t;
   int i;
   /* The first call may look at the CPU and the environment. */
-  CHECK(rules[0].step(N, w, g, state, 1, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(rules[0].step(N, w, g, no_state, 1, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
   for (i = 0; i < RULES; i++) {
+    float *state[MOST_STATES] = {states[0], states[1], states[2]};
     config = rules[i].defaults();
+    drop_states(&rules[i], &config, state);
     before = allocations;
     for (t = 1; t <= STEPS; t++)
       CHECK(rules[i].step(N, w, g, state, t, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
@@ -32,7 +34,7 @@ int main(void) {
   before = allocations;
   config = rules[0].defaults();
   set_field(&rules[0], &config, "lr", -1.0);
-  CHECK(rules[0].step(N, w, g, state, 1, &config) == DOWNHILL_STATUS_INVALID_CONFIG, "accepted");
+  CHECK(rules[0].step(N, w, g, no_state, 1, &config) == DOWNHILL_STATUS_INVALID_CONFIG, "accepted");
   CHECK(allocations > before, "the counter does not count");
   printf("no allocation in %d steps of each rule\n", STEPS);
   return 0;

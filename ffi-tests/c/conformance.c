@@ -1,8 +1,7 @@
 /* Runs a problem that the test writes, and prints the bits of every weight after every step.
  *
  * On the standard input, in this order, floats as their bits in hexadecimal:
- *   the rule's name; for each state 1 if it is passed, and the bits that fill it;
- *   n, how many steps, the bits of w; then for each step:
+ *   the rule's name; the bits that fill its states; n, how many steps, the bits of w; then for each step:
  *   how many fields differ from the rule's defaults, each one's name and value; the bits of g.
  */
 #include "rules.h"
@@ -35,6 +34,7 @@ static const rule *read_rule(void) {
 static any_config read_config(const rule *r) {
   any_config config = r->defaults();
   long fields;
+  if (find_field(r, "form") != NULL) set_field(r, &config, "form", DOWNHILL_FORM_TORCH);
   for (fields = read_count(); fields > 0; fields--) {
     char name[40];
     double value;
@@ -46,20 +46,19 @@ static any_config read_config(const rule *r) {
 
 int main(void) {
   static float w[MOST], g[MOST], states[MOST_STATES][MOST];
-  float *state[MOST_STATES];
   const rule *r = read_rule();
+  const float filling = read_float();
   long n, steps, t, i;
   int k;
-  for (k = 0; k < r->states; k++) {
-    state[k] = read_count() == 1 ? states[k] : NULL;
-    states[k][0] = read_float();
-    for (i = 1; i < MOST; i++) states[k][i] = states[k][0];
-  }
+  for (k = 0; k < MOST_STATES; k++)
+    for (i = 0; i < MOST; i++) states[k][i] = filling;
   n = read_count();
   steps = read_count();
   for (i = 0; i < n; i++) w[i] = read_float();
   for (t = 1; t <= steps; t++) {
     const any_config config = read_config(r);
+    float *state[MOST_STATES] = {states[0], states[1], states[2]};
+    drop_states(r, &config, state);
     for (i = 0; i < n; i++) g[i] = read_float();
     CHECK(r->step((size_t)n, w, g, state, (uint64_t)t, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
     for (i = 0; i < n; i++) {

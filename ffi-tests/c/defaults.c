@@ -1,42 +1,65 @@
-/* Prints every field's default (as the bits of a double) and offset, for the test to compare with Rust's. */
+/* Every rule's defaults: downhill_R_default() against downhill_config_default(), and what that refuses. */
 #include "rules.h"
 
-static void print(const char *rule, const char *field, double value, size_t offset) {
-  uint64_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  printf("%s.%s %08lx%08lx at %lu\n", rule, field, (unsigned long)(bits >> 32), (unsigned long)(bits & 0xffffffff),
-         (unsigned long)offset);
+enum { MOST = 512 };
+
+static const unsigned char untouched = 0xa5;
+
+/* A configuration with room behind it. */
+typedef struct {
+  any_config config;
+  unsigned char more[1024];
+} roomy;
+
+static void refused(uint32_t tag, void *config, size_t size, downhill_status wanted, const char *text) {
+  const downhill_status status = downhill_config_default(tag, config, size);
+  CHECK(status == wanted, "rule %lu, size %lu: status %lu", (unsigned long)tag, (unsigned long)size, (unsigned long)status);
+  CHECK(strstr(downhill_last_error(), text) != NULL, "\"%s\" does not say \"%s\"", downhill_last_error(), text);
 }
 
-static void print_extras(void) {
-  const downhill_extras extras = downhill_extras_default();
-  printf("extras.sizeof %lu\n", (unsigned long)sizeof extras);
-  print("extras", "struct_size", (double)extras.struct_size, offsetof(downhill_extras, struct_size));
-  print("extras", "flags", (double)extras.flags, offsetof(downhill_extras, flags));
-  print("extras", "grad_scale", extras.grad_scale, offsetof(downhill_extras, grad_scale));
-  print("extras", "max_norm", extras.max_norm, offsetof(downhill_extras, max_norm));
+static void compare_with_header(const rule *r) {
+  const any_config header = r->defaults();
+  roomy library;
+  uint32_t size;
+  size_t i;
+  for (size = (uint32_t)r->config_size; size <= MOST; size++) {
+    memset(&library, untouched, sizeof library);
+    CHECK(downhill_config_default(r->tag, &library, size) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+    CHECK(library.config.head.struct_size == size, "%s: struct_size %lu", r->name,
+          (unsigned long)library.config.head.struct_size);
+    library.config.head.struct_size = (uint32_t)r->config_size;
+    CHECK(memcmp(&library, &header, r->config_size) == 0, "the defaults of %s", r->name);
+    for (i = r->config_size; i < sizeof library; i++) {
+      const unsigned char byte = ((const unsigned char *)&library)[i];
+      CHECK(byte == (i < size ? 0 : untouched), "%s, size %lu: byte %lu is %d", r->name, (unsigned long)size, (unsigned long)i,
+            byte);
+    }
+  }
 }
 
-static void print_packing(void) {
-  const downhill_packing packing = downhill_packing_default();
-  printf("packing.sizeof %lu\n", (unsigned long)sizeof packing);
-  print("packing", "struct_size", (double)packing.struct_size, offsetof(downhill_packing, struct_size));
-  print("packing", "state_format", (double)packing.state_format, offsetof(downhill_packing, state_format));
-  print("packing", "weight_format", (double)packing.weight_format, offsetof(downhill_packing, weight_format));
-  print("packing", "rounding", (double)packing.rounding, offsetof(downhill_packing, rounding));
-  print("packing", "seed", (double)packing.seed, offsetof(downhill_packing, seed));
+static void errors(const rule *r) {
+  const size_t sizes[] = {0, 8, r->config_size - 1, MOST + 1, SIZE_MAX};
+  roomy library, before;
+  size_t i;
+  memset(&library, untouched, sizeof library);
+  before = library;
+  for (i = 0; i < sizeof sizes / sizeof *sizes; i++)
+    refused(r->tag, &library, sizes[i], DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` is ");
+  refused(r->tag, NULL, r->config_size, DOWNHILL_STATUS_NULL_POINTER, "`config` is NULL");
+  refused(r->tag, (char *)&library + 1, r->config_size, DOWNHILL_STATUS_MISALIGNED, "`config` is ");
+  CHECK(memcmp(&library, &before, sizeof library) == 0, "%s: something was written", r->name);
 }
 
 int main(void) {
   const rule *r;
-  const field *f;
+  roomy library;
   for (r = rules; r < rules + RULES; r++) {
-    const any_config config = r->defaults();
-    printf("%s.sizeof %lu\n", r->name, (unsigned long)r->config_size);
-    print(r->name, "struct_size", (double)config.struct_size, 0);
-    for (f = r->fields; f->name != NULL; f++) print(r->name, f->name, get_field(&config, f), f->offset);
+    compare_with_header(r);
+    errors(r);
   }
-  print_extras();
-  print_packing();
+  refused(0, &library, MOST, DOWNHILL_STATUS_INVALID_CONFIG, "`rule` is 0;");
+  refused(RULES + 1, &library, MOST, DOWNHILL_STATUS_INVALID_CONFIG, "`rule` is ");
+  refused(UINT32_MAX, &library, MOST, DOWNHILL_STATUS_INVALID_CONFIG, "`rule` is 4294967295;");
+  printf("the defaults of %d rules\n", (int)RULES);
   return 0;
 }

@@ -20,7 +20,7 @@ static int array_count(const rule *r) { return 2 + r->states; }
 /* The name of w, g or a state, as a text has it. */
 static const char *quoted(const rule *r, int k) {
   static char text[20];
-  snprintf(text, sizeof text, "`%s`", k == 0 ? "w" : k == 1 ? "g" : r->state[k - 2]);
+  snprintf(text, sizeof text, "`%s`", k == 0 ? "w" : k == 1 ? "g" : r->state[k - 2].name);
   return text;
 }
 
@@ -33,19 +33,36 @@ typedef struct {
   const void *config;
 } arguments;
 
-static arguments usual(const any_config *config) {
+/* With the states that the configuration asks for. */
+static arguments usual(const rule *r, const any_config *config) {
   arguments x;
   int k;
   x.n = N;
   for (k = 0; k < ARRAYS; k++) x.a[k] = array(k);
+  drop_states(r, config, x.a + 2);
   x.t = 1;
   x.config = config;
   return x;
 }
 
+/* Switches a state on or off that is not always there. */
+static void switch_state(const rule *r, any_config *config, int state, int on) {
+  const field *f = find_field(r, r->state[state].needed_by);
+  put_field(config, f, !on ? 0.0 : is_enumeration(f) ? 1.0 : 0.5);
+}
+
+/* The defaults, but with every state there. */
+static any_config all_states(const rule *r) {
+  any_config config = r->defaults();
+  int k;
+  for (k = 0; k < r->states; k++)
+    if (r->state[k].needed_by != NULL) switch_state(r, &config, k, 1);
+  return config;
+}
+
 /* No elements, and arrays that would not do for any. */
-static arguments empty(const any_config *config, float *bad) {
-  arguments x = usual(config);
+static arguments empty(const rule *r, const any_config *config, float *bad) {
+  arguments x = usual(r, config);
   int k;
   x.n = 0;
   for (k = 0; k < ARRAYS; k++) x.a[k] = bad;
@@ -72,18 +89,19 @@ static void expect(const rule *r, const arguments *x, downhill_status wanted, co
 /* ---- arrays ---- */
 
 static void bad_pointers(const rule *r) {
-  const any_config config = r->defaults();
+  const any_config config = all_states(r);
   float *const off_by_one = (float *)((char *)array(0) + 1);
   float *const high = (float *)(UINTPTR_MAX - 7);
   int k;
-  arguments x = usual(NULL);
+  arguments x = usual(r, &config);
+  x.config = NULL;
   expect(r, &x, DOWNHILL_STATUS_NULL_POINTER, "`config`", "NULL");
   x.config = off_by_one;
   expect(r, &x, DOWNHILL_STATUS_MISALIGNED, "`config`", "multiple of");
   for (k = 0; k < array_count(r); k++) {
-    x = usual(&config);
+    x = usual(r, &config);
     x.a[k] = NULL;
-    if (k < array_count(r) - r->optional) expect(r, &x, DOWNHILL_STATUS_NULL_POINTER, quoted(r, k), "is NULL");
+    expect(r, &x, DOWNHILL_STATUS_NULL_POINTER, quoted(r, k), "is NULL");
     x.a[k] = off_by_one;
     expect(r, &x, DOWNHILL_STATUS_MISALIGNED, quoted(r, k), "multiple of 4");
     /* Its end would be past the end of the address space. */
@@ -103,17 +121,17 @@ static void overlap(const rule *r, arguments x, int i, int j) {
 }
 
 static void overlaps(const rule *r) {
-  const any_config config = r->defaults();
+  const any_config config = all_states(r);
   int i, j;
   for (i = 0; i < array_count(r); i++)
     for (j = 0; j < array_count(r); j++)
-      if (i != j) overlap(r, usual(&config), i, j);
+      if (i != j) overlap(r, usual(r, &config), i, j);
 }
 
 /* Arrays that only touch are apart; all that a rule updates is written, and nothing else. */
 static void touching_arrays(const rule *r) {
-  const any_config config = r->defaults();
-  const arguments x = usual(&config);
+  const any_config config = all_states(r);
+  const arguments x = usual(r, &config);
   int k;
   CHECK(call(r, &x) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
   for (k = -1; k < ARRAYS + 1; k++) {
@@ -122,19 +140,38 @@ static void touching_arrays(const rule *r) {
   }
 }
 
-/* An optional array that is not passed changes nothing about the checks of the other. */
-static void optional_arrays(const rule *r) {
-  any_config config = r->defaults();
-  int absent, other, j;
-  for (absent = array_count(r) - r->optional; absent < array_count(r); absent++)
-    for (other = array_count(r) - r->optional; other < array_count(r); other++) {
-      arguments x = usual(&config);
-      x.a[absent] = NULL;
-      if (other == absent) continue;
-      x.a[other] = (float *)((char *)array(0) + 1);
-      expect(r, &x, DOWNHILL_STATUS_MISALIGNED, quoted(r, other), "multiple of 4");
-      for (j = 0; j < array_count(r) - r->optional; j++) overlap(r, x, other, j);
-    }
+/* A state that is not always there: NULL where it is needed, and an array where it is not, which changes nothing about the
+ * checks of the others. Without elements any pointer will do. */
+static void a_state_too_few_or_too_many(const rule *r, int state) {
+  any_config config = all_states(r);
+  const int absent = 2 + state;
+  arguments x = usual(r, &config), none;
+  int k;
+  x.a[absent] = NULL;
+  expect(r, &x, DOWNHILL_STATUS_NULL_POINTER, quoted(r, absent), r->state[state].needed_by);
+  none = empty(r, &config, NULL);
+  expect(r, &none, DOWNHILL_STATUS_OK, "", "");
+
+  switch_state(r, &config, state, 0);
+  x = usual(r, &config);
+  x.a[absent] = array(absent);
+  expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, quoted(r, absent), "must be NULL");
+  expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, quoted(r, absent), r->state[state].needed_by);
+  none = empty(r, &config, array(0));
+  expect(r, &none, DOWNHILL_STATUS_OK, "", "");
+  for (k = 0; k < array_count(r); k++) {
+    x = usual(r, &config);
+    if (x.a[k] == NULL) continue;
+    if (k != 0) overlap(r, x, k, 0);
+    x.a[k] = (float *)((char *)array(0) + 1);
+    expect(r, &x, DOWNHILL_STATUS_MISALIGNED, quoted(r, k), "multiple of 4");
+  }
+}
+
+static void states_that_are_not_always_there(const rule *r) {
+  int k;
+  for (k = 0; k < r->states; k++)
+    if (r->state[k].needed_by != NULL) a_state_too_few_or_too_many(r, k);
 }
 
 /* ---- n and t ---- */
@@ -142,7 +179,7 @@ static void optional_arrays(const rule *r) {
 static void lengths(const rule *r) {
   const size_t too_long[] = {SIZE_MAX, SIZE_MAX / 4, PTRDIFF_MAX / 4 + 1};
   const any_config config = r->defaults();
-  arguments x = usual(&config);
+  arguments x = usual(r, &config);
   char at_most[60];
   size_t i;
   snprintf(at_most, sizeof at_most, "at most %lu", (unsigned long)(PTRDIFF_MAX / 4));
@@ -160,7 +197,7 @@ static void no_elements(const rule *r) {
   size_t i;
   for (i = 0; i < sizeof bad / sizeof *bad; i++) {
     config = r->defaults();
-    x = empty(&config, bad[i]);
+    x = empty(r, &config, bad[i]);
     expect(r, &x, DOWNHILL_STATUS_OK, "", "");
     set_field(r, &config, "lr", -1.0);
     expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`lr`", "-1");
@@ -171,13 +208,13 @@ static void no_elements(const rule *r) {
 
 static void step_numbers(const rule *r) {
   const any_config config = r->defaults();
-  arguments x = usual(&config), none = empty(&config, NULL);
+  arguments x = usual(r, &config), none = empty(r, &config, NULL);
   x.t = none.t = 0;
   if (r->counts_steps) {
     expect(r, &x, DOWNHILL_STATUS_INVALID_STEP, "`t`", "is 0");
     expect(r, &none, DOWNHILL_STATUS_INVALID_STEP, "`t`", "is 0");
   }
-  x = usual(&config);
+  x = usual(r, &config);
   x.t = UINT64_MAX;
   CHECK(call(r, &x) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
 }
@@ -186,19 +223,21 @@ static void step_numbers(const rule *r) {
 
 /* With the value in one field the configuration is refused by that field's name, with elements or without. */
 static void refuse(const rule *r, any_config config, const field *f, double value, const char *more) {
-  const arguments x = usual(&config), none = empty(&config, NULL);
+  arguments x, none;
   char name[20];
   snprintf(name, sizeof name, "`%s`", f->name);
   put_field(&config, f, value);
+  x = usual(r, &config);
+  none = empty(r, &config, NULL);
   expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, name, more);
   expect(r, &none, DOWNHILL_STATUS_INVALID_CONFIG, name, more);
 }
 
 static void accept(const rule *r, const field *f, double value) {
   any_config config = r->defaults();
-  const arguments none = empty(&config, NULL);
+  const arguments none = empty(r, &config, NULL);
   /* Only the torch form takes every dampening. */
-  if (strcmp(f->name, "dampening") == 0) set_field(r, &config, "form", DOWNHILL_FORM_TORCH);
+  if (f == find_field(r, "dampening")) set_field(r, &config, "form", DOWNHILL_FORM_TORCH);
   put_field(&config, f, value);
   expect(r, &none, DOWNHILL_STATUS_OK, "", "");
 }
@@ -219,17 +258,12 @@ static void number_ranges(const rule *r, const field *f) {
 }
 
 static void enumeration_values(const rule *r, const field *f) {
-  const int count = (int)f->allowed;
+  const int least = f->allowed == ONLY_1, most = f->allowed == UP_TO_2 ? 2 : f->allowed != ONLY_0;
   int value;
-  for (value = 0; value < count; value++) accept(r, f, value);
-  refuse(r, r->defaults(), f, count, "must be one of");
+  for (value = least; value <= most; value++) accept(r, f, value);
+  if (least == 1) refuse(r, r->defaults(), f, 0, "must be 1");
+  refuse(r, r->defaults(), f, most + 1, "must be");
   refuse(r, r->defaults(), f, 4294967295.0, "is 4294967295");
-}
-
-static const field *find_field(const rule *r, const char *name) {
-  const field *f = r->fields;
-  while (strcmp(f->name, name) != 0) f++;
-  return f;
 }
 
 static void hyperparameters(const rule *r) {
@@ -245,65 +279,84 @@ static void hyperparameters(const rule *r) {
   set_field(r, &config, "decay", DOWNHILL_DECAY_DECOUPLED);
   set_field(r, &config, "lr", 1e30);
   refuse(r, config, find_field(r, "weight_decay"), 1e30, "1 - lr*weight_decay");
-  /* And what bias correction makes of lr is not (Nadam's is mild while its momentum warms up). */
+  /* And what bias correction makes of lr is not (which is mild while a momentum warms up). */
   config = r->defaults();
-  if (r == find_rule("nadam")) config.nadam.momentum_decay = 1e6;
+  if (find_field(r, "momentum_decay") != NULL) set_field(r, &config, "momentum_decay", 1e6);
   if (r->counts_steps) refuse(r, config, find_field(r, "lr"), 3e38, "must be");
 }
 
-static void fields_that_exclude_each_other(void) {
-  const rule *momentum = find_rule("momentum"), *rmsprop = find_rule("rmsprop");
-  any_config config = momentum->defaults();
-  arguments x;
-  /* The classic form has no dampening. */
-  refuse(momentum, config, find_field(momentum, "dampening"), 0.1, "classic");
-  /* Momentum needs its array, whether or not the other optional one is there ... */
-  config = rmsprop->defaults();
-  config.rmsprop.momentum = 0.9;
-  x = usual(&config);
-  x.a[4] = NULL;
-  expect(rmsprop, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`momentum`", "without the array `u`");
-  x.a[3] = NULL;
-  expect(rmsprop, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`momentum`", "without the array `u`");
-  /* ... but without elements no array is missed. */
-  x = empty(&config, NULL);
-  expect(rmsprop, &x, DOWNHILL_STATUS_OK, "", "");
+/* The classic form has no dampening. */
+static void fields_that_exclude_each_other(const rule *r) {
+  const field *dampening = find_field(r, "dampening");
+  if (dampening != NULL) refuse(r, r->defaults(), dampening, 0.1, "classic");
 }
 
-/* ---- struct_size ---- */
+/* ---- rule and struct_size ---- */
+
+/* A configuration of another rule, and one of no rule. */
+static void wrong_rules(const rule *r) {
+  const uint32_t unknown[] = {0, RULES + 1, 0x80000000u + r->tag, UINT32_MAX};
+  any_config config;
+  arguments x;
+  const rule *other;
+  char own[20], name[20], number[40];
+  size_t i;
+  snprintf(own, sizeof own, "`%s_step`", r->name);
+  for (other = rules; other < rules + RULES; other++) {
+    if (other == r) continue;
+    snprintf(name, sizeof name, "`%s`", other->name);
+    config = other->defaults();
+    x = usual(r, &config);
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, own, name);
+    /* It is the tag that says so, and nothing else is looked at before. */
+    config = r->defaults();
+    config.head.rule = other->tag;
+    config.head.struct_size = 8;
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, own, name);
+  }
+  for (i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+    config = r->defaults();
+    x = usual(r, &config);
+    config.head.rule = unknown[i];
+    snprintf(number, sizeof number, "`rule` of `config` is %lu,", (unsigned long)unknown[i]);
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, own, number);
+  }
+}
 
 /* A configuration as a later release might have it, with fields that this one does not know. */
 typedef struct {
   any_config known;
-  unsigned char added[4096];
+  unsigned char added[1024];
 } later;
 
 static void struct_sizes(const rule *r) {
   const uint32_t own = (uint32_t)r->config_size;
-  const uint32_t refused[] = {0, 1, 4, own - 8, own - 1, 4097, UINT32_MAX};
+  const uint32_t refused[] = {0, 1, 4, own - 8, own - 1, 513, 4096, UINT32_MAX};
   static later config;
   unsigned char *const bytes = (unsigned char *)&config;
-  arguments x = usual(&config.known), none = empty(&config.known, NULL);
+  arguments x, none;
   size_t i;
   memset(&config, 0, sizeof config);
   config.known = r->defaults();
+  x = usual(r, &config.known);
+  none = empty(r, &config.known, NULL);
   for (i = 0; i < sizeof refused / sizeof *refused; i++) {
-    config.known.struct_size = refused[i];
+    config.known.head.struct_size = refused[i];
     expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` of `config` is", "must be");
   }
-  /* Up to 4,096 bytes are fine if what follows is zero ... */
-  for (i = own; i <= 4096; i++) {
-    config.known.struct_size = (uint32_t)i;
+  /* Up to 512 bytes are fine if what follows is zero ... */
+  for (i = own; i <= 512; i++) {
+    config.known.head.struct_size = (uint32_t)i;
     expect(r, &none, DOWNHILL_STATUS_OK, "", "");
   }
   /* ... and refused if any byte of it is not. */
-  for (i = own; i < 4096; i++) {
+  for (i = own; i < 512; i++) {
     bytes[i] = 1;
-    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` of `config` is 4096", "not zero");
+    expect(r, &x, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` of `config` is 512", "not zero");
     bytes[i] = 0;
   }
-  /* What stands after struct_size bytes is not read. */
-  config.known.struct_size = own + 8;
+  /* What comes after struct_size bytes is not read. */
+  config.known.head.struct_size = own + 8;
   bytes[own + 8] = 1;
   expect(r, &none, DOWNHILL_STATUS_OK, "", "");
 }
@@ -313,13 +366,15 @@ static void a_later_configuration(const rule *r) {
   static later config;
   const any_config known = r->defaults();
   float *const copy = before; /* the same arrays once more */
-  arguments x = usual(&config.known);
+  arguments x;
   int k;
   memset(&config, 0, sizeof config);
   config.known = known;
-  config.known.struct_size = 4096;
+  x = usual(r, &config.known);
+  config.known.head.struct_size = 512;
   CHECK(call(r, &x) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
   for (k = 0; k < ARRAYS; k++) x.a[k] = copy + (1 + k) * N;
+  drop_states(r, &known, x.a + 2);
   CHECK(r->step(N, x.a[0], x.a[1], x.a + 2, 1, &known) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
   for (k = 0; k < ARRAYS * N; k++) CHECK(same(array(0)[k], x.a[0][k]), "%s: another step", r->name);
 }
@@ -354,15 +409,16 @@ int main(void) {
     bad_pointers(r);
     overlaps(r);
     touching_arrays(r);
-    optional_arrays(r);
+    states_that_are_not_always_there(r);
     lengths(r);
     no_elements(r);
     step_numbers(r);
     hyperparameters(r);
+    fields_that_exclude_each_other(r);
+    wrong_rules(r);
     struct_sizes(r);
     a_later_configuration(r);
   }
-  fields_that_exclude_each_other();
   printf("%lu calls, each with the right status and nothing written\n", cases);
   return 0;
 }

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "subjects.h"
+#include "rules.h"
 
 enum { ARRAYS = 2 + MOST_STATES, MOST = 70, T = 3 };
 
@@ -53,8 +53,7 @@ static void leave(float *memory) { (void)memory; }
 static const place places[] = {{from_malloc, to_malloc}, {before_a_wall, leave}, {behind_a_wall, leave}};
 
 /* w, g and the states that are passed, and the configuration, all where `p` says. */
-static void step(const subject *s, const place *p, size_t n, int variant, decay_option decay, int whole) {
-  const rule *r = find_rule(s->name);
+static void step(const rule *r, const place *p, size_t n, int variant, decay_option decay, int whole) {
   const any_config any = configure(r, variant, decay);
   void *const config = malloc(r->config_size);
   downhill_tensor *const tensor = (downhill_tensor *)malloc(sizeof *tensor);
@@ -65,12 +64,12 @@ static void step(const subject *s, const place *p, size_t n, int variant, decay_
   CHECK(config != NULL && tensor != NULL, "out of memory");
   memcpy(config, &any, r->config_size);
   for (k = 0; k < ARRAYS; k++) {
-    const int is_there = k < 2 || (k - 2 < r->states && passed(r, variant, k - 2));
+    const int is_there = k < 2 || (k - 2 < r->states && has_state(r, &any, k - 2));
     ours[k] = is_there ? p->get(k, n) : NULL;
     expected[k] = is_there ? plain[k] : NULL;
     for (i = 0; i < n && is_there; i++) {
       plain[k][i] = any_float();
-      if (k >= 2 && (s->squares >> (k - 2) & 1) == 1) plain[k][i] = fabsf(plain[k][i]);
+      if (k >= 2 && r->state[k - 2].is_square) plain[k][i] = fabsf(plain[k][i]);
     }
     if (n > 0 && is_there) memcpy(ours[k], plain[k], n * sizeof(float));
   }
@@ -81,11 +80,11 @@ static void step(const subject *s, const place *p, size_t n, int variant, decay_
   } else {
     status = r->step(n, ours[0], ours[1], ours + 2, T, config);
   }
-  CHECK(status == DOWNHILL_STATUS_OK, "%s: %s", s->name, downhill_last_error());
-  s->plain(n, expected[0], expected[1], expected + 2, T, &any);
+  CHECK(status == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
+  r->plain(n, expected[0], expected[1], expected + 2, T, &any);
   for (k = 0; k < ARRAYS; k++) {
     for (i = 0; i < n && ours[k] != NULL; i++)
-      CHECK(same(ours[k][i], plain[k][i]), "%s variant %d decay %d, n = %lu, array %d, element %lu: %a, not %a", s->name,
+      CHECK(same(ours[k][i], plain[k][i]), "%s variant %d decay %d, n = %lu, array %d, element %lu: %a, not %a", r->name,
             variant, (int)decay, (unsigned long)n, k, (unsigned long)i, (double)ours[k][i], (double)plain[k][i]);
     p->put_back(ours[k]);
   }
@@ -93,14 +92,14 @@ static void step(const subject *s, const place *p, size_t n, int variant, decay_
   free(config);
 }
 
-static void every_step(const subject *s, const place *p) {
+static void every_step(const rule *r, const place *p) {
   int variant, decay;
   size_t n;
-  for (variant = 0; variant < s->variants; variant++)
+  for (variant = 0; variant < r->variants; variant++)
     for (decay = NO_DECAY; decay < DECAYS; decay++)
       for (n = 0; n <= MOST; n++) {
-        step(s, p, n, variant, (decay_option)decay, 0);
-        step(s, p, n, variant, (decay_option)decay, 1);
+        step(r, p, n, variant, (decay_option)decay, 0);
+        step(r, p, n, variant, (decay_option)decay, 1);
       }
 }
 
@@ -167,6 +166,22 @@ static void packed_steps(const place *p) {
   }
 }
 
+/* Of a configuration that is refused for its first 8 bytes no further one is read. */
+static void refused_heads(const place *p) {
+  const rule *r;
+  uint32_t size;
+  for (r = rules; r < rules + RULES; r++)
+    for (size = 0; size <= r->config_size; size += 4) {
+      uint32_t *const head = (uint32_t *)(void *)p->get(0, 2);
+      float *no_states[MOST_STATES] = {NULL, NULL, NULL};
+      head[0] = size;
+      head[1] = size < r->config_size ? r->tag : r->tag + 1;
+      CHECK(r->step(0, NULL, NULL, no_states, 1, head) == DOWNHILL_STATUS_INVALID_CONFIG, "%s: size %lu", r->name,
+            (unsigned long)size);
+      p->put_back((float *)(void *)head);
+    }
+}
+
 static void one_too_far(void) {
   const downhill_sgd config = downhill_sgd_default();
   float *const w = (float *)malloc(MOST * sizeof *w), *const g = (float *)calloc(MOST, sizeof *g);
@@ -179,7 +194,7 @@ static void one_too_far(void) {
 
 int main(int count, char **arguments) {
   size_t i;
-  const subject *s;
+  const rule *r;
   /* On purpose, for whatever looks on to see. */
   if (count == 2 && strcmp(arguments[1], "beyond") == 0) {
     one_too_far();
@@ -190,7 +205,8 @@ int main(int count, char **arguments) {
     return 0;
   }
   for (i = 0; i < sizeof places / sizeof *places; i++) {
-    for (s = subjects; s < subjects + SUBJECTS; s++) every_step(s, &places[i]);
+    for (r = rules; r < rules + RULES; r++) every_step(r, &places[i]);
+    refused_heads(&places[i]);
     extras(&places[i]);
     packed_steps(&places[i]);
   }

@@ -1,9 +1,8 @@
 /* The size of every public structure, and the place and size of every member, as compiled programs rely on them.
  * A change here is a change of the ABI: see docs/c-api.md. In the common subset of C11 and C++11. */
-#include <downhill.h>
-
 #include <assert.h>
-#include <stdio.h>
+
+#include "rules.h"
 
 #define SIZE(type, bytes) static_assert(sizeof(downhill_##type) == (bytes), "size of downhill_" #type)
 #define MEMBER(type, member, at, bytes)                                                                       \
@@ -24,90 +23,6 @@ static_assert(DOWNHILL_BIAS_CORRECTION_STEP == 0 && DOWNHILL_BIAS_CORRECTION_CON
 static_assert(DOWNHILL_ZERO_GRAD == 1 && DOWNHILL_SKIP_NONFINITE == 2, "flags of downhill_extras");
 
 #if UINTPTR_MAX == 0xffffffffffffffff
-
-SIZE(sgd, 24);
-MEMBER(sgd, struct_size, 0, 4);
-MEMBER(sgd, decay, 4, 4);
-MEMBER(sgd, lr, 8, 8);
-MEMBER(sgd, weight_decay, 16, 8);
-
-SIZE(momentum, 48);
-MEMBER(momentum, struct_size, 0, 4);
-MEMBER(momentum, form, 4, 4);
-MEMBER(momentum, decay, 8, 4);
-MEMBER(momentum, lr, 16, 8);
-MEMBER(momentum, momentum, 24, 8);
-MEMBER(momentum, dampening, 32, 8);
-MEMBER(momentum, weight_decay, 40, 8);
-
-SIZE(nesterov, 40);
-MEMBER(nesterov, struct_size, 0, 4);
-MEMBER(nesterov, form, 4, 4);
-MEMBER(nesterov, decay, 8, 4);
-MEMBER(nesterov, lr, 16, 8);
-MEMBER(nesterov, momentum, 24, 8);
-MEMBER(nesterov, weight_decay, 32, 8);
-
-SIZE(adagrad, 32);
-MEMBER(adagrad, struct_size, 0, 4);
-MEMBER(adagrad, decay, 4, 4);
-MEMBER(adagrad, lr, 8, 8);
-MEMBER(adagrad, eps, 16, 8);
-MEMBER(adagrad, weight_decay, 24, 8);
-
-SIZE(adadelta, 40);
-MEMBER(adadelta, struct_size, 0, 4);
-MEMBER(adadelta, decay, 4, 4);
-MEMBER(adadelta, lr, 8, 8);
-MEMBER(adadelta, rho, 16, 8);
-MEMBER(adadelta, eps, 24, 8);
-MEMBER(adadelta, weight_decay, 32, 8);
-
-SIZE(rmsprop, 48);
-MEMBER(rmsprop, struct_size, 0, 4);
-MEMBER(rmsprop, decay, 4, 4);
-MEMBER(rmsprop, lr, 8, 8);
-MEMBER(rmsprop, momentum, 16, 8);
-MEMBER(rmsprop, alpha, 24, 8);
-MEMBER(rmsprop, eps, 32, 8);
-MEMBER(rmsprop, weight_decay, 40, 8);
-
-SIZE(adam, 56);
-MEMBER(adam, struct_size, 0, 4);
-MEMBER(adam, bias_correction, 4, 4);
-MEMBER(adam, decay, 8, 4);
-MEMBER(adam, lr, 16, 8);
-MEMBER(adam, beta1, 24, 8);
-MEMBER(adam, beta2, 32, 8);
-MEMBER(adam, eps, 40, 8);
-MEMBER(adam, weight_decay, 48, 8);
-
-SIZE(adamax, 48);
-MEMBER(adamax, struct_size, 0, 4);
-MEMBER(adamax, decay, 4, 4);
-MEMBER(adamax, lr, 8, 8);
-MEMBER(adamax, beta1, 16, 8);
-MEMBER(adamax, beta2, 24, 8);
-MEMBER(adamax, eps, 32, 8);
-MEMBER(adamax, weight_decay, 40, 8);
-
-SIZE(nadam, 56);
-MEMBER(nadam, struct_size, 0, 4);
-MEMBER(nadam, decay, 4, 4);
-MEMBER(nadam, lr, 8, 8);
-MEMBER(nadam, beta1, 16, 8);
-MEMBER(nadam, beta2, 24, 8);
-MEMBER(nadam, eps, 32, 8);
-MEMBER(nadam, momentum_decay, 40, 8);
-MEMBER(nadam, weight_decay, 48, 8);
-
-SIZE(lion, 40);
-MEMBER(lion, struct_size, 0, 4);
-MEMBER(lion, decay, 4, 4);
-MEMBER(lion, lr, 8, 8);
-MEMBER(lion, beta1, 16, 8);
-MEMBER(lion, beta2, 24, 8);
-MEMBER(lion, weight_decay, 32, 8);
 
 SIZE(extras, 24);
 MEMBER(extras, struct_size, 0, 4);
@@ -141,16 +56,30 @@ MEMBER(packed_tensor, state, 24, 8);
 MEMBER(packed_tensor, state_bytes, 32, 8);
 MEMBER(packed_tensor, first_element, 40, 8);
 
-int main(void) {
-  puts("every size and offset is as it was");
-  return 0;
-}
-
-#else
-
-int main(void) {
-  puts("SKIPPED: the sizes and offsets of a 64-bit machine");
-  return 0;
-}
-
 #endif
+
+/* On every machine: the head, uint32_t fields up to byte 16, then doubles, without a hole, in the table's order. */
+static void check_configuration(const rule *r) {
+  size_t at = 8;
+  const field *f;
+  for (f = r->fields; f->name != NULL; f++) {
+    CHECK(f->offset == at, "%s.%s is at %lu, not %lu", r->name, f->name, (unsigned long)f->offset, (unsigned long)at);
+    CHECK(is_enumeration(f) == (at < 16), "%s.%s is not what is at %lu", r->name, f->name, (unsigned long)at);
+    at += at < 16 ? 4 : 8;
+  }
+  CHECK(r->config_size == at, "%s has %lu bytes, not %lu", r->name, (unsigned long)r->config_size, (unsigned long)at);
+}
+
+int main(void) {
+  const rule *r;
+  static_assert(offsetof(any_config, head.struct_size) == 0 && offsetof(any_config, head.rule) == 4, "the head");
+  for (r = rules; r < rules + RULES; r++) {
+    const any_config config = r->defaults();
+    CHECK(config.head.struct_size == r->config_size && config.head.rule == r->tag, "the head of %s", r->name);
+    CHECK(r->tag == (uint32_t)(r - rules) + 1, "the tag of %s is %lu", r->name, (unsigned long)r->tag);
+    check_configuration(r);
+  }
+  puts(UINTPTR_MAX == 0xffffffffffffffff ? "every size and offset is as it was"
+                                         : "SKIPPED: the sizes and offsets of a 64-bit machine");
+  return 0;
+}

@@ -109,7 +109,7 @@ static void refuse(scene *s, const call *c, downhill_status wanted, words w) {
 
 /* ---- names ---- */
 
-static const char *array_name(const rule *r, int k) { return k == 0 ? "w" : k == 1 ? "g" : r->state[k - 2]; }
+static const char *array_name(const rule *r, int k) { return k == 0 ? "w" : k == 1 ? "g" : r->state[k - 2].name; }
 
 /* `w`, as a text has it; two at a time. */
 static const char *quoted(const char *name) {
@@ -216,9 +216,15 @@ static void bad_lengths(scene *s, size_t tensor) {
   s->l->tensors[tensor].n = sizes[tensor];
 }
 
+static int optional_states(const rule *r) {
+  int k, count = 0;
+  for (k = 0; k < r->states; k++) count += r->state[k].needed_by != NULL;
+  return count;
+}
+
 /* An optional array of some tensors but not of all; the text names one that has none. */
 static void optional_arrays_of_some(scene *s) {
-  const int required = s->l->arrays - s->r->optional;
+  const int required = s->l->arrays - optional_states(s->r);
   const call c = usual(s);
   size_t i, j;
   int k;
@@ -277,7 +283,7 @@ static void the_same_tensor_twice(scene *s) {
 
 /* Without an optional array the others are checked as with it. */
 static void overlaps_without_optional_arrays(scene *s) {
-  const int required = s->l->arrays - s->r->optional;
+  const int required = s->l->arrays - optional_states(s->r);
   int absent, k;
   for (absent = required; absent < s->l->arrays; absent++) {
     float *was[COUNT];
@@ -306,7 +312,7 @@ static void bad_configurations(scene *s) {
   c.config = shifted(&config, 1);
   refuse(s, &c, DOWNHILL_STATUS_MISALIGNED, say("`config`", "multiple of", ""));
   c.config = &config;
-  config.struct_size -= 1;
+  config.head.struct_size -= 1;
   refuse(s, &c, DOWNHILL_STATUS_INVALID_CONFIG, say("`struct_size` of `config` is", "must be", ""));
   for (f = s->r->fields; f->name != NULL; f++)
     for (i = 0; i < sizeof never / sizeof *never; i++) {
@@ -334,11 +340,11 @@ static void step_numbers(scene *s) {
 /* Extras as a later release might have them, with fields that this one does not know. */
 typedef struct {
   downhill_extras known;
-  unsigned char added[4096];
+  unsigned char added[512];
 } later;
 
 static void sizes_of_extras(scene *s) {
-  const uint32_t own = (uint32_t)sizeof(downhill_extras), refused[] = {0, 1, 4, own - 8, own - 1, 4097, UINT32_MAX};
+  const uint32_t own = (uint32_t)sizeof(downhill_extras), refused[] = {0, 1, 4, own - 8, own - 1, 513, UINT32_MAX};
   static later extras;
   unsigned char *const bytes = (unsigned char *)&extras;
   call c = usual(s), none = without_tensors(&c);
@@ -350,8 +356,8 @@ static void sizes_of_extras(scene *s) {
     extras.known.struct_size = refused[i];
     refuse(s, &c, DOWNHILL_STATUS_INVALID_CONFIG, say("`struct_size` of `extras` is", "must be", ""));
   }
-  /* Up to 4,096 bytes are fine if what follows is zero, and refused if any byte of it is not. */
-  for (i = own; i <= 4096; i += i < own + 16 ? 1 : 331) {
+  /* Up to 512 bytes are fine if what follows is zero, and refused if any byte of it is not. */
+  for (i = own; i <= 512; i += i < own + 16 ? 1 : 331) {
     extras.known.struct_size = (uint32_t)i;
     accept(s, &none);
     if (i == own) continue;

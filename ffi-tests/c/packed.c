@@ -1,7 +1,6 @@
 /* Steps on packed states: rounded to nearest, they are unpack, the plain step, pack; rounded at random, they are so
  * near that, right on average, and depend on seed, t and the element's number alone. */
 #include "packed.h"
-#include "subjects.h"
 
 enum { STEPS = 3, LARGE = 700001, CUT = 64 * 5003, MEANS = 1 << 16 };
 
@@ -426,7 +425,7 @@ int main(void) {
       for (weight = DOWNHILL_WEIGHT_FORMAT_F32; weight <= DOWNHILL_WEIGHT_FORMAT_BF16; weight++) {
         const setup near = set_up(p, state, weight, DOWNHILL_ROUNDING_NEAREST);
         const setup random = set_up(p, state, weight, DOWNHILL_ROUNDING_STOCHASTIC);
-        variants = has_field(near.r, "beta1") && !near.r->counts_steps ? 1 : 3;
+        variants = near.r->variants;
         for (variant = 0; variant < variants; variant++)
           for (decay = NO_DECAY; decay < DECAYS; decay++) nearest(near, variant, (decay_option)decay);
         round_trip(&near, 1000);

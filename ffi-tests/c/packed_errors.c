@@ -242,7 +242,7 @@ static void bad_configurations(scene *s) {
   c.config = shifted(&config, 1);
   refuse(s, &c, DOWNHILL_STATUS_MISALIGNED, "`config`", "multiple of", "");
   c.config = &config;
-  config.struct_size -= 1;
+  config.head.struct_size -= 1;
   refuse(s, &c, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` of `config` is", "must be", "");
   for (f = s->r->fields; f->name != NULL; f++)
     for (i = 0; i < sizeof never / sizeof *never; i++) {
@@ -264,11 +264,11 @@ static void bad_configurations(scene *s) {
 /* A packing as a later release might have it, with fields that this one does not know. */
 typedef struct {
   downhill_packing known;
-  unsigned char added[4096];
+  unsigned char added[512];
 } later;
 
 static void bad_packings(scene *s) {
-  const uint32_t own = (uint32_t)sizeof(downhill_packing), refused[] = {0, 1, 4, own - 8, own - 1, 4097, UINT32_MAX};
+  const uint32_t own = (uint32_t)sizeof(downhill_packing), refused[] = {0, 1, 4, own - 8, own - 1, 513, UINT32_MAX};
   static later packing;
   call c = usual(s);
   uint32_t unknown;
@@ -294,8 +294,8 @@ static void bad_packings(scene *s) {
     packing.known.struct_size = refused[i];
     refuse(s, &c, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` of `packing` is", "must be", "");
   }
-  /* A later release's is fine if what it adds is zero, up to 4,096 bytes. */
-  for (i = own; i <= 4096; i += i < own + 16 ? 1 : 331) {
+  /* A later release's is fine if what it adds is zero, up to 512 bytes. */
+  for (i = own; i <= 512; i += i < own + 16 ? 1 : 331) {
     unsigned char *const end = (unsigned char *)&packing + i;
     packing.known.struct_size = (uint32_t)i;
     *end = 1; /* is not read */
@@ -417,7 +417,7 @@ static void both_overlap(const packed_rule *p, arguments x, int k, const char *n
   for (other = 0; other < states; other++) {
     char other_name[20];
     if (other == k) continue;
-    snprintf(other_name, sizeof other_name, "`%s` at", find_rule(p->name)->state[other]);
+    snprintf(other_name, sizeof other_name, "`%s` at", find_rule(p->name)->state[other].name);
     x.s[k] = was.s[other];
     both(p, &x, DOWNHILL_STATUS_OVERLAP, name, other_name, "share memory");
     x.s[k] = was.s[other] + N - 1;
@@ -443,7 +443,7 @@ static void packing_errors(const packed_rule *p, uint32_t format) {
   for (i = 0; i < BYTES; i++) memory.bytes[i] = (uint8_t)draw();
   before = memory;
   for (k = 0; k < p->states; k++) {
-    snprintf(name, sizeof name, "`%s`", find_rule(p->name)->state[k]);
+    snprintf(name, sizeof name, "`%s`", find_rule(p->name)->state[k].name);
     x.s[k] = NULL;
     both(p, &x, DOWNHILL_STATUS_NULL_POINTER, name, "is NULL", "");
     x.s[k] = (float *)shifted(good.s[k], 2);

@@ -57,7 +57,7 @@ static void print_bits(const float *x) {
 
 int main(int argc, char **argv) {
   static float w[WEIGHTS], g[WEIGHTS], states[MOST_STATES][WEIGHTS];
-  float *const state[MOST_STATES] = {states[0], states[1], states[2]};
+  float *state[MOST_STATES] = {states[0], states[1], states[2]};
   const rule *r;
   any_config config;
   uint64_t t = 0;
@@ -69,6 +69,7 @@ int main(int argc, char **argv) {
   r = find_rule(argv[4]);
   config = r->defaults();
   for (i = 5; i < argc; i += 2) set_field(r, &config, argv[i], atof(argv[i + 1]));
+  drop_states(r, &config, state);
   for (epoch = 0; epoch < epochs; epoch++)
     for (start = 0; start < SAMPLES; start += batch_size) {
       for (i = 0; i < WEIGHTS; i++) g[i] = 0.0f;

@@ -24,7 +24,7 @@ fn cases() -> [Case; 12] {
         (optimizer(Nesterov { lr: 0.002, ..Nesterov::default() }), &["lr", "0.002"]),
         (optimizer(Adagrad { lr: 0.05, ..Adagrad::default() }), &["lr", "0.05"]),
         (optimizer(Adadelta::default()), &[]),
-        (rmsprop.optimizer(true), &["lr", "0.001", "momentum", "0.9"]),
+        (rmsprop.optimizer(true), &["centered", "1", "lr", "0.001", "momentum", "0.9"]),
         (optimizer(adam), &["lr", "0.005"]),
         (optimizer(Adamw::default()), &[]),
         (optimizer(Amsgrad(adam)), &["lr", "0.005"]),

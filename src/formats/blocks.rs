@@ -106,7 +106,7 @@ impl Mixed<'_, '_> {
             BlockStates::F32(arrays) => {
                 let mut states: [&mut [f32]; MOST_STATES] = Default::default();
                 let count = arrays.count();
-                for (state, array) in states.iter_mut().zip(arrays.arrays()) {
+                for (state, array) in states.iter_mut().zip(arrays.as_mut_slice()) {
                     *state = &mut array[range.clone()];
                 }
                 return step(w, g, &mut states[..count], self.far);
@@ -134,7 +134,7 @@ impl Kernel for Open<'_, '_, '_> {
         let Mixed { w, g, states, copy, kinds, far, .. } = &mut **part;
         let far = *far;
         match w {
-            Weights::F32(_) => {}
+            Weights::F32(_) | Weights::Absent(_) => {}
             Weights::Bf16(w) => open(w, range, &mut scratch.w, far),
             Weights::F16(w) => open(w, range, &mut scratch.w, far),
             Weights::Split { high, low } => {
@@ -151,7 +151,7 @@ impl Kernel for Open<'_, '_, '_> {
         match states {
             BlockStates::F32(_) => {}
             BlockStates::Bf16(arrays) => {
-                for (array, wide) in arrays.arrays().iter().zip(&mut scratch.states) {
+                for (array, wide) in arrays.as_mut_slice().iter().zip(&mut scratch.states) {
                     open(array, range, wide, far);
                 }
             }
@@ -185,7 +185,7 @@ impl Kernel for Close<'_, '_, '_> {
         match states {
             BlockStates::F32(_) => {}
             BlockStates::Bf16(arrays) => {
-                for (k, array) in arrays.arrays().iter_mut().enumerate() {
+                for (k, array) in arrays.as_mut_slice().iter_mut().enumerate() {
                     let random = random.filter(|_| kinds[k].kind != StateKind::Maximum);
                     narrow(&scratch.states[k], &mut array[range.clone()], random, k);
                 }
@@ -193,6 +193,7 @@ impl Kernel for Close<'_, '_, '_> {
             BlockStates::Bits8(bytes) => close_codes(bytes, kinds, range, &mut scratch.states, random),
         }
         match w {
+            Weights::Absent(_) => {}
             Weights::F32(w) => return copy_to(copy, range, &w[range.clone()]),
             Weights::Bf16(w) => {
                 narrow(&scratch.w, &mut w[range.clone()], random, WEIGHT);

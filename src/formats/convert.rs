@@ -63,6 +63,7 @@ pub fn convert(from: Values<'_>, to: Weights<'_>) -> Result<(), Error> {
     }
     let numbers = (0..from.len()).map(|i| from.get(i));
     match to {
+        Weights::Absent(_) => {}
         Weights::F32(to) => to.iter_mut().zip(numbers).for_each(|(to, x)| *to = x),
         Weights::Bf16(to) => to.iter_mut().zip(numbers).for_each(|(to, x)| *to = bf16::nearest(x)),
         Weights::F16(to) => to.iter_mut().zip(numbers).for_each(|(to, x)| *to = f16::nearest(x)),

@@ -131,6 +131,7 @@ fn gradient(g: &Gradient<'_>) -> Vec<f32> {
 
 fn weights(w: &Weights<'_>) -> Vec<f32> {
     match w {
+        Weights::Absent(_) => Vec::new(),
         Weights::F32(w) => w.to_vec(),
         Weights::Bf16(w) => w.iter().map(|w| w.to_f32()).collect(),
         Weights::F16(w) => w.iter().map(|w| w.to_f32()).collect(),
@@ -142,6 +143,7 @@ fn weights(w: &Weights<'_>) -> Vec<f32> {
 
 fn store_weights(wide: &[f32], bits: &RandomBits, w: &mut Weights<'_>) {
     match w {
+        Weights::Absent(_) => {}
         Weights::F32(w) => w.copy_from_slice(wide),
         Weights::Bf16(w) => {
             (0..wide.len()).for_each(|i| w[i] = formats::to_bf16(wide[i], bits.of_weight(i)));
@@ -170,10 +172,10 @@ fn store_copy(stored: &[f32], copy: &mut WeightCopy<'_>) {
 
 fn states(config: &dyn Optimizer, n: usize, state: &mut States<'_>) -> Vec<Vec<f32>> {
     match state {
-        States::F32(arrays) => arrays.arrays().iter().map(|array| array.to_vec()).collect(),
+        States::F32(arrays) => arrays.as_mut_slice().iter().map(|array| array.to_vec()).collect(),
         States::Bf16(arrays) => {
             let wide = |array: &&mut [bf16]| array.iter().map(|x| x.to_f32()).collect();
-            arrays.arrays().iter().map(wide).collect()
+            arrays.as_mut_slice().iter().map(wide).collect()
         }
         States::Bits8(bytes) => {
             let count = config.states().len();
@@ -187,9 +189,9 @@ fn store_states(config: &dyn Optimizer, wide: &[Vec<f32>], bits: &RandomBits, st
     for (k, wide) in wide.iter().enumerate() {
         let kind = config.states()[k].kind;
         match state {
-            States::F32(arrays) => arrays.arrays()[k].copy_from_slice(wide),
+            States::F32(arrays) => arrays.as_mut_slice()[k].copy_from_slice(wide),
             States::Bf16(arrays) => {
-                for (i, x) in arrays.arrays()[k].iter_mut().enumerate() {
+                for (i, x) in arrays.as_mut_slice()[k].iter_mut().enumerate() {
                     // A maximum keeps whatever was rounded up.
                     let r = if kind == StateKind::Maximum { None } else { bits.of_state(i, k) };
                     *x = formats::to_bf16(wide[i], r);

@@ -3,5 +3,5 @@
 mod pool;
 mod share;
 
-pub use pool::{MOST_THREADS, Pool, Threads};
+pub use pool::{MOST_THREADS, ParallelFor, Pool, Threads};
 pub(crate) use share::{BLOCK, Chunks, Piece};

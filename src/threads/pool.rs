@@ -2,7 +2,10 @@
 
 use std::{
     fmt, mem,
-    sync::{Mutex, MutexGuard, TryLockError},
+    sync::{
+        Mutex, MutexGuard, TryLockError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -45,6 +48,42 @@ pub enum Threads<'a> {
     /// ```
     #[cfg(feature = "rayon")]
     Rayon,
+    /// The caller's own threads.
+    Own(&'a dyn ParallelFor),
+}
+
+/// Threads of the caller's own: another thread pool, a team of OpenMP, a framework's workers. Right after a parallel region of
+/// such a team its threads still spin, and a [`Pool`] beside it would compete with them.
+///
+/// ```
+/// use downhill::{Extras, Group, ParallelFor, Sgd, States, Tensor, Threads, step};
+///
+/// #[derive(Debug)]
+/// struct Scoped(usize);
+///
+/// impl ParallelFor for Scoped {
+///     fn threads(&self) -> usize {
+///         self.0
+///     }
+///
+///     fn run(&self, parts: usize, body: &(dyn Fn() + Sync)) {
+///         std::thread::scope(|scope| (0..parts).for_each(|_| { scope.spawn(body); }));
+///     }
+/// }
+///
+/// let (config, mut w, g) = (Sgd::default(), vec![1.0; 1 << 20], vec![0.5; 1 << 20]);
+/// let mut tensors = [Tensor::new(&mut w, &g, States::default())];
+/// step(&mut [Group::new(&config, 1, &mut tensors)], &Extras::default(), Threads::Own(&Scoped(2)))?;
+/// # Ok::<(), downhill::Error>(())
+/// ```
+pub trait ParallelFor: fmt::Debug + Sync {
+    /// With how many threads a large step is made.
+    fn threads(&self) -> usize;
+
+    /// Calls `body` any number of times, at once or one after another, `parts` times if possible, and returns when all calls
+    /// have returned. Each call works until nothing is left; what no call has done when this returns is done by the calling
+    /// thread.
+    fn run(&self, parts: usize, body: &(dyn Fn() + Sync));
 }
 
 /// Worker threads that wait for steps over many tensors.
@@ -211,6 +250,7 @@ impl Threads<'_> {
             Self::Pool(pool) => (pool.threads(), !pool.is_bound),
             #[cfg(feature = "rayon")]
             Self::Rayon => (threads_of_rayon(), true),
+            Self::Own(threads) => (threads.threads(), true),
         };
         // The one worker of a pool that is bound to one CPU works, and not the caller.
         (threads > 1 || !caller_works).then(|| enough_for.min(threads))
@@ -241,6 +281,14 @@ impl Threads<'_> {
                     work();
                 });
             }
+            Self::Own(own) => {
+                let calls = AtomicUsize::new(0);
+                own.run(threads, &|| {
+                    let call = calls.fetch_add(1, Ordering::Relaxed);
+                    in_default_environment(|| work(call % threads));
+                });
+                work(0);
+            }
         }
         Some(())
     }
@@ -270,10 +318,7 @@ mod tests {
     use std::{
         collections::HashMap,
         panic::{AssertUnwindSafe, catch_unwind},
-        sync::{
-            Barrier,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::Barrier,
     };
 
     use super::*;
@@ -332,6 +377,38 @@ mod tests {
                 });
                 assert_eq!(done.into_inner(), 3 << 20);
             }
+        }
+    }
+
+    /// Calls the body this often on as many threads as it calls it.
+    #[derive(Debug)]
+    struct Calls(usize);
+
+    impl ParallelFor for Calls {
+        fn threads(&self) -> usize {
+            2
+        }
+
+        fn run(&self, _parts: usize, body: &(dyn Fn() + Sync)) {
+            thread::scope(|scope| {
+                (0..self.0).for_each(|_| {
+                    scope.spawn(body);
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn all_work_is_done_once_however_often_the_body_is_called() {
+        for calls in [0, 1, 2, 7] {
+            let done = Mutex::new(vec![0_u8; 3 << 20]);
+            let f = |chunk: &mut [Span]| {
+                for span in chunk {
+                    done.lock().unwrap()[span.0..span.1].iter_mut().for_each(|times| *times += 1);
+                }
+            };
+            Threads::Own(&Calls(calls)).run(2, chunks(3 << 20, 2), &f).unwrap();
+            assert!(done.into_inner().unwrap().iter().all(|&times| times == 1), "{calls} calls");
         }
     }
 

@@ -1,0 +1,701 @@
+//! The groups and tensors of a whole step, as C has them, and what their fields mean.
+
+use std::{ffi::c_void, ptr, slice};
+
+use super::{
+    arrays::{check_address, sized},
+    overlap::{Array, KINDS, Placed, Rows},
+    read::{Choices, MOST, check_structure, choice, invalid, read_structure},
+    rules::{AnyConfig, read_any},
+    status::*,
+};
+use downhill::{
+    Arrays, Decay, Gradient, Numbering, Optimizer, Rounding, Sgd, States, Tensor, WeightCopy, Weights,
+    abi::{Foreign, Sizes, check_number, check_step},
+    state_bytes,
+};
+
+// ---- types
+
+/// What an array is made of.
+pub type downhill_type = u32;
+
+/// No array. Only for copy_type.
+pub const DOWNHILL_TYPE_NONE: downhill_type = 0;
+/// float
+pub const DOWNHILL_TYPE_F32: downhill_type = 1;
+/// bfloat16, the upper half of a float, as uint16_t.
+pub const DOWNHILL_TYPE_BF16: downhill_type = 2;
+/// IEEE half precision, as uint16_t.
+pub const DOWNHILL_TYPE_F16: downhill_type = 3;
+/// Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a model can run on, and w_low
+/// an int16_t that makes it exact. With x the bits of the float, w = (x + 0x8000) >> 16, w_low = x & 0xffff,
+/// x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half with the quiet bit set, and w_low is 0.)
+pub const DOWNHILL_TYPE_SPLIT: downhill_type = 4;
+/// States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares, which are all
+/// but adagrad, amsgrad and adamax.
+pub const DOWNHILL_TYPE_8BIT: downhill_type = 5;
+
+/// How weights of BF16 and F16, and states of BF16 and 8BIT, are rounded.
+pub type downhill_rounding = u32;
+
+/// Up or down at random, and right on average: a state moves however small a step's part in it is. (A running maximum,
+/// v_max, is always rounded to nearest.)
+pub const DOWNHILL_ROUNDING_STOCHASTIC: downhill_rounding = 0;
+/// To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the distance between two
+/// numbers never moves: to compare with, not to train with.
+pub const DOWNHILL_ROUNDING_NEAREST: downhill_rounding = 1;
+
+/// How elements are numbered, which random rounding depends on.
+pub type downhill_numbering = u32;
+
+/// All tensors of a call follow each other from 0, each from the next multiple of 64 on.
+pub const DOWNHILL_NUMBERING_BY_PLACE: downhill_numbering = 0;
+/// By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor numbers of its own, and a part
+/// of a tensor (cut at a multiple of 64) those that it has in the whole; then the bits are those of the whole.
+pub const DOWNHILL_NUMBERING_GIVEN: downhill_numbering = 1;
+
+// ---- structures
+
+/// The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and first_element are looked
+/// at.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_tensor {
+    /// Number of elements.
+    pub n: usize,
+    /// Weights, updated: the group's weight_type.
+    pub w: *mut c_void,
+    /// Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is none, and the tensor is left
+    /// alone; nothing is decayed or copied.
+    pub g: *mut c_void,
+    /// States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros before the first step. 8BIT:
+    /// state[0] is one buffer for all of them.
+    pub state: [*mut c_void; 4],
+    /// SPLIT: the lower halves of the weights. Else NULL.
+    pub w_low: *mut i16,
+    /// Where the new weights also go, in copy_type, rounded to nearest even; or NULL.
+    pub w_copy: *mut c_void,
+    /// 8BIT: what downhill_state_bytes() says. Else 0.
+    pub state_bytes: usize,
+    /// The number of this step for this tensor alone, for one that joined late or was frozen. 0: the group's.
+    pub t: u64,
+    /// With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64. Else 0.
+    pub first_element: u64,
+}
+
+/// Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a call have the same
+/// struct_size and tensor_size.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct downhill_group {
+    /// sizeof(downhill_group), which is how far apart groups are.
+    pub struct_size: u32,
+    /// sizeof(downhill_tensor), which is how far apart tensors are.
+    pub tensor_size: u32,
+    /// DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT. Default F32.
+    pub weight_type: downhill_type,
+    /// DOWNHILL_TYPE_F32, _BF16 or _F16. Default F32.
+    pub gradient_type: downhill_type,
+    /// DOWNHILL_TYPE_F32, _BF16 or _8BIT. Default F32.
+    pub state_type: downhill_type,
+    /// DOWNHILL_TYPE_NONE, _F32, _BF16 or _F16. Default NONE.
+    pub copy_type: downhill_type,
+    /// A downhill_rounding. Default DOWNHILL_ROUNDING_STOCHASTIC.
+    pub rounding: downhill_rounding,
+    /// A downhill_numbering. Default DOWNHILL_NUMBERING_BY_PLACE.
+    pub numbering: downhill_numbering,
+    /// What random bits are made from, with t and the element's number. Default 0.
+    pub seed: u64,
+    /// The number of this step, from 1, for every rule. A skipped step is not counted.
+    pub t: u64,
+    /// A configuration of any rule. Groups may have different rules.
+    pub config: *const c_void,
+    /// How many tensors.
+    pub count: usize,
+    /// The tensors.
+    pub tensors: *const downhill_tensor,
+}
+
+/// What weights can be made of.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Weight {
+    F32,
+    Bf16,
+    F16,
+    Split,
+}
+
+/// What gradients and copies can be made of.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Float {
+    F32,
+    Bf16,
+    F16,
+}
+
+/// What states can be made of.
+#[derive(Clone, Copy, PartialEq)]
+enum StateType {
+    F32,
+    Bf16,
+    Bits8,
+}
+
+pub(super) const WEIGHTS: Choices<Weight, 4> = [
+    (DOWNHILL_TYPE_F32, Weight::F32),
+    (DOWNHILL_TYPE_BF16, Weight::Bf16),
+    (DOWNHILL_TYPE_F16, Weight::F16),
+    (DOWNHILL_TYPE_SPLIT, Weight::Split),
+];
+pub(super) const FLOATS: Choices<Float, 3> = [
+    (DOWNHILL_TYPE_F32, Float::F32),
+    (DOWNHILL_TYPE_BF16, Float::Bf16),
+    (DOWNHILL_TYPE_F16, Float::F16),
+];
+const STATES: Choices<StateType, 3> = [
+    (DOWNHILL_TYPE_F32, StateType::F32),
+    (DOWNHILL_TYPE_BF16, StateType::Bf16),
+    (DOWNHILL_TYPE_8BIT, StateType::Bits8),
+];
+const COPIES: Choices<Option<Float>, 4> = [
+    (DOWNHILL_TYPE_NONE, None),
+    (DOWNHILL_TYPE_F32, Some(Float::F32)),
+    (DOWNHILL_TYPE_BF16, Some(Float::Bf16)),
+    (DOWNHILL_TYPE_F16, Some(Float::F16)),
+];
+const NUMBERINGS: Choices<Numbering, 2> =
+    [(DOWNHILL_NUMBERING_BY_PLACE, Numbering::ByPlace), (DOWNHILL_NUMBERING_GIVEN, Numbering::Given)];
+
+impl Weight {
+    /// Bytes of an element of `w`.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 | Self::Split => 2,
+        }
+    }
+
+    /// And of `w_low`, if there is one.
+    pub fn low_size(self) -> Option<usize> {
+        (self == Self::Split).then_some(2)
+    }
+}
+
+impl Float {
+    fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 => 2,
+        }
+    }
+}
+
+/// The list of groups, whose structures may be a later release's.
+#[derive(Clone, Copy)]
+pub(super) struct Groups {
+    count: usize,
+    groups: *const downhill_group,
+    /// How far apart they are.
+    stride: usize,
+}
+
+impl Groups {
+    /// # Safety
+    /// `groups` is NULL, or `count` groups are there, whose first field says how long each is.
+    pub unsafe fn new(count: usize, groups: *const downhill_group) -> Result<Self, Failure> {
+        if count == 0 {
+            return Ok(Self { count, groups, stride: size_of::<downhill_group>() });
+        }
+        check_structure("groups", groups)?;
+        // SAFETY: not NULL and aligned, checked above; there is a group, by this function's contract.
+        let stride = unsafe { (*groups).struct_size } as usize;
+        check_stride("struct_size", stride, size_of::<downhill_group>())?;
+        check_address(
+            "groups",
+            groups.addr(),
+            align_of::<downhill_group>(),
+            sized("group_count", count, stride)?,
+        )?;
+        Ok(Self { count, groups, stride })
+    }
+
+    pub fn len(self) -> usize {
+        self.count
+    }
+
+    /// The memory of the list.
+    pub fn array(self) -> Array {
+        Array::read("groups", self.groups.addr(), self.count * self.stride)
+    }
+
+    /// Reads a group: everything, or what its gradients take.
+    ///
+    /// # Safety
+    /// As for [`Groups::new`], of which this is the list, and `index` is in it.
+    pub unsafe fn get(self, index: usize, what: Read) -> Result<Group, Failure> {
+        // SAFETY: this function's contract.
+        let group = unsafe { read_structure("groups", self.groups.byte_add(index * self.stride))? };
+        if group.struct_size as usize != self.stride {
+            return Err(invalid(format!(
+                "`struct_size` is {}; it must be that of the first group, {}",
+                group.struct_size, self.stride
+            )));
+        }
+        match what {
+            // SAFETY: the same.
+            Read::Everything => unsafe { Group::read(group) },
+            Read::Gradients => Group::read_gradients(group),
+        }
+    }
+}
+
+/// What is read of a group.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Read {
+    Everything,
+    Gradients,
+}
+
+fn check_stride(name: &str, stride: usize, own: usize) -> Result<(), Failure> {
+    if (own..=MOST).contains(&stride) && stride.is_multiple_of(8) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "`{name}` is {stride}; it must be {own}, or a later release's, a multiple of 8 up to {MOST}"
+    )))
+}
+
+/// A group, read.
+#[derive(Clone, Copy)]
+pub(super) struct Group {
+    /// None if only the gradients were read.
+    rule: Option<AnyConfig>,
+    pub t: u64,
+    pub rounding: Rounding,
+    pub numbering: Numbering,
+    /// The names of the states at their places.
+    slots: [Option<&'static str>; SLOTS],
+    weight: Weight,
+    gradient: Float,
+    state: StateType,
+    copy: Option<Float>,
+    config: *const c_void,
+    count: usize,
+    tensors: *const downhill_tensor,
+    /// How far apart they are.
+    stride: usize,
+}
+
+impl Group {
+    /// # Safety
+    /// `config` and `tensors` are what the header says of them.
+    unsafe fn read(group: downhill_group) -> Result<Self, Failure> {
+        let downhill_group { seed, t, config, .. } = group;
+        let gradients = Self::read_gradients(group)?;
+        let roundings = [
+            (DOWNHILL_ROUNDING_STOCHASTIC, Rounding::Stochastic { seed }),
+            (DOWNHILL_ROUNDING_NEAREST, Rounding::Nearest),
+        ];
+        let weight = choice("weight_type", group.weight_type, WEIGHTS)?;
+        let state = choice("state_type", group.state_type, STATES)?;
+        let copy = choice("copy_type", group.copy_type, COPIES)?;
+        let rounding = choice("rounding", group.rounding, roundings)?;
+        let numbering = choice("numbering", group.numbering, NUMBERINGS)?;
+        // SAFETY: this function's contract.
+        let rule = unsafe { read_any(config)? };
+        Ok(Self {
+            rule: Some(rule),
+            t,
+            rounding,
+            numbering,
+            slots: rule.slots(),
+            weight,
+            state,
+            copy,
+            config,
+            ..gradients
+        })
+    }
+
+    /// Reads the gradients alone.
+    fn read_gradients(group: downhill_group) -> Result<Self, Failure> {
+        let downhill_group { count, tensors, .. } = group;
+        let stride = group.tensor_size as usize;
+        check_stride("tensor_size", stride, size_of::<downhill_tensor>())?;
+        let gradient = choice("gradient_type", group.gradient_type, FLOATS)?;
+        if count > 0 {
+            let bytes = sized("count", count, stride)?;
+            check_address("tensors", tensors.addr(), align_of::<downhill_tensor>(), bytes)?;
+        }
+        Ok(Self {
+            rule: None,
+            t: 0,
+            rounding: Rounding::Nearest,
+            numbering: Numbering::ByPlace,
+            slots: [None; SLOTS],
+            weight: Weight::F32,
+            gradient,
+            state: StateType::F32,
+            copy: None,
+            config: ptr::null(),
+            count,
+            tensors,
+            stride,
+        })
+    }
+
+    /// The rule; none that steps anything if only the gradients were read.
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        const NONE: Sgd = Sgd { lr: 0.0, weight_decay: 0.0, decay: Decay::L2 };
+        self.rule.as_ref().map_or(&NONE, AnyConfig::optimizer)
+    }
+
+    /// How many tensors.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The memory of its structures.
+    pub fn structures(&self) -> [Array; 2] {
+        let size = self.rule.map_or(0, |rule| rule.size());
+        let config = Array::read("config", self.config.addr(), size);
+        [config, Array::read("tensors", self.tensors.addr(), self.count * self.stride)]
+    }
+
+    /// Checks everything but overlap, and adds the arrays up.
+    ///
+    /// # Safety
+    /// The tensors are there, as the header says.
+    pub unsafe fn check(
+        &self,
+        zero_grad: bool,
+        sizes: &mut Sizes,
+        rows: &mut Rows,
+    ) -> Result<(), Failure> {
+        let rule = self.rule.as_ref().map(AnyConfig::optimizer);
+        if let Some(rule) = rule {
+            check_step(self.t)?;
+            rule.check_at(self.t)?;
+        }
+        for index in 0..self.count {
+            // SAFETY: this function's contract.
+            let checked = unsafe { self.tensor(index) }
+                .and_then(|tensor| self.check_tensor(&tensor, rule, zero_grad, sizes, rows));
+            checked.map_err(|failure| failure.of_tensor(index))?;
+        }
+        Ok(())
+    }
+
+    /// Calls `f` with each tensor that was checked.
+    ///
+    /// # Safety
+    /// The tensors are there.
+    pub unsafe fn each_tensor(&self, mut f: impl FnMut(usize, &downhill_tensor)) {
+        for index in 0..self.count {
+            // SAFETY: this function's contract.
+            f(index, unsafe { &*self.tensors.byte_add(index * self.stride) });
+        }
+    }
+
+    /// Reads a tensor, and checks that a later release's has nothing that this one does not know.
+    ///
+    /// # Safety
+    /// There is such a tensor.
+    #[inline]
+    unsafe fn tensor(&self, index: usize) -> Result<downhill_tensor, Failure> {
+        // SAFETY: this function's contract.
+        let tensor = unsafe { self.tensors.byte_add(index * self.stride) };
+        let own = size_of::<downhill_tensor>();
+        // SAFETY: the same.
+        let unknown = unsafe { slice::from_raw_parts(tensor.add(1).cast::<u8>(), self.stride - own) };
+        if unknown.iter().any(|&byte| byte != 0) {
+            return Err(invalid(format!(
+                "`tensor_size` is {} and this release knows {own} bytes; a field past them is not zero",
+                self.stride
+            )));
+        }
+        // SAFETY: the same.
+        Ok(unsafe { tensor.read() })
+    }
+
+    #[inline]
+    fn check_tensor(
+        &self,
+        tensor: &downhill_tensor,
+        rule: Option<&dyn Optimizer>,
+        zero_grad: bool,
+        sizes: &mut Sizes,
+        rows: &mut Rows,
+    ) -> Result<(), Failure> {
+        sized("n", tensor.n, size_of::<f32>())?;
+        let Some(rule) = rule else { return self.check_gradient(tensor, rows) };
+        if tensor.t != 0 && tensor.t != self.t {
+            rule.check_at(tensor.t)?;
+        }
+        check_number(tensor.first_element, self.numbering)?;
+        if tensor.g.is_null() {
+            return Ok(());
+        }
+        self.check_state_bytes(tensor, rule)?;
+        sizes.tensors += 1;
+        if tensor.n == 0 {
+            return Ok(());
+        }
+        self.each_field(tensor, zero_grad, |field| {
+            let Field { kind, array, alignment, is_there } = field;
+            if !is_there {
+                return if array.start == 0 { Ok(()) } else { Err(unexpected(&array, kind)) };
+            }
+            check_address(array.name, array.start, alignment, array.bytes)?;
+            sizes.add(array.bytes, kind != GRADIENT && kind != COPY);
+            rows.push(kind, &array);
+            Ok(())
+        })
+    }
+
+    fn check_gradient(&self, tensor: &downhill_tensor, rows: &mut Rows) -> Result<(), Failure> {
+        if tensor.n == 0 || tensor.g.is_null() {
+            return Ok(());
+        }
+        let size = self.gradient.size();
+        let array = Array::read("g", tensor.g.addr(), tensor.n * size);
+        check_address(array.name, array.start, size, array.bytes)?;
+        rows.push(GRADIENT, &array);
+        Ok(())
+    }
+
+    fn check_state_bytes(&self, tensor: &downhill_tensor, rule: &dyn Optimizer) -> Result<(), Failure> {
+        let expected = match self.state {
+            StateType::Bits8 => state_bytes(rule, tensor.n)?,
+            StateType::F32 | StateType::Bf16 => 0,
+        };
+        if tensor.state_bytes == expected {
+            return Ok(());
+        }
+        let message = format!("`state_bytes` is {}; it must be {expected}", tensor.state_bytes);
+        Err(Failure::new(DOWNHILL_STATUS_INVALID_LENGTH, message))
+    }
+
+    /// Calls `f` with all arrays of a tensor that has elements and a gradient, those that are not there included.
+    #[inline]
+    fn each_field(
+        &self,
+        tensor: &downhill_tensor,
+        zero_grad: bool,
+        mut f: impl FnMut(Field) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let n = tensor.n;
+        let mut field = |kind, name, pointer: *const c_void, size: usize, is_there, is_written| {
+            let array = Array { name, start: pointer.addr(), bytes: n * size, is_written };
+            f(Field { kind, array, alignment: size, is_there })
+        };
+        if self.rule.is_none() {
+            return field(GRADIENT, "g", tensor.g, self.gradient.size(), true, false);
+        }
+        field(0, "w", tensor.w, self.weight.size(), true, true)?;
+        field(GRADIENT, "g", tensor.g, self.gradient.size(), true, zero_grad)?;
+        field(2, "w_low", tensor.w_low.cast(), 2, self.weight == Weight::Split, true)?;
+        let size = self.copy.map_or(1, Float::size);
+        field(
+            COPY,
+            "w_copy",
+            tensor.w_copy,
+            size,
+            self.copy.is_some() && !tensor.w_copy.is_null(),
+            true,
+        )?;
+        if self.state == StateType::Bits8 {
+            let bytes = tensor.state_bytes;
+            let array = Array { name: "state", start: tensor.state[0].addr(), bytes, is_written: true };
+            f(Field { kind: STATE, array, alignment: 1, is_there: bytes > 0 })?;
+            for k in 1..SLOTS {
+                let array = Array::read("state", tensor.state[k].addr(), 0);
+                f(Field { kind: STATE + k, array, alignment: 1, is_there: false })?;
+            }
+            return Ok(());
+        }
+        let size = if self.state == StateType::F32 { 4 } else { 2 };
+        for (k, name) in self.slots.into_iter().enumerate() {
+            let (array, is_there) = (tensor.state[k], name.is_some());
+            let array = Array {
+                name: name.unwrap_or("state"),
+                start: array.addr(),
+                bytes: n * size,
+                is_written: true,
+            };
+            f(Field { kind: STATE + k, array, alignment: size, is_there })?;
+        }
+        Ok(())
+    }
+
+    /// Calls `f` with all arrays of all tensors, which were checked.
+    ///
+    /// # Safety
+    /// The tensors are there.
+    pub unsafe fn each_array(&self, group: usize, zero_grad: bool, f: &mut dyn FnMut(Placed)) {
+        // SAFETY: this function's contract.
+        unsafe {
+            self.each_tensor(|index, tensor| {
+                if tensor.n == 0 || tensor.g.is_null() {
+                    return;
+                }
+                let _ = self.each_field(tensor, zero_grad, |field| {
+                    if field.is_there {
+                        f((Some((group, index)), field.array));
+                    }
+                    Ok(())
+                });
+            });
+        }
+    }
+}
+
+/// An array that a tensor has, or does not have.
+struct Field {
+    /// Its row.
+    kind: usize,
+    array: Array,
+    alignment: usize,
+    is_there: bool,
+}
+
+/// Rows of [`Rows`].
+const GRADIENT: usize = 1;
+const COPY: usize = 3;
+const STATE: usize = 4;
+
+/// How many states a tensor has room for.
+pub(super) const SLOTS: usize = KINDS - STATE;
+
+#[cold]
+fn unexpected(array: &Array, kind: usize) -> Failure {
+    let name = match kind.checked_sub(STATE) {
+        Some(k) => format!("state[{k}]"),
+        None => array.name.to_owned(),
+    };
+    let reason = match kind {
+        COPY => "`copy_type` is DOWNHILL_TYPE_NONE",
+        2 => "`weight_type` is not DOWNHILL_TYPE_SPLIT",
+        _ => "this configuration has no state there",
+    };
+    invalid(format!("`{name}` is {:#x}; it must be NULL, because {reason}", array.start))
+}
+
+/// The tensors of a group that was checked, for Rust.
+pub(super) struct CTensors<'a> {
+    group: &'a Group,
+    zero_grad: bool,
+}
+
+impl<'a> CTensors<'a> {
+    /// # Safety
+    /// All that C passed is what the header says, and passed all checks.
+    pub unsafe fn new(group: &'a Group, zero_grad: bool) -> Self {
+        Self { group, zero_grad }
+    }
+}
+
+impl Foreign for CTensors<'_> {
+    fn count(&self) -> usize {
+        self.group.count
+    }
+
+    #[inline]
+    fn each<'a>(&'a mut self, f: &mut dyn FnMut(Tensor<'a>)) {
+        // SAFETY: whoever made `self` promised that the tensors are there, and that all checks were passed: what is there is
+        // not NULL and aligned, has as many elements, and is apart from all else if it is written.
+        unsafe {
+            self.group.each_tensor(|_, tensor| f(self.group.made(tensor, self.zero_grad)));
+        }
+    }
+}
+
+impl Group {
+    /// A tensor of C as one of Rust.
+    ///
+    /// # Safety
+    /// The tensor passed all checks, and its arrays are the caller's for `'a`.
+    #[inline]
+    unsafe fn made<'a>(&self, tensor: &downhill_tensor, zero_grad: bool) -> Tensor<'a> {
+        let n = tensor.n;
+        // SAFETY: this function's contract.
+        unsafe {
+            let w = match self.weight {
+                // Of a tensor without a gradient only the length is looked at, and its pointers may be anything.
+                _ if tensor.g.is_null() || self.rule.is_none() => Weights::Absent(n),
+                Weight::F32 => Weights::F32(array_mut(tensor.w.cast(), n)),
+                Weight::Bf16 => Weights::Bf16(array_mut(tensor.w.cast(), n)),
+                Weight::F16 => Weights::F16(array_mut(tensor.w.cast(), n)),
+                Weight::Split => Weights::Split {
+                    high: array_mut(tensor.w.cast(), n),
+                    low: array_mut(tensor.w_low, n),
+                },
+            };
+            if tensor.g.is_null() {
+                let mut absent = Tensor::new(w, Gradient::Absent, States::default());
+                absent.first_element = tensor.first_element;
+                return absent;
+            }
+            let g = match (self.gradient, zero_grad) {
+                (Float::F32, false) => Gradient::F32(array(tensor.g.cast(), n)),
+                (Float::Bf16, false) => Gradient::Bf16(array(tensor.g.cast(), n)),
+                (Float::F16, false) => Gradient::F16(array(tensor.g.cast(), n)),
+                (Float::F32, true) => Gradient::F32Mut(array_mut(tensor.g.cast(), n)),
+                (Float::Bf16, true) => Gradient::Bf16Mut(array_mut(tensor.g.cast(), n)),
+                (Float::F16, true) => Gradient::F16Mut(array_mut(tensor.g.cast(), n)),
+            };
+            if self.rule.is_none() {
+                return Tensor::new(w, g, States::default());
+            }
+            let state = match self.state {
+                StateType::F32 => States::F32(self.states(tensor)),
+                StateType::Bf16 => States::Bf16(self.states(tensor)),
+                StateType::Bits8 => States::Bits8(array_mut(tensor.state[0].cast(), tensor.state_bytes)),
+            };
+            let mut made = Tensor::new(w, g, state);
+            made.copy = match self.copy {
+                Some(_) if tensor.w_copy.is_null() => WeightCopy::Absent,
+                None => WeightCopy::Absent,
+                Some(Float::F32) => WeightCopy::F32(array_mut(tensor.w_copy.cast(), n)),
+                Some(Float::Bf16) => WeightCopy::Bf16(array_mut(tensor.w_copy.cast(), n)),
+                Some(Float::F16) => WeightCopy::F16(array_mut(tensor.w_copy.cast(), n)),
+            };
+            (made.t, made.first_element) = (tensor.t, tensor.first_element);
+            made
+        }
+    }
+
+    /// The states that are there.
+    ///
+    /// # Safety
+    /// As for [`Group::made`], and states are made of `E`.
+    #[inline]
+    unsafe fn states<'a, E>(&self, tensor: &downhill_tensor) -> Arrays<'a, E> {
+        let places = self.slots.into_iter().zip(tensor.state).filter(|(slot, _)| slot.is_some());
+        // SAFETY: this function's contract.
+        places.map(|(_, state)| unsafe { array_mut(state.cast(), tensor.n) }).collect()
+    }
+}
+
+/// # Safety
+/// With `n` > 0, `array` is what [`slice::from_raw_parts`] asks for.
+#[inline]
+pub(super) unsafe fn array<'a, T>(array: *const T, n: usize) -> &'a [T] {
+    if n == 0 {
+        return &[];
+    }
+    // SAFETY: this function's contract.
+    unsafe { slice::from_raw_parts(array, n) }
+}
+
+/// # Safety
+/// With `n` > 0, `array` is what [`slice::from_raw_parts_mut`] asks for.
+#[inline]
+pub(super) unsafe fn array_mut<'a, T>(array: *mut T, n: usize) -> &'a mut [T] {
+    if n == 0 {
+        return &mut [];
+    }
+    // SAFETY: this function's contract.
+    unsafe { slice::from_raw_parts_mut(array, n) }
+}

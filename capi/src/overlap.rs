@@ -1,0 +1,184 @@
+//! Are all arrays of a whole step apart that have to be? What is written may overlap nothing; what is only read may overlap
+//! what else is only read.
+
+use super::status::*;
+use downhill::abi::with_room;
+
+/// An array or a structure, as C tells of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Array {
+    pub name: &'static str,
+    pub start: usize,
+    pub bytes: usize,
+    pub is_written: bool,
+}
+
+impl Array {
+    /// One that is only read.
+    pub fn read(name: &'static str, start: usize, bytes: usize) -> Self {
+        Self { name, start, bytes, is_written: false }
+    }
+
+    fn end(&self) -> usize {
+        self.start + self.bytes
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.bytes > 0
+            && other.bytes > 0
+            && (self.is_written || other.is_written)
+            && self.start < other.end()
+            && other.start < self.end()
+    }
+}
+
+/// An array with what it belongs to.
+pub(super) type Placed = (Place, Array);
+
+/// Which group and tensor an array belongs to: none for the structures.
+pub(super) type Place = Option<(usize, usize)>;
+
+/// The kinds of arrays that a tensor has: of each there is one row.
+pub(super) const KINDS: usize = 8;
+
+/// All arrays in the order in which they come by.
+pub(super) struct Rows {
+    all: Row,
+    kinds: [Row; KINDS],
+    count: usize,
+}
+
+/// Some of them.
+#[derive(Clone, Copy)]
+struct Row {
+    /// From the least start to the largest end.
+    start: usize,
+    end: usize,
+    /// Does each end before the next one starts?
+    ascending: bool,
+    is_written: bool,
+}
+
+impl Row {
+    const EMPTY: Self = Self { start: usize::MAX, end: 0, ascending: true, is_written: false };
+
+    #[inline]
+    fn push(&mut self, next: &Array) {
+        self.ascending &= self.end <= next.start;
+        self.start = self.start.min(next.start);
+        self.end = self.end.max(next.end());
+        self.is_written |= next.is_written;
+    }
+
+    fn is_apart(&self, other: &Self) -> bool {
+        self.end <= other.start || other.end <= self.start
+    }
+}
+
+impl Rows {
+    pub const EMPTY: Self = Self { all: Row::EMPTY, kinds: [Row::EMPTY; KINDS], count: 0 };
+
+    /// An array of a kind, which is not empty.
+    #[inline]
+    pub fn push(&mut self, kind: usize, array: &Array) {
+        self.all.push(array);
+        self.kinds[kind].push(array);
+        self.count += 1;
+    }
+
+    /// As most programs have them: each tensor allocated behind the other, or all weights in one large array, all gradients
+    /// in another, and so on. Then nothing has to be sorted.
+    fn are_apart(&self) -> bool {
+        let kinds = &self.kinds;
+        self.all.ascending
+            || (0..KINDS).all(|i| {
+                (kinds[i].ascending || !kinds[i].is_written)
+                    && kinds[..i].iter().all(|kind| kind.is_apart(&kinds[i]))
+            })
+    }
+
+    /// Checks all arrays against one another and against the structures. `each` calls its argument with all of them.
+    pub fn check(
+        &self,
+        structures: &[Array],
+        each: &mut dyn FnMut(&mut dyn FnMut(Placed)),
+    ) -> Result<(), Failure> {
+        if !self.are_apart() {
+            self.check_sorted(each)?;
+        }
+        self.check_structures(structures, each)
+    }
+
+    /// Sorts the arrays by address: 40,000 in any order take about a millisecond, and no memory but for the list.
+    fn check_sorted(&self, each: &mut dyn FnMut(&mut dyn FnMut(Placed))) -> Result<(), Failure> {
+        let mut arrays = with_room(self.count).ok_or(Failure::OUT_OF_MEMORY)?;
+        each(&mut |placed| arrays.push(placed));
+        arrays.sort_unstable_by_key(|(place, array)| (array.start, *place));
+        // What ends last so far; and of what is written.
+        let (mut last, mut last_written): (Option<Placed>, Option<Placed>) = (None, None);
+        for placed in arrays {
+            let before = if placed.1.is_written { &last } else { &last_written };
+            if let Some(before) = before.filter(|(_, before)| before.overlaps(&placed.1)) {
+                return Err(shared(before, placed));
+            }
+            let ends_last =
+                |last: &Option<Placed>| last.is_none_or(|(_, last)| last.end() < placed.1.end());
+            if ends_last(&last) {
+                last = Some(placed);
+            }
+            if placed.1.is_written && ends_last(&last_written) {
+                last_written = Some(placed);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_structures(
+        &self,
+        structures: &[Array],
+        each: &mut dyn FnMut(&mut dyn FnMut(Placed)),
+    ) -> Result<(), Failure> {
+        for (i, structure) in structures.iter().enumerate().filter(|(_, array)| array.is_written) {
+            let mut others = structures.iter().enumerate().filter(|(k, _)| *k != i);
+            if let Some((_, other)) = others.find(|(_, other)| structure.overlaps(other)) {
+                return Err(shared((None, *other), (None, *structure)));
+            }
+        }
+        let is_near = |array: &&Array| {
+            array.bytes > 0 && array.start < self.all.end && self.all.start < array.end()
+        };
+        let count = structures.iter().filter(is_near).count();
+        if count == 0 {
+            return Ok(());
+        }
+        let mut near = with_room(count).ok_or(Failure::OUT_OF_MEMORY)?;
+        near.extend(structures.iter().filter(is_near));
+        near.sort_unstable_by_key(|array: &Array| array.end());
+        let mut found = None;
+        each(&mut |placed| {
+            // Structures that are no list in a list are apart or the same, so their ends are in the order of their starts.
+            let first = near.partition_point(|structure| structure.end() <= placed.1.start);
+            let mut others =
+                near[first..].iter().take_while(|structure| structure.start < placed.1.end());
+            if let Some(structure) = others.find(|structure| structure.overlaps(&placed.1)) {
+                found.get_or_insert(((None, *structure), placed));
+            }
+        });
+        match found {
+            None => Ok(()),
+            Some((one, other)) => Err(shared(one, other)),
+        }
+    }
+}
+
+#[cold]
+fn shared(one: Placed, other: Placed) -> Failure {
+    let said = |(place, array): Placed| match place {
+        Some((group, tensor)) => {
+            format!("`{}` of group {group}, tensor {tensor} at {:#x}", array.name, array.start)
+        }
+        None => format!("`{}` at {:#x}", array.name, array.start),
+    };
+    let message = format!("{} and {} share memory", said(one), said(other));
+    Failure::new(DOWNHILL_STATUS_OVERLAP, message)
+}
