@@ -73,11 +73,21 @@ fn valley_draws_every_rule() {
 }
 
 #[test]
-fn packed_draws_every_kind_of_state() {
+fn packed_draws_every_kind_of_run() {
     let (output, picture) = run("packed", &["--seeds", "2", "--epochs", "2"]);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     let svg = fs::read_to_string(picture).unwrap();
-    for kind in ["8 bits", "8 bits, nearest", "bf16", "bf16, nearest", "8 bits, w and g in bf16"] {
+    let kinds = [
+        "bf16 states",
+        "bf16 states, nearest",
+        "8-bit states",
+        "8-bit states, nearest",
+        "split weights",
+        "bf16 weights",
+        "bf16 weights, nearest",
+        "bf16 weights, 8-bit states",
+    ];
+    for kind in kinds {
         assert!(svg.contains(&format!("\n{kind}\n")), "{kind}");
     }
 }
