@@ -6,25 +6,11 @@ use std::{
     process::Output,
 };
 
+use downhill::rules;
+
 #[path = "common/runner.rs"]
 mod runner;
 use runner::command;
-
-const RULES: [&str; 13] = [
-    "sgd",
-    "momentum",
-    "nesterov",
-    "adagrad",
-    "adadelta",
-    "rmsprop",
-    "rmsprop-centered",
-    "adam",
-    "adamw",
-    "amsgrad",
-    "adamax",
-    "nadam",
-    "lion",
-];
 
 /// Runs an example, which cargo has built for this test, with a picture of its own.
 fn run(name: &str, arguments: &[&str]) -> (Output, PathBuf) {
@@ -36,6 +22,11 @@ fn run(name: &str, arguments: &[&str]) -> (Output, PathBuf) {
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.svg", arguments.concat()));
     let output = command(&program).arg("--svg").arg(&picture).args(arguments).output().unwrap();
     (output, picture)
+}
+
+/// Of all rules.
+fn names() -> Vec<&'static str> {
+    rules().iter().map(|rule| rule.name()).collect()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -52,14 +43,15 @@ fn train_reaches_90_percent_with_every_rule_and_the_same_bits() {
         .filter(|line| line.contains('%'))
         .map(|line| line.split(['│', '┆']).map(str::trim).filter(|cell| !cell.is_empty()).collect())
         .collect();
-    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), RULES, "{printed}");
+    let trained: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+    assert!(trained.starts_with(&names()) && trained.len() > names().len(), "{printed}");
     for row in &rows {
         let accuracy = row.iter().find_map(|cell| cell.strip_suffix(" %")).unwrap();
         assert!(accuracy.parse::<f64>().unwrap() >= 90.0, "{row:?}");
         assert_eq!(*row.last().unwrap(), "yes", "{row:?}");
     }
     let svg = fs::read_to_string(picture).unwrap();
-    assert!(RULES.iter().all(|rule| svg.contains(rule)));
+    assert!(trained.iter().all(|rule| svg.contains(&format!("\n{rule}\n"))));
 }
 
 #[test]
@@ -67,8 +59,8 @@ fn valley_draws_every_rule() {
     let (output, picture) = run("valley", &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let svg = fs::read_to_string(picture).unwrap();
-    for rule in RULES.into_iter().filter(|rule| *rule != "rmsprop-centered") {
-        assert!(svg.contains(rule), "{rule}");
+    for rule in names() {
+        assert!(svg.contains(&format!("\n{rule}\n")), "{rule}");
     }
 }
 
