@@ -85,6 +85,19 @@ fn packed_draws_every_kind_of_run() {
 }
 
 #[test]
+fn offload_ends_with_the_same_bits_in_one_call_and_in_passes() {
+    let (output, picture) = run("offload", &["--layers", "1", "--width", "16", "--rounds", "2"]);
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", text(&output.stderr));
+    assert!(printed.contains("16 tensors, 823808 parameters"), "{printed}");
+    assert!(printed.contains("of weights, states and copy: yes"), "{printed}");
+    let svg = fs::read_to_string(picture).unwrap();
+    for bar in ["1 thread, passes", "1 thread, one call"] {
+        assert!(svg.contains(&format!("\n{bar}\n")), "{bar}");
+    }
+}
+
+#[test]
 fn a_wrong_value_gets_a_clear_error() {
     let wrong = [
         ("train", ["--rule", "adma"], "adma"),
@@ -98,6 +111,9 @@ fn a_wrong_value_gets_a_clear_error() {
         ("valley", ["--steps", "0"], "--steps"),
         ("packed", ["--seeds", "1"], "--seeds"),
         ("packed", ["--epochs", "0"], "--epochs"),
+        ("offload", ["--layers", "49"], "--layers"),
+        ("offload", ["--width", "0"], "--width"),
+        ("offload", ["--rounds", "0"], "--rounds"),
     ];
     for (example, arguments, text_of) in wrong {
         let (output, _) = run(example, &arguments);
