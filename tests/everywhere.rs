@@ -5,7 +5,7 @@ mod common;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use common::{Rule, options_of};
-use downhill::rules;
+use downhill::{Range, rules};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
@@ -126,6 +126,29 @@ fn the_page_of_the_rules_has_every_rule_and_its_defaults() {
     for name in names() {
         assert!(with_papers.iter().any(|one| one == name), "docs/rules.md has no paper of {name}");
     }
+}
+
+/// The sentence with all ranges, "`momentum`, ... are at least 0 and below 1; `dampening`, ... from 0 to 1; all others at
+/// least 0".
+#[test]
+fn the_page_of_the_rules_has_every_range() {
+    let text = read("docs/rules.md").replace('\n', " ");
+    let (before, _) = text.split_once("; all others at least 0.").expect("the ranges");
+    let (below_one, up_to_one) =
+        before.rsplit_once(" are at least 0 and below 1; ").expect("the ranges");
+    let below_one = below_one.rsplit_once("  ").expect("a paragraph").1;
+    for rule in rules() {
+        for one in rule.hyperparameters() {
+            let expected = match one.range {
+                Range::OneOf(_) => continue,
+                _ if code(below_one).contains(&one.name) => Range::BelowOne,
+                _ if code(up_to_one).contains(&one.name) => Range::UpToOne,
+                _ => Range::NonNegative,
+            };
+            assert_eq!(one.range, expected, "{}: {}", rule.name(), one.name);
+        }
+    }
+    assert!(code(below_one).len() > 1 && code(up_to_one).len() > 1);
 }
 
 /// The C tests of rules are all made from one table.
