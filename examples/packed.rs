@@ -1,4 +1,4 @@
-//! What packed states cost: the same training with states of `f32`, of eight bits and of bfloat16, from many seeds.
+//! What fewer bits cost: the same training with weights and states of `f32`, of bfloat16 and of eight bits, from many seeds.
 //!
 //! `cargo run --release --example packed -- --help`
 
@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
-use downhill::{Packing, StateFormat::*};
+use downhill::Optimizer;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use trainer::models::Model;
@@ -30,7 +30,7 @@ mod states;
 mod target;
 
 use digits::{Digits, Split, TRAINING};
-use runs::{Comparison, Held, Outcome, Result, Rule, at_random, to_nearest, train};
+use runs::{Comparison, Held, Outcome, Result, StateType, WeightType, held, train};
 use states::Deviation;
 use target::in_target;
 
@@ -44,44 +44,58 @@ struct Entry {
     required: bool,
 }
 
+const BF16_STATES: Held = held(WeightType::F32, StateType::Bf16);
+const BITS8_STATES: Held = held(WeightType::F32, StateType::Bits8);
+const BF16_WEIGHTS: Held = held(WeightType::Bf16, StateType::F32);
+const SPLIT_WEIGHTS: Held = held(WeightType::Split, StateType::F32);
+const SMALLEST: Held = held(WeightType::Bf16, StateType::Bits8);
+
 const ADAM: &[Entry] = &[
-    entry("f32", Held::Plain),
-    Entry { rate: 1.02, ..entry("f32, learning rate 2 % higher", Held::Plain) },
-    Entry { required: true, ..entry("8 bits", Held::States(at_random(Bits8))) },
-    entry("8 bits, nearest", Held::States(to_nearest(Bits8))),
-    Entry { required: true, ..entry("bf16", Held::States(at_random(Bf16))) },
-    entry("bf16, nearest", Held::States(to_nearest(Bf16))),
-    entry("8 bits, w and g in bf16", Held::All(at_random(Bits8))),
-    entry("8 bits, w and g in bf16, nearest", Held::All(to_nearest(Bits8))),
+    entry("f32", Held::PLAIN),
+    Entry { rate: 1.02, ..entry("f32, learning rate 2 % higher", Held::PLAIN) },
+    required("bf16 states", BF16_STATES),
+    entry("bf16 states, nearest", BF16_STATES.nearest()),
+    required("8-bit states", BITS8_STATES),
+    entry("8-bit states, nearest", BITS8_STATES.nearest()),
+    required("split weights", SPLIT_WEIGHTS),
+    required("bf16 weights", BF16_WEIGHTS),
+    entry("bf16 weights, nearest", BF16_WEIGHTS.nearest()),
+    required("bf16 weights, 8-bit states", SMALLEST),
 ];
 
 const LION: &[Entry] = &[
-    entry("f32", Held::Plain),
-    entry("8 bits", Held::States(at_random(Bits8))),
-    entry("8 bits, nearest", Held::States(to_nearest(Bits8))),
+    entry("f32", Held::PLAIN),
+    entry("8-bit states", BITS8_STATES),
+    entry("8-bit states, nearest", BITS8_STATES.nearest()),
 ];
 
 /// States alone.
-const PACKINGS: [(&str, Packing); 4] = [
-    ("8 bits", at_random(Bits8)),
-    ("8 bits, nearest", to_nearest(Bits8)),
-    ("bf16", at_random(Bf16)),
-    ("bf16, nearest", to_nearest(Bf16)),
+const STATES: [(&str, Held); 4] = [
+    ("8 bits", BITS8_STATES),
+    ("8 bits, nearest", BITS8_STATES.nearest()),
+    ("bf16", BF16_STATES),
+    ("bf16, nearest", BF16_STATES.nearest()),
 ];
 
 const fn entry(name: &'static str, held: Held) -> Entry {
     Entry { name, held, rate: 1.0, required: false }
 }
 
-/// Trains a network with one hidden layer and a softmax regression on 8×8 handwritten digits, with states in
-/// f32, eight bits and bfloat16, from many seeds, and compares how they end.
+const fn required(name: &'static str, held: Held) -> Entry {
+    Entry { required: true, ..entry(name, held) }
+}
+
+/// Trains a network with one hidden layer and a softmax regression on 8×8 handwritten digits, with weights and
+/// states in f32, bfloat16 and eight bits, from many seeds, and compares how they end.
 ///
-/// States are rounded at random, but where "nearest" is said. The rules, their learning rates and all else are
-/// those of the example `train`. With errors in v as large as those of eight bits, 1/√v is too large on average
-/// by about 2 %, and training goes as with a learning rate higher by so much: one row has that in f32.
+/// Numbers are rounded at random, but where "nearest" is said. Where weights are bfloat16 or split, a bfloat16
+/// and the rest of the f32, gradients are bfloat16 and the model runs on bfloat16 weights. The rules, their
+/// learning rates and all else are those of the example `train`. With errors in v as large as those of eight
+/// bits, 1/√v is too large on average by about 2 %, and training goes as with a learning rate higher by so
+/// much: one row has that in f32.
 ///
-/// Fails if with Adam, and states rounded at random, the mean final loss is more than 2 % higher than with f32,
-/// or the accuracy more than 0.3 points lower.
+/// Fails if with Adam, rounded at random, the mean final loss is more than 2 % higher than with f32, or the
+/// accuracy more than 0.3 points lower.
 #[derive(Parser)]
 #[command(name = "packed", allow_negative_numbers = true)]
 struct Arguments {
@@ -100,7 +114,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("error: packed states trained worse than f32");
+            eprintln!("error: fewer bits trained worse than f32");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -110,7 +124,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Did those packed states train no worse than `f32` that must not?
+/// Did all that must not train worse than `f32` not do so?
 fn run(arguments: &Arguments) -> Result<bool> {
     let digits = Digits::load(Split::EveryFifth);
     let bar = progress_bar(2 * (ADAM.len() + LION.len()) as u64 * arguments.seeds);
@@ -132,13 +146,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
         writeln!(out, "\n{}:\n{}", results.title, table(results))?;
     }
     let adam = adam(1.0);
-    let deviations = states::deviations(&adam, &digits, &PACKINGS.map(|(_, packing)| packing), 0)?;
+    let deviations = states::deviations(&*adam, &digits, &STATES.map(|(_, held)| held), 0)?;
     writeln!(
         out,
         "\nAdam's states against those of f32, after {} steps of the network:",
         states::STEPS
     )?;
-    writeln!(out, "{}", states_table(&adam, &deviations))?;
+    writeln!(out, "{}", states_table(&*adam, &deviations))?;
     let path = arguments.svg.clone().unwrap_or_else(|| in_target("packed.svg"));
     picture::draw(&path, &results[..2])
         .map_err(|error| format!("cannot write `{}`: {error}", path.display()))?;
@@ -165,14 +179,14 @@ impl All<'_> {
         &self,
         model: M,
         title: &'static str,
-        rule: impl Fn(f64) -> Rule,
+        rule: impl Fn(f64) -> Box<dyn Optimizer>,
         entries: &'static [Entry],
     ) -> Result<Results> {
         let each = |entry: &'static Entry| {
             let rule = rule(entry.rate);
             let run = |seed| {
                 let Arguments { epochs, .. } = *self.arguments;
-                let outcome = train(model, self.digits, &rule, entry.held, seed, epochs);
+                let outcome = train(model, self.digits, &*rule, entry.held, seed, epochs);
                 self.bar.inc(1);
                 outcome
             };
@@ -204,7 +218,7 @@ fn progress_bar(runs: u64) -> ProgressBar {
 
 fn table(results: &Results) -> Table {
     let header =
-        ["states", "final loss", "ratio to f32", "test accuracy", "points to f32", "2 % and 0.3 points"];
+        ["held", "final loss", "ratio to f32", "test accuracy", "points to f32", "2 % and 0.3 points"];
     let row = |(entry, comparison): (&Entry, Comparison)| {
         let within = match (comparison.is_close(), comparison.is_no_worse()) {
             (true, _) => "within",
@@ -224,12 +238,12 @@ fn table(results: &Results) -> Table {
     filled_table(header, results.comparisons().map(row))
 }
 
-fn states_table(rule: &Rule, deviations: &[Vec<Deviation>]) -> Table {
+fn states_table(rule: &dyn Optimizer, deviations: &[Vec<Deviation>]) -> Table {
     let header = ["states", "x", "‖x̂ − x‖/‖x‖", "median |x̂/x − 1|", "mean x̂/x", "mean √(x/x̂)"];
-    let row = |packing: &str, state: &str, deviation: &Deviation| {
+    let row = |held: &str, state: &str, deviation: &Deviation| {
         let Deviation { norm, median, ratio, step } = deviation;
         [
-            packing.to_owned(),
+            held.to_owned(),
             state.to_owned(),
             format!("{:.2} %", 100.0 * norm),
             format!("{:.2} %", 100.0 * median),
@@ -237,9 +251,9 @@ fn states_table(rule: &Rule, deviations: &[Vec<Deviation>]) -> Table {
             if state == "v" { format!("{step:.4}") } else { String::new() },
         ]
     };
-    let names = rule.plain.state_names();
-    let rows = PACKINGS.iter().zip(deviations).flat_map(|((packing, _), deviations)| {
-        names.iter().zip(deviations).map(move |(name, deviation)| row(packing, name, deviation))
+    let states = rule.states();
+    let rows = STATES.iter().zip(deviations).flat_map(|((held, _), deviations)| {
+        states.iter().zip(deviations).map(move |(state, deviation)| row(held, state.name, deviation))
     });
     filled_table(header, rows)
 }

@@ -22,7 +22,8 @@
  *
  *     downhill_adam decayed = downhill_adamw_default(), not_decayed = decayed;
  *     not_decayed.weight_decay = 0.0;
- *     downhill_tensor weight = {n0, w0, g0, {m0, v0}}, bias = {n1, w1, g1, {m1, v1}};
+ *     downhill_tensor weight = {.n = n0, .w = w0, .g = g0, .state = {m0, v0}};
+ *     downhill_tensor bias = {.n = n1, .w = w1, .g = g1, .state = {m1, v1}};
  *     downhill_group groups[] = {downhill_group_default(), downhill_group_default()};
  *     groups[0].config = &decayed;
  *     groups[0].count = 1;
@@ -185,8 +186,8 @@ typedef uint32_t downhill_status;
 #define DOWNHILL_STATUS_OVERLAP 3
 
 /**
- * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
- * state_bytes is not what downhill_packed_bytes() says.
+ * An array of n elements does not fit in the address space, or a list of count structures; or
+ * state_bytes is not what downhill_state_bytes() says.
  */
 #define DOWNHILL_STATUS_INVALID_LENGTH 4
 /** t is 0. Steps are counted from 1. */
@@ -200,12 +201,12 @@ typedef uint32_t downhill_status;
 #define DOWNHILL_STATUS_INVALID_CONFIG 6
 
 /**
- * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
+ * The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
  * become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
  * the same t.
  */
 #define DOWNHILL_STATUS_SKIPPED 7
-/** Memory for the list of tensors could not be had. */
+/** There is no memory for a list of groups or arrays. */
 #define DOWNHILL_STATUS_OUT_OF_MEMORY 8
 /** A bug in this library. The arrays may have been written in part. */
 #define DOWNHILL_STATUS_PANIC 99
@@ -352,12 +353,8 @@ typedef struct downhill_sgd {
 /** The defaults of downhill_sgd_step(). */
 DOWNHILL_INLINE downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_SGD;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.001;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_SGD; config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0; config.lr = 0.001; config.weight_decay = 0.0;
   return config;
 }
 
@@ -385,14 +382,9 @@ typedef struct downhill_momentum {
 /** The defaults of downhill_momentum_step(). */
 DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
   downhill_momentum config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_MOMENTUM;
-  config.form = DOWNHILL_FORM_CLASSIC;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.momentum = 0.9;
-  config.dampening = 0.0;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_MOMENTUM;
+  config.form = DOWNHILL_FORM_CLASSIC; config.decay = DOWNHILL_DECAY_L2; config.lr = 0.001;
+  config.momentum = 0.9; config.dampening = 0.0; config.weight_decay = 0.0;
   return config;
 }
 
@@ -402,11 +394,8 @@ DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
  *     u = momentum*u + lr*g; w -= u
  *     u = momentum*u + (1-dampening)*g; w -= lr*u
  */
-downhill_status downhill_momentum_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const struct downhill_momentum *config);
+downhill_status downhill_momentum_step(size_t n, float *w, const float *g, float *u,
+    const struct downhill_momentum *config);
 
 /** The hyper-parameters of downhill_nesterov_step(). */
 typedef struct downhill_nesterov {
@@ -424,13 +413,9 @@ typedef struct downhill_nesterov {
 /** The defaults of downhill_nesterov_step(). */
 DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
   downhill_nesterov config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_NESTEROV;
-  config.form = DOWNHILL_FORM_CLASSIC;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.momentum = 0.9;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_NESTEROV;
+  config.form = DOWNHILL_FORM_CLASSIC; config.decay = DOWNHILL_DECAY_L2; config.lr = 0.001;
+  config.momentum = 0.9; config.weight_decay = 0.0;
   return config;
 }
 
@@ -442,11 +427,8 @@ DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
  *     u = momentum*u + lr*g; w -= momentum*u + lr*g
  *     u = momentum*u + g; w -= lr*(g + momentum*u)
  */
-downhill_status downhill_nesterov_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const struct downhill_nesterov *config);
+downhill_status downhill_nesterov_step(size_t n, float *w, const float *g, float *u,
+    const struct downhill_nesterov *config);
 
 /** The hyper-parameters of downhill_adagrad_step(). */
 typedef struct downhill_adagrad {
@@ -464,12 +446,8 @@ typedef struct downhill_adagrad {
 /** The defaults of downhill_adagrad_step(). */
 DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
   downhill_adagrad config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAGRAD;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.01;
-  config.eps = 1e-10;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAGRAD;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.01; config.eps = 1e-10;
   config.weight_decay = 0.0;
   return config;
 }
@@ -480,11 +458,8 @@ DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
  *     s += g*g
  *     w -= (lr*g)/(sqrt(s) + eps)
  */
-downhill_status downhill_adagrad_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *s,
-                                      const struct downhill_adagrad *config);
+downhill_status downhill_adagrad_step(size_t n, float *w, const float *g, float *s,
+    const struct downhill_adagrad *config);
 
 /** The hyper-parameters of downhill_adadelta_step(). */
 typedef struct downhill_adadelta {
@@ -507,14 +482,9 @@ typedef struct downhill_adadelta {
 /** The defaults of downhill_adadelta_step(). */
 DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   downhill_adadelta config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADADELTA;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 1.0;
-  config.rho = 0.9;
-  config.eps = 1e-6;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADADELTA;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 1.0; config.rho = 0.9;
+  config.eps = 1e-6; config.weight_decay = 0.0;
   return config;
 }
 
@@ -526,12 +496,8 @@ DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
  *     u = rho*u + ((1-rho)*d)*d
  *     w -= lr*d
  */
-downhill_status downhill_adadelta_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *v,
-                                       float *u,
-                                       const struct downhill_adadelta *config);
+downhill_status downhill_adadelta_step(size_t n, float *w, const float *g, float *v, float *u,
+    const struct downhill_adadelta *config);
 
 /** The hyper-parameters of downhill_rmsprop_step(). */
 typedef struct downhill_rmsprop {
@@ -554,15 +520,9 @@ typedef struct downhill_rmsprop {
 /** The defaults of downhill_rmsprop_step(). */
 DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   downhill_rmsprop config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_RMSPROP;
-  config.centered = 0;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.01;
-  config.momentum = 0.0;
-  config.alpha = 0.99;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_RMSPROP; config.centered = 0;
+  config.decay = DOWNHILL_DECAY_L2; config.lr = 0.01; config.momentum = 0.0; config.alpha = 0.99;
+  config.eps = 1e-8; config.weight_decay = 0.0;
   return config;
 }
 
@@ -574,13 +534,8 @@ DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
  *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
  *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
  */
-downhill_status downhill_rmsprop_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *v,
-                                      float *g_avg,
-                                      float *u,
-                                      const struct downhill_rmsprop *config);
+downhill_status downhill_rmsprop_step(size_t n, float *w, const float *g, float *v, float *g_avg,
+    float *u, const struct downhill_rmsprop *config);
 
 /** What the moments of Adam, AdamW and AMSGrad are divided by. */
 typedef uint32_t downhill_bias_correction;
@@ -619,14 +574,9 @@ typedef struct downhill_adam {
 /** The defaults of downhill_adam_step(). */
 DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAM;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAM;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.0;
   return config;
 }
@@ -634,14 +584,9 @@ DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
 /** The defaults of downhill_adamw_step(). */
 DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAMW;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_DECOUPLED;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAMW;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_DECOUPLED;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.01;
   return config;
 }
@@ -649,14 +594,9 @@ DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
 /** The defaults of downhill_amsgrad_step(). */
 DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_AMSGRAD;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_AMSGRAD;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.0;
   return config;
 }
@@ -668,26 +608,16 @@ DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
  *     v = beta2*v + ((1-beta2)*g)*g
  *     w -= (a*m)/(sqrt(v)*k + eps)
  */
-downhill_status downhill_adam_step(size_t n,
-                                   float *w,
-                                   const float *g,
-                                   float *m,
-                                   float *v,
-                                   uint64_t t,
-                                   const struct downhill_adam *config);
+downhill_status downhill_adam_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_adam *config);
 
 /**
  * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
  * decoupled weight decay. Start from downhill_adamw_default().
  *     w *= 1 - lr*weight_decay; then as Adam
  */
-downhill_status downhill_adamw_step(size_t n,
-                                    float *w,
-                                    const float *g,
-                                    float *m,
-                                    float *v,
-                                    uint64_t t,
-                                    const struct downhill_adam *config);
+downhill_status downhill_adamw_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_adam *config);
 
 /**
  * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
@@ -698,14 +628,8 @@ downhill_status downhill_adamw_step(size_t n,
  *     v_max = max(v_max, v)
  *     w -= (a*m)/(sqrt(v_max)*k + eps)
  */
-downhill_status downhill_amsgrad_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *m,
-                                      float *v,
-                                      float *v_max,
-                                      uint64_t t,
-                                      const struct downhill_adam *config);
+downhill_status downhill_amsgrad_step(size_t n, float *w, const float *g, float *m, float *v,
+    float *v_max, uint64_t t, const struct downhill_adam *config);
 
 /** The hyper-parameters of downhill_adamax_step(). */
 typedef struct downhill_adamax {
@@ -727,15 +651,9 @@ typedef struct downhill_adamax {
 /** The defaults of downhill_adamax_step(). */
 DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
   downhill_adamax config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAMAX;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.002;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAMAX;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.002; config.beta1 = 0.9;
+  config.beta2 = 0.999; config.eps = 1e-8; config.weight_decay = 0.0;
   return config;
 }
 
@@ -747,13 +665,8 @@ DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
  *     u = max(beta2*u, |g| + eps)
  *     w -= (a*m)/u
  */
-downhill_status downhill_adamax_step(size_t n,
-                                     float *w,
-                                     const float *g,
-                                     float *m,
-                                     float *u,
-                                     uint64_t t,
-                                     const struct downhill_adamax *config);
+downhill_status downhill_adamax_step(size_t n, float *w, const float *g, float *m, float *u, uint64_t t,
+    const struct downhill_adamax *config);
 
 /** The hyper-parameters of downhill_nadam_step(). */
 typedef struct downhill_nadam {
@@ -780,16 +693,9 @@ typedef struct downhill_nadam {
 /** The defaults of downhill_nadam_step(). */
 DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
   downhill_nadam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_NADAM;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.002;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.momentum_decay = 0.004;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_NADAM;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.002; config.beta1 = 0.9;
+  config.beta2 = 0.999; config.eps = 1e-8; config.momentum_decay = 0.004; config.weight_decay = 0.0;
   return config;
 }
 
@@ -803,13 +709,8 @@ DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
  *     r = sqrt(v*(1/c2)) + eps
  *     w -= (a*g)/r; w -= (b*m)/r
  */
-downhill_status downhill_nadam_step(size_t n,
-                                    float *w,
-                                    const float *g,
-                                    float *m,
-                                    float *v,
-                                    uint64_t t,
-                                    const struct downhill_nadam *config);
+downhill_status downhill_nadam_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_nadam *config);
 
 /** The hyper-parameters of downhill_lion_step(). */
 typedef struct downhill_lion {
@@ -829,13 +730,8 @@ typedef struct downhill_lion {
 /** The defaults of downhill_lion_step(). */
 DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
   downhill_lion config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_LION;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.0001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.99;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_LION; config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0; config.lr = 0.0001; config.beta1 = 0.9; config.beta2 = 0.99;
   config.weight_decay = 0.0;
   return config;
 }
@@ -847,11 +743,8 @@ DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
  *     w -= lr*sign(beta1*m + (1-beta1)*g)
  *     m = beta2*m + (1-beta2)*g
  */
-downhill_status downhill_lion_step(size_t n,
-                                   float *w,
-                                   const float *g,
-                                   float *m,
-                                   const struct downhill_lion *config);
+downhill_status downhill_lion_step(size_t n, float *w, const float *g, float *m,
+    const struct downhill_lion *config);
 
 /* ======== 5. Pools ======== */
 
@@ -906,8 +799,7 @@ struct downhill_pool *downhill_pool_new(size_t threads);
  *
  * Threads: any number at once. Since 0.1.0.
  */
-struct downhill_pool *downhill_pool_new_on(size_t count,
-                                           const uint32_t *cpus);
+struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
 
 /**
  * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region of theirs its threads
@@ -927,9 +819,8 @@ struct downhill_pool *downhill_pool_new_on(size_t count,
  *
  * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since 0.1.0.
  */
-struct downhill_pool *downhill_pool_from(size_t threads,
-                                         downhill_parallel_for parallel_for,
-                                         void *context);
+struct downhill_pool *downhill_pool_from(size_t threads, downhill_parallel_for parallel_for,
+    void *context);
 
 /**
  * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the calling one.
@@ -1043,8 +934,8 @@ typedef struct downhill_group {
 #define DOWNHILL_TYPE_SPLIT 4
 
 /**
- * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares, which are all
- * but adagrad, amsgrad and adamax.
+ * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares. To the others
+ * (a sum, a maximum) downhill_state_bytes() says no.
  */
 #define DOWNHILL_TYPE_8BIT 5
 
@@ -1071,19 +962,11 @@ typedef struct downhill_group {
 /** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
 DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   downhill_group group;
-  group.struct_size = sizeof group;
-  group.tensor_size = sizeof(downhill_tensor);
-  group.weight_type = DOWNHILL_TYPE_F32;
-  group.gradient_type = DOWNHILL_TYPE_F32;
-  group.state_type = DOWNHILL_TYPE_F32;
+  group.struct_size = sizeof group; group.tensor_size = sizeof(downhill_tensor);
+  group.weight_type = group.gradient_type = group.state_type = DOWNHILL_TYPE_F32;
   group.copy_type = DOWNHILL_TYPE_NONE;
-  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
-  group.seed = 0;
-  group.t = 0;
-  group.config = 0;
-  group.count = 0;
-  group.tensors = 0;
+  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC; group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
+  group.seed = group.t = 0; group.config = 0; group.count = 0; group.tensors = 0;
   return group;
 }
 
@@ -1100,8 +983,8 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
  * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
  * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
  *
- * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
- * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+ * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for
+ * g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
  */
 #define DOWNHILL_EXTRAS_SKIP_NONFINITE 2
 /** A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients. */
@@ -1176,11 +1059,8 @@ typedef struct downhill_report {
  *
  * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_step(size_t group_count,
-                              const downhill_group *groups,
-                              const struct downhill_extras *extras,
-                              downhill_pool *pool,
-                              struct downhill_report *report);
+downhill_status downhill_step(size_t group_count, const downhill_group *groups,
+    const struct downhill_extras *extras, downhill_pool *pool, struct downhill_report *report);
 
 /**
  * The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0 for one without a gradient.
@@ -1200,33 +1080,23 @@ downhill_status downhill_step(size_t group_count,
  *
  * Threads: any number at once, also with one pool. Since 0.1.0.
  */
-downhill_status downhill_grad_squares(size_t group_count,
-                                      const downhill_group *groups,
-                                      downhill_pool *pool,
-                                      double *sums);
+downhill_status downhill_grad_squares(size_t group_count, const downhill_group *groups,
+    downhill_pool *pool, double *sums);
 
 /** Extras that do nothing. */
 DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
   downhill_extras extras;
-  extras.struct_size = sizeof extras;
-  extras.flags = 0;
-  extras.grad_scale = 1.0;
-  extras.max_norm = 0.0;
-  extras.norm_squared = 0.0;
+  extras.struct_size = sizeof extras; extras.flags = 0;
+  extras.grad_scale = 1.0; extras.max_norm = 0.0; extras.norm_squared = 0.0;
   return extras;
 }
 
 /** A report to be written. */
 DOWNHILL_INLINE downhill_report downhill_report_default(void) {
   downhill_report report;
-  report.struct_size = sizeof report;
-  report.skipped = 0;
-  report.grad_norm = 0.0;
-  report.applied_scale = 0.0;
-  report.tensors_updated = 0;
-  report.group = SIZE_MAX;
-  report.tensor = SIZE_MAX;
-  report.element = SIZE_MAX;
+  report.struct_size = sizeof report; report.skipped = 0;
+  report.grad_norm = report.applied_scale = 0.0; report.tensors_updated = 0;
+  report.group = report.tensor = report.element = SIZE_MAX;
   return report;
 }
 
@@ -1243,8 +1113,7 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
  *
  * Threads: any number at once. Since 0.1.0.
  */
-size_t downhill_state_bytes(const void *config,
-                            size_t n);
+size_t downhill_state_bytes(const void *config, size_t n);
 
 /**
  * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one that is farther from zero. To
@@ -1259,18 +1128,12 @@ size_t downhill_state_bytes(const void *config,
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_pack(const void *config,
-                              size_t n,
-                              const float *const *states,
-                              void *packed,
-                              size_t bytes);
+downhill_status downhill_pack(const void *config, size_t n, const float *const *states, void *packed,
+    size_t bytes);
 
 /** Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are written. */
-downhill_status downhill_unpack(const void *config,
-                                size_t n,
-                                const void *packed,
-                                size_t bytes,
-                                float *const *states);
+downhill_status downhill_unpack(const void *config, size_t n, const void *packed, size_t bytes,
+    float *const *states);
 
 /**
  * Converts numbers from one type to another, to nearest, of two to the even one; into DOWNHILL_TYPE_SPLIT without a loss.
@@ -1286,13 +1149,8 @@ downhill_status downhill_unpack(const void *config,
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_convert(size_t n,
-                                 uint32_t from_type,
-                                 const void *from,
-                                 const void *from_low,
-                                 uint32_t to_type,
-                                 void *to,
-                                 void *to_low);
+downhill_status downhill_convert(size_t n, uint32_t from_type, const void *from, const void *from_low,
+    uint32_t to_type, void *to, void *to_low);
 
 #ifdef __cplusplus
 }

@@ -99,6 +99,15 @@ pub enum Error {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A rule has no hyper-parameter of a name.
+    NoHyperparameter {
+        /// The rule.
+        rule: &'static str,
+        /// The name.
+        name: String,
+        /// The names that it has, separated by commas.
+        known: String,
+    },
     /// A pool was to be made on this many CPUs, none or too many.
     CpuCount(usize),
     /// No worker can run on a CPU.
@@ -182,6 +191,9 @@ impl fmt::Display for Error {
             Self::Step => write!(f, "`t` is 0; steps are counted from 1"),
             Self::Hyperparameter { argument, value, allowed } => {
                 write!(f, "`{argument}` is {value:?}; it must be {allowed}")
+            }
+            Self::NoHyperparameter { rule, name, known } => {
+                write!(f, "`{name}` is no hyper-parameter of {rule}, which has {known}")
             }
             Self::CpuCount(count) => write!(f, "`cpus` lists {count} CPUs; it must list 1 to 1024"),
             Self::Cpu { index, cpu, reason } => {

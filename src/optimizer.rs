@@ -1,7 +1,8 @@
 //! One face for all rules, for code that treats them alike.
 
 use crate::{
-    Error, Isa, State,
+    Error, Hyperparameter, Isa, State,
+    hyperparameter::Replaced,
     rule::{Configuration, Engine},
 };
 
@@ -39,6 +40,55 @@ pub trait Optimizer: Engine {
 
     /// Its states, in the order of the step function's arguments.
     fn states(&self) -> &'static [State];
+
+    /// Its hyper-parameters and their values, in the order of the configuration's fields: for a command line, a table, a
+    /// search for good values, or another language.
+    ///
+    /// ```
+    /// use downhill::{Optimizer, rules};
+    ///
+    /// for rule in rules() {
+    ///     println!("{}: {:?}", rule.name(), rule.hyperparameters());
+    /// }
+    /// ```
+    fn hyperparameters(&self) -> Vec<Hyperparameter> {
+        let mut all = Vec::new();
+        let listed = self.boxed().replace(Replaced(&mut |one| {
+            all.push(one);
+            Ok(one.value)
+        }));
+        listed.expect("each keeps its value");
+        all
+    }
+
+    /// Sets a hyper-parameter by its name. As with a literal, it is the step that checks what a number may be.
+    ///
+    /// ```
+    /// use downhill::{Momentum, Optimizer};
+    ///
+    /// let mut rule: Box<dyn Optimizer> = Momentum::default().into();
+    /// for (name, text) in [("lr", "0.1"), ("form", "torch")] {
+    ///     let known = rule.hyperparameters();
+    ///     let parameter = known.iter().find(|known| known.name == name).expect("a rule that has it");
+    ///     rule.set(name, parameter.range.parse(text).expect("a number or a choice"))?;
+    /// }
+    /// assert_eq!(rule.set("beta3", 0.5).unwrap_err().to_string(), "`beta3` is no hyper-parameter of momentum, \
+    /// which has lr, momentum, dampening, form, weight_decay, decay");
+    /// # Ok::<(), downhill::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoHyperparameter`] if the rule has none of this name, [`Error::Hyperparameter`] if `value` is not the place of
+    /// a choice. Nothing has changed then.
+    fn set(&mut self, name: &str, value: f64) -> Result<(), Error> {
+        let known = self.hyperparameters();
+        if known.iter().all(|one| one.name != name) {
+            let known: Vec<_> = known.iter().map(|one| one.name).collect();
+            let (rule, name, known) = (self.name(), name.to_owned(), known.join(", "));
+            return Err(Error::NoHyperparameter { rule, name, known });
+        }
+        self.replace(Replaced(&mut |one| Ok(if one.name == name { value } else { one.value })))
+    }
 
     /// The step. A rule that does not count steps ignores `t`.
     ///
@@ -78,6 +128,12 @@ pub trait Optimizer: Engine {
 impl<R: Optimizer + 'static> From<R> for Box<dyn Optimizer> {
     fn from(rule: R) -> Self {
         Box::new(rule)
+    }
+}
+
+impl Clone for Box<dyn Optimizer> {
+    fn clone(&self) -> Self {
+        self.boxed()
     }
 }
 

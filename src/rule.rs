@@ -7,12 +7,15 @@ use std::fmt;
 
 use crate::{
     Decay, Error, Isa, Optimizer, State,
-    check::{finite, non_negative},
+    check::finite,
+    hyperparameter::{Checked, Fields, Replaced},
     lane::{Lane, Lanes},
 };
 
 /// The hyper-parameters of a rule with `N` states per element.
-pub trait Configuration<const N: usize>: Kernels<N> + fmt::Debug + Send + Sync + 'static {
+pub trait Configuration<const N: usize>:
+    Fields + Kernels<N> + fmt::Debug + Send + Sync + 'static
+{
     /// The step function's name without `_step`.
     const NAME: &'static str;
 
@@ -22,14 +25,24 @@ pub trait Configuration<const N: usize>: Kernels<N> + fmt::Debug + Send + Sync +
     /// The rule, its constants in `f32`.
     type Formula: Formula<N>;
 
-    /// Checks everything but the weight decay. Not together with `formula`: in a `Result` the compiler keeps two constants in
+    /// Checks what the ranges of the fields do not say.
+    #[inline(always)]
+    fn check_further(&self, _t: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Checks everything but the constants. Not together with `formula`: in a `Result` the compiler keeps two constants in
     /// one word, and a CPU waits 5 ns for a word that has been stored in two parts, half of what a whole call takes.
-    fn check(&self, t: u64) -> Result<(), Error>;
+    #[inline(always)]
+    fn check(&self, t: u64) -> Result<(), Error> {
+        self.map(&mut Checked)?;
+        self.check_further(t)
+    }
 
     /// The constants of step `t`, after `check`: derived in `f64`, rounded once.
     fn formula(&self, t: u64) -> Self::Formula;
 
-    /// The weight decay, unchecked.
+    /// The weight decay.
     fn decay(&self) -> WeightDecay;
 }
 
@@ -77,6 +90,12 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Derives the constants of step `t`, for gradients that are multiplied by `scale`, and calls `then` once with what
     /// steps arrays by them. After `check_at`.
     fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(Step<'_>));
+
+    /// Replaces the fields of the configuration, all or, if one is refused, none.
+    fn replace(&mut self, fields: Replaced<'_>) -> Result<(), Error>;
+
+    /// A copy.
+    fn boxed(&self) -> Box<dyn Optimizer>;
 }
 
 /// Steps arrays that are equally long: weights, gradient, states, and whether their memory is to be asked for early.
@@ -111,6 +130,18 @@ macro_rules! kernels {
                 then: &mut dyn FnMut($crate::rule::Step<'_>),
             ) {
                 $crate::sweep::with_constants(isa, self, t, scale, then);
+            }
+
+            fn replace(
+                &mut self,
+                mut fields: $crate::hyperparameter::Replaced<'_>,
+            ) -> Result<(), $crate::Error> {
+                *self = $crate::hyperparameter::Fields::map(self, &mut fields)?;
+                Ok(())
+            }
+
+            fn boxed(&self) -> Box<dyn $crate::Optimizer> {
+                Box::new(*self)
             }
         }
 
@@ -172,10 +203,9 @@ pub(crate) struct Prelude {
 }
 
 impl Prelude {
-    /// Checks the weight decay.
+    /// Is the factor of the weight finite?
     #[inline(always)]
     fn check(&self, WeightDecay { weight_decay, .. }: WeightDecay) -> Result<(), Error> {
-        non_negative("weight_decay", weight_decay)?;
         let allowed = "so small that 1 - lr*weight_decay is finite in f32";
         finite(self.one_minus_lr_decay, "weight_decay", weight_decay, allowed)
     }
@@ -247,7 +277,7 @@ impl<F> Update<F> {
         Self { formula: config.formula(t), prelude: Prelude::new(config.decay()) }
     }
 
-    /// Checks the constants themselves, and the weight decay.
+    /// Checks the constants themselves.
     #[inline(always)]
     pub fn check<const N: usize, C: Configuration<N, Formula = F>>(
         &self,

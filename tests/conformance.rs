@@ -1,11 +1,24 @@
-//! PyTorch's answers, as `golden/README.md` says how to compare: our `f32` result is as close to
-//! PyTorch in `f64` as PyTorch's own `f32` is, element by element, at every recorded step.
+//! PyTorch's answers, as `golden/README.md` says how to compare: our `f32` result is as close to PyTorch in `f64` as PyTorch's
+//! own `f32` is, element by element, at every recorded step.
 
-use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Isa, Momentum, Nadam, Nesterov,
-    Optimizer, Rmsprop, Sgd, optimizer,
-};
+mod common;
+
+use std::collections::HashSet;
+
+use common::{Rule, options_of, with};
+use downhill::{Isa, rules};
 use serde_json::Value;
+
+/// Options of PyTorch's that choose the rule, or that the test itself does. All others are hyper-parameters of ours.
+const NOT_OURS: [&str; 7] = [
+    "amsgrad",
+    "betas",
+    "decoupled_weight_decay",
+    "initial_accumulator_value",
+    "lr_decay",
+    "maximize",
+    "nesterov",
+];
 
 /// A case of `golden/torch.json`.
 struct Case<'a> {
@@ -13,195 +26,125 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn number(&self, option: &str) -> f64 {
-        self.value["options"][option].as_f64().unwrap_or_else(|| panic!("no option {option}"))
+    fn rule(&self) -> &str {
+        self.value["rule"].as_str().unwrap()
     }
 
-    /// An option that only some of PyTorch's rules have.
-    fn number_or_zero(&self, option: &str) -> f64 {
-        self.value["options"].get(option).map_or(0.0, |value| value.as_f64().unwrap())
+    /// A number, or 1 for true.
+    fn option(&self, name: &str) -> Option<f64> {
+        let value = self.value["options"].get(name)?;
+        value.as_f64().or_else(|| value.as_bool().map(|is_on| f64::from(u8::from(is_on))))
     }
 
     /// The learning rate of step `t`, which may change once.
     fn lr(&self, t: u64) -> f64 {
-        match self.value["lr_change"].as_array() {
+        let lr = match self.value["lr_change"].as_array() {
             Some(change) if t >= change[0].as_u64().unwrap() => change[1].as_f64().unwrap(),
-            _ => self.number("lr"),
+            _ => self.option("lr").unwrap(),
+        };
+        lr / (1.0 + (t - 1) as f64 * self.option("lr_decay").unwrap_or(0.0))
+    }
+
+    /// Our hyper-parameter at step `t`, if PyTorch has it.
+    fn hyperparameter(&self, name: &str, t: u64) -> Option<f64> {
+        let beta = |k: usize| self.value["options"]["betas"][k].as_f64();
+        match name {
+            "lr" => Some(self.lr(t)),
+            "beta1" => beta(0),
+            "beta2" => beta(1),
+            "decay" => self.option("decoupled_weight_decay"),
+            // PyTorch does not dampen the first step.
+            "dampening" if t == 1 => Some(0.0),
+            _ => self.option(name),
         }
     }
 
-    fn decay(&self) -> Decay {
-        if self.value["decoupled"] == true { Decay::Decoupled } else { Decay::L2 }
+    /// Our rule at step `t`, with momentum in this form if it has forms.
+    fn configured(&self, t: u64, form: &str) -> Rule {
+        let listed = rules().into_iter().find(|rule| rule.name() == self.rule());
+        let mut rule = listed.unwrap_or_else(|| panic!("no rule {}", self.rule()));
+        for parameter in rule.hyperparameters() {
+            if parameter.name == "form" {
+                rule = with(&rule, "form", parameter.range.parse(form).unwrap());
+            } else if let Some(value) = self.hyperparameter(parameter.name, t) {
+                rule = with(&rule, parameter.name, value);
+            }
+        }
+        rule
     }
 
-    /// PyTorch does not dampen the first step.
-    fn dampening(&self, t: u64) -> f64 {
-        if t == 1 { 0.0 } else { self.number_or_zero("dampening") }
+    /// The forms of momentum that must pass. At a constant rate and without dampening the classic form walks the same path.
+    fn forms(&self) -> &[&str] {
+        let has_forms =
+            self.configured(1, "torch").hyperparameters().iter().any(|one| one.name == "form");
+        let is_constant = self.value["lr_change"].is_null();
+        let is_dampened = self.option("dampening").is_some_and(|dampening| dampening != 0.0);
+        if has_forms && is_constant && !is_dampened { &["torch", "classic"] } else { &["torch"] }
     }
 
-    fn betas(&self) -> [f64; 2] {
-        [0, 1].map(|k| self.value["options"]["betas"][k].as_f64().unwrap())
-    }
-
-    fn is(&self, option: &str) -> bool {
-        self.value["options"][option] == true
-    }
-}
-
-/// A rule of ours at step `t` of a case.
-type Configure = fn(&Case, u64) -> Box<dyn Optimizer>;
-
-fn sgd(case: &Case, t: u64) -> Box<dyn Optimizer> {
-    optimizer(Sgd { lr: case.lr(t), weight_decay: case.number("weight_decay"), decay: case.decay() })
-}
-
-fn momentum(case: &Case, t: u64, form: Form) -> Box<dyn Optimizer> {
-    optimizer(Momentum {
-        lr: case.lr(t),
-        momentum: case.number("momentum"),
-        dampening: case.dampening(t),
-        form,
-        weight_decay: case.number("weight_decay"),
-        decay: case.decay(),
-    })
-}
-
-fn nesterov(case: &Case, t: u64, form: Form) -> Box<dyn Optimizer> {
-    optimizer(Nesterov {
-        lr: case.lr(t),
-        momentum: case.number("momentum"),
-        form,
-        weight_decay: case.number("weight_decay"),
-        decay: case.decay(),
-    })
-}
-
-fn adagrad(case: &Case, t: u64) -> Box<dyn Optimizer> {
-    optimizer(Adagrad {
-        lr: case.lr(t) / (1.0 + (t - 1) as f64 * case.number("lr_decay")),
-        eps: case.number("eps"),
-        weight_decay: case.number("weight_decay"),
-        decay: case.decay(),
-    })
-}
-
-fn adadelta(case: &Case, t: u64) -> Box<dyn Optimizer> {
-    optimizer(Adadelta {
-        lr: case.lr(t),
-        rho: case.number("rho"),
-        eps: case.number("eps"),
-        weight_decay: case.number("weight_decay"),
-        decay: case.decay(),
-    })
-}
-
-fn rmsprop(case: &Case, t: u64) -> Box<dyn Optimizer> {
-    let config = Rmsprop {
-        lr: case.lr(t),
-        alpha: case.number("alpha"),
-        eps: case.number("eps"),
-        momentum: case.number("momentum"),
-        weight_decay: case.number("weight_decay"),
-        decay: case.decay(),
-    };
-    config.optimizer(case.is("centered"))
-}
-
-fn adam(case: &Case, t: u64) -> Box<dyn Optimizer> {
-    let [beta1, beta2] = case.betas();
-    let config = Adam {
-        lr: case.lr(t),
-        beta1,
-        beta2,
-        eps: case.number("eps"),
-        weight_decay: case.number("weight_decay"),
-        decay: case.decay(),
-        ..Adam::default()
-    };
-    match (case.is("amsgrad"), config.decay) {
-        (true, _) => optimizer(Amsgrad(config)),
-        (false, Decay::L2) => optimizer(config),
-        (false, Decay::Decoupled) => {
-            let Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, .. } = config;
-            optimizer(Adamw { lr, beta1, beta2, eps, bias_correction, weight_decay })
+    /// Every option is a hyper-parameter of the rule, or listed above, or does nothing.
+    fn check_options(&self) {
+        let ours = self.configured(1, "torch").hyperparameters();
+        for name in self.value["options"].as_object().unwrap().keys() {
+            let is_known = NOT_OURS.contains(&&name[..]) || ours.iter().any(|one| one.name == name);
+            assert!(is_known || self.option(name) == Some(0.0), "{}: {name}", self.value["name"]);
         }
     }
 }
 
-fn adamax(case: &Case, t: u64) -> Box<dyn Optimizer> {
-    let [beta1, beta2] = case.betas();
-    optimizer(Adamax {
-        lr: case.lr(t),
-        beta1,
-        beta2,
-        eps: case.number("eps"),
-        weight_decay: case.number("weight_decay"),
-        decay: case.decay(),
-    })
+fn file() -> Value {
+    serde_json::from_str(include_str!("golden/torch.json")).unwrap()
 }
 
-fn nadam(case: &Case, t: u64) -> Box<dyn Optimizer> {
-    let [beta1, beta2] = case.betas();
-    optimizer(Nadam {
-        lr: case.lr(t),
-        beta1,
-        beta2,
-        eps: case.number("eps"),
-        momentum_decay: case.number("momentum_decay"),
-        weight_decay: case.number("weight_decay"),
-        decay: case.decay(),
-    })
-}
-
-/// Which rules of ours must pass a case.
-fn rules_of(case: &Case) -> Vec<Configure> {
-    // At a constant rate and without dampening the classic forms walk the same path.
-    let classic_too = case.value["lr_change"].is_null() && case.number_or_zero("dampening") == 0.0;
-    let forms: [Configure; 2] = match case.value["rule"].as_str().unwrap() {
-        "momentum" => {
-            [|case, t| momentum(case, t, Form::Torch), |case, t| momentum(case, t, Form::Classic)]
-        }
-        "nesterov" => {
-            [|case, t| nesterov(case, t, Form::Torch), |case, t| nesterov(case, t, Form::Classic)]
-        }
-        "sgd" => return vec![sgd],
-        "adagrad" => return vec![adagrad],
-        "adadelta" => return vec![adadelta],
-        "rmsprop" => return vec![rmsprop],
-        "adam" => return vec![adam],
-        "adamax" => return vec![adamax],
-        "nadam" => return vec![nadam],
-        other => panic!("torch.json has a rule that this test does not know: {other}"),
-    };
-    forms[..1 + usize::from(classic_too)].to_vec()
+fn cases(file: &Value) -> Vec<Case<'_>> {
+    file["cases"].as_array().unwrap().iter().map(|value| Case { value }).collect()
 }
 
 #[test]
 fn torch() {
-    let file: Value = serde_json::from_str(include_str!("golden/torch.json")).unwrap();
-    let cases: Vec<_> = file["cases"].as_array().unwrap().iter().map(|value| Case { value }).collect();
-    for case in &cases {
-        for configure in rules_of(case) {
+    let file = file();
+    for case in cases(&file) {
+        case.check_options();
+        for form in case.forms() {
             for isa in Isa::available().into_iter().map(Some).chain([None]) {
-                check(&file, case, configure, isa);
+                check(&file, &case, form, isa);
             }
         }
     }
-    assert_eq!(cases.len(), 29);
+}
+
+/// Every rule that PyTorch has too, with weight decay, and in each layout of its states.
+#[test]
+fn every_rule_has_cases() {
+    let file = file();
+    let missing: Vec<_> = file["not_in_torch"].as_array().unwrap().iter().collect();
+    for rule in rules() {
+        let of_rule: Vec<_> =
+            cases(&file).into_iter().filter(|case| case.rule() == rule.name()).collect();
+        assert_eq!(of_rule.is_empty(), missing.contains(&&Value::from(rule.name())), "{rule:?}");
+        let decays = of_rule.iter().any(|case| case.option("weight_decay") > Some(0.0));
+        assert!(of_rule.is_empty() || decays, "{rule:?} without weight decay");
+        let layout = |rule: &Rule| rule.states().iter().map(|state| state.name).collect::<Vec<_>>();
+        let tested: HashSet<_> =
+            of_rule.iter().map(|case| layout(&case.configured(1, "torch"))).collect();
+        let all: HashSet<_> = options_of(&rule).iter().map(layout).collect();
+        assert!(of_rule.is_empty() || tested == all, "{rule:?}: {tested:?} of {all:?}");
+    }
+    assert_eq!(cases(&file).len(), 29);
 }
 
 /// Runs the case with the kernel of an ISA, or with the reference.
-fn check(file: &Value, case: &Case, configure: Configure, isa: Option<Isa>) {
+fn check(file: &Value, case: &Case, form: &str, isa: Option<Isa>) {
     let mut w = floats(&file["w0"]);
-    let states = configure(case, 1).state_names().len();
-    let initial = case.number_or_zero("initial_accumulator_value") as f32;
+    let states = case.configured(1, form).states().len();
+    let initial = case.option("initial_accumulator_value").unwrap_or(0.0) as f32;
     let mut state = vec![vec![initial; w.len()]; states];
     for t in 1..=file["steps"].as_u64().unwrap() {
         let mut g = floats(&file["grads"][t as usize - 1]);
-        if case.is("maximize") {
+        if case.option("maximize") == Some(1.0) {
             g.iter_mut().for_each(|g| *g = -*g);
         }
-        let rule = configure(case, t);
+        let rule = case.configured(t, form);
         let mut state: Vec<&mut [f32]> = state.iter_mut().map(|x| &mut x[..]).collect();
         match isa {
             Some(isa) => rule.step_on(isa, &mut w, &g, &mut state, t).unwrap(),

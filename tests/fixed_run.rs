@@ -1,10 +1,14 @@
-//! One large fixed run of every rule with every option. The hash of its bits is kept here, so that all CPUs,
-//! instruction sets, compilers and releases can be held against each other.
+//! Large fixed runs of every rule with every option. The hashes of their bits are kept here, so that all CPUs, instruction
+//! sets, compilers and releases can be held against each other.
 
 mod common;
 
-use common::{Arrays, OFFSET_BASIS, every_option, fnv1a, mixed_from, uniform_from};
-use downhill::{Extras, Isa, Optimizer, Pool, Threads};
+use common::{
+    Arrays, OFFSET_BASIS, every_option, fnv1a, mixed_from,
+    owned::{Floats, Owned, Types},
+    uniform_from,
+};
+use downhill::{Extras, Group, Isa, Optimizer, Pool, Rounding, Threads, reference, step_on};
 
 const N: usize = 10_007;
 const STEPS: u64 = 10;
@@ -12,20 +16,21 @@ const STEPS: u64 = 10;
 /// Tensors of the whole steps.
 const LENGTHS: [usize; 5] = [2 * 4096 + 5, 1, 0, 17, N - 2 * 4096 - 23];
 
-/// Of the bits of all weights, gradients and states, of all options of a rule together.
-const HASHES: [(&str, u64); 12] = [
-    ("sgd", 0xc91a_2b33_51da_5384),
-    ("momentum", 0xffbc_44db_be55_e869),
-    ("nesterov", 0x5a57_9e9e_6295_56a0),
-    ("adagrad", 0x3eb7_6623_1dac_54bc),
-    ("adadelta", 0xe5e5_6126_22dc_4510),
-    ("rmsprop", 0x69f6_b81c_6056_c504),
-    ("adam", 0xcf3c_029b_cdea_cad0),
-    ("adamw", 0xcf3c_029b_cdea_cad0),
-    ("amsgrad", 0xc9e4_b56c_5f8e_70f2),
-    ("adamax", 0x6632_57ab_1895_e9c4),
-    ("nadam", 0xa39e_f672_e0d0_ecc6),
-    ("lion", 0xbf58_b4f2_182b_f664),
+/// Of the bits of all weights, gradients and states, of all options of a rule together: of plain steps; of whole steps with
+/// scale, norm, clipping and zeroing, over `f32`; and of whole steps over each combination of types.
+const HASHES: [(&str, [u64; 3]); 12] = [
+    ("sgd", [0x428b_2dfb_bb9c_779b, 0xdf0f_2da5_c9db_9a6f, 0xa3af_2649_7d08_2b9d]),
+    ("momentum", [0xb777_1c9d_a1e3_9832, 0xc91e_24b8_cd11_4fbc, 0xace6_4203_c844_6caf]),
+    ("nesterov", [0xd8c7_72e2_7682_4e6b, 0xf332_a493_8e1d_786c, 0xc20f_b582_99a8_b413]),
+    ("adagrad", [0xb7c8_71f2_f9e9_89d9, 0x6fac_ec79_3315_e692, 0xe15d_20c9_9d38_e149]),
+    ("adadelta", [0x9d6f_978f_a42d_7ab5, 0x6514_c999_b2c0_635e, 0x40bb_1d78_3944_b671]),
+    ("rmsprop", [0xe5c8_9d6c_6f45_68f6, 0x9c0b_2f57_1b53_f041, 0x0ed4_6499_366b_4baf]),
+    ("adam", [0xd362_90fb_4de0_17f3, 0xcf98_3a3a_71f2_7f0f, 0x323e_62d7_fb9f_0b60]),
+    ("adamw", [0x1c42_8c32_5d76_cb30, 0x8322_6ed0_f5c4_a49a, 0x8614_56f3_5940_802b]),
+    ("amsgrad", [0x198d_216c_00d2_1ab0, 0x8a81_dddc_30e0_1805, 0x405c_92d8_3754_54ac]),
+    ("adamax", [0x3d1b_f824_2866_a328, 0xe69a_ad6a_88f2_9b74, 0x1cd9_d75f_c402_acbe]),
+    ("nadam", [0x18b8_bba6_8a3e_7975, 0xb658_718d_cb71_85e2, 0x5cab_3a2c_82d4_7963]),
+    ("lion", [0x029d_7b75_fdd6_6efc, 0x76e4_0a27_9330_5d6d, 0xa062_20e2_dcd9_1ea5]),
 ];
 
 #[test]
@@ -42,30 +47,39 @@ fn the_reference_has_these_bits() {
 
 fn check(isa: Option<Isa>, name: &str) {
     let hashes = hashes(isa);
-    let text: Vec<_> = hashes.iter().map(|(rule, hash)| format!("{rule} {hash:#018x}")).collect();
+    let text: Vec<_> = hashes
+        .iter()
+        .map(|(rule, [plain, whole, mixed])| format!("{rule} {plain:#018x} {whole:#018x} {mixed:#018x}"))
+        .collect();
     assert!(hashes == HASHES, "{name} has other bits:\n{}", text.join("\n"));
-    println!("{name}: the bits of the fixed run");
+    println!("{name}: the bits of the fixed runs");
 }
 
 /// By the kernels of an instruction set, or by the reference.
-fn hashes(isa: Option<Isa>) -> Vec<(&'static str, u64)> {
+fn hashes(isa: Option<Isa>) -> Vec<(&'static str, [u64; 3])> {
     let pool = Pool::new(2);
-    let mut hashes: Vec<(&str, u64)> = HASHES.iter().map(|&(name, _)| (name, OFFSET_BASIS)).collect();
-    let mut before = "";
+    let mut hashes: Vec<(&str, [u64; 3])> = Vec::new();
     for rule in every_option() {
-        // AdamW follows Adam, and is Adam where its decay would not be decoupled.
-        let name = if before == "adam" { "adamw" } else { rule.name() };
-        before = name;
-        let (_, hash) = hashes.iter_mut().find(|(found, _)| *found == name).expect("every rule");
-        for arrays in [steps(&*rule, isa), whole_steps(&*rule, isa, &pool)] {
+        if hashes.last().is_none_or(|(name, _)| *name != rule.name()) {
+            hashes.push((rule.name(), [OFFSET_BASIS; 3]));
+        }
+        let (_, [plain, whole, mixed]) = hashes.last_mut().expect("it was just pushed");
+        for (hash, arrays) in [(plain, steps(&*rule, isa)), (whole, whole_steps(&*rule, isa, &pool))] {
             for x in [&arrays.w, &arrays.g].into_iter().chain(&arrays.state).flatten() {
-                // A NaN's payload is not promised.
-                let bits = if x.is_nan() { 0x7fc0_0000 } else { x.to_bits() };
-                *hash = fnv1a(*hash, &bits.to_le_bytes());
+                *hash = with_bits(*hash, *x);
             }
+        }
+        for types in Types::all(&*rule) {
+            *mixed = mixed_steps(*mixed, &*rule, isa, types);
         }
     }
     hashes
+}
+
+/// A NaN's sign and payload are not promised.
+fn with_bits(hash: u64, x: f32) -> u64 {
+    let bits = if x.is_nan() { 0x7fc0_0000 } else { x.to_bits() };
+    fnv1a(hash, &bits.to_le_bytes())
 }
 
 /// Weights from a fixed sequence, and states of zeros.
@@ -97,14 +111,36 @@ fn whole_steps(rule: &dyn Optimizer, isa: Option<Isa>, pool: &Pool) -> Arrays {
         if t == STEPS {
             arrays.g[N - 1] = 1e30;
         }
-        match isa {
-            Some(isa) => {
-                arrays.step_many(rule, isa, &LENGTHS, t, &extras, Threads::Pool(pool)).unwrap();
-            }
-            None => {
-                arrays.reference_step_many(rule, &LENGTHS, t, &extras);
-            }
-        }
+        arrays.whole_step(rule, isa, &LENGTHS, t, &extras, Threads::Pool(pool)).unwrap();
     }
     arrays
+}
+
+/// The hash after whole steps over tensors of these types, rounded at random and to nearest.
+fn mixed_steps(mut hash: u64, rule: &dyn Optimizer, isa: Option<Isa>, types: Types) -> u64 {
+    for rounding in [Rounding::Stochastic { seed: 0x1234_5678_9abc_def0 }, Rounding::Nearest] {
+        let mut tensors = [70, 129].map(|n| Owned::new(rule, n, types, uniform_from(n as u64)).fresh());
+        for t in 1..=3 {
+            for tensor in &mut tensors {
+                let mut any = mixed_from(t);
+                let (n, float) = (tensor.len(), types.g);
+                tensor.g = Some(Floats::new(float, (0..n).map(|_| any())));
+            }
+            let mut list: Vec<_> = tensors.iter_mut().map(|tensor| tensor.tensor(false)).collect();
+            let mut group = Group::new(rule, t, &mut list);
+            group.rounding = rounding;
+            let extras = Extras { grad_scale: -0.75, ..Extras::default() };
+            match isa {
+                Some(isa) => step_on(isa, &mut [group], &extras, Threads::Caller).unwrap(),
+                None => reference::step(&mut [group], &extras).unwrap(),
+            };
+        }
+        for tensor in &tensors {
+            hash = tensor.floats().flatten().fold(hash, with_bits);
+            let low = tensor.low.iter().flatten().flat_map(|low| low.to_le_bytes());
+            hash = fnv1a(hash, &low.collect::<Vec<_>>());
+            hash = fnv1a(hash, tensor.codes.as_deref().unwrap_or_default());
+        }
+    }
+    hash
 }

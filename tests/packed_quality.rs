@@ -1,6 +1,4 @@
-//! Training with packed states comes as far as with states of `f32`.
-
-use downhill::StateFormat;
+//! Training with fewer bits comes as far as with `f32`.
 
 #[allow(dead_code, reason = "one of the two splits")]
 #[path = "../examples/common/digits.rs"]
@@ -10,7 +8,7 @@ mod digits;
 mod runs;
 
 use digits::{Digits, Split};
-use runs::{Comparison, Held, at_random};
+use runs::{Comparison, Held, StateType, WeightType, held};
 use trainer::models::Model;
 
 const SEEDS: u64 = 8;
@@ -20,14 +18,19 @@ const EPOCHS: u32 = 8;
 fn assert_close(model: impl Model<Target = usize> + Copy) {
     let (digits, rule) = (Digits::load(Split::EveryFifth), runs::adam(0.003));
     let train = |held| {
-        let outcomes = (0..SEEDS).map(|seed| runs::train(model, &digits, &rule, held, seed, EPOCHS));
+        let outcomes = (0..SEEDS).map(|seed| runs::train(model, &digits, &*rule, held, seed, EPOCHS));
         outcomes.collect::<runs::Result<Vec<_>>>().unwrap()
     };
-    let plain = train(Held::Plain);
-    for format in [StateFormat::Bits8, StateFormat::Bf16] {
-        let comparison = Comparison::new(&train(Held::States(at_random(format))), &plain);
-        println!("{format:?} {comparison:?}");
-        assert!(comparison.is_close(), "{format:?} {comparison:?}");
+    let plain = train(Held::PLAIN);
+    for (weights, states) in [
+        (WeightType::F32, StateType::Bits8),
+        (WeightType::F32, StateType::Bf16),
+        (WeightType::Split, StateType::F32),
+        (WeightType::Bf16, StateType::F32),
+    ] {
+        let comparison = Comparison::new(&train(held(weights, states)), &plain);
+        println!("{weights:?} {states:?} {comparison:?}");
+        assert!(comparison.is_close(), "{weights:?} {states:?} {comparison:?}");
     }
 }
 

@@ -5,8 +5,10 @@ mod common;
 
 use std::thread;
 
-use common::{Arrays, any_length, any_rule, any_value, every_option, mixed, same, uniform};
-use downhill::{Adam, Amsgrad, Isa, Momentum, Optimizer, Sgd, optimizer};
+use common::{
+    Arrays, Rule, any_length, any_rule, any_value, config, every_option, mixed, same, uniform,
+};
+use downhill::{Isa, Optimizer, StateKind, rules};
 use proptest::prelude::*;
 
 const MOST_ARRAYS: usize = 5;
@@ -77,14 +79,9 @@ fn every_option_length_and_offset() {
 #[test]
 fn arrays_of_64_mebibytes() {
     let mut value = uniform();
-    let rules = [
-        optimizer(Sgd::default()),
-        optimizer(Momentum::default()),
-        optimizer(Adam::default()),
-        optimizer(Amsgrad::default()),
-    ];
-    for rule in rules {
-        let n = (64 << 20) / (4 * (2 + rule.state_names().len())) + 21;
+    for states in 0..=3 {
+        let rule = rule_with(states);
+        let n = (64 << 20) / (4 * (2 + states)) + 21;
         let start = Arrays::new(&*rule, n, || value().abs());
         let mut expected = start.clone();
         expected.reference_step(&*rule, 3);
@@ -96,25 +93,42 @@ fn arrays_of_64_mebibytes() {
     }
 }
 
-/// Each array at an offset of its own, so that no two are aligned alike, through the typed functions.
+/// The first rule with so many states.
+fn rule_with(states: usize) -> Rule {
+    rules().into_iter().find(|rule| rule.states().len() == states).expect("a rule with so many states")
+}
+
+/// Each array at an offset of its own, so that no two are aligned alike.
 #[test]
 fn every_array_at_its_own_offset() {
-    use downhill::{adam_step, reference};
     let mut value = mixed();
-    let config = Adam::default();
-    for n in [0, 1, 15, 16, 17, 33, 100] {
-        for offset in 0..16 {
-            let offsets = [offset, (offset + 5) % 16, (offset * 3 + 1) % 16, (offset * 7 + 2) % 16];
-            let mut array = |offset| (0..offset + n).map(|_| value()).collect::<Vec<_>>();
-            let [w, g, m, v] = offsets.map(&mut array);
-            let run = |kernel: bool| {
-                let (mut w, mut m, mut v) = (w.clone(), m.clone(), v.clone());
-                let step = if kernel { adam_step } else { reference::adam_step };
-                let [w_n, g_n] = [&mut w[offsets[0]..], &mut g.clone()[offsets[1]..]];
-                step(w_n, g_n, &mut m[offsets[2]..], &mut v[offsets[3]..], 7, &config).unwrap();
-                [w, m, v].concat()
-            };
-            assert!(run(true).iter().zip(run(false)).all(|(&a, b)| same(a, b)), "n = {n}, {offsets:?}");
+    for rule in rules() {
+        for n in [0, 1, 15, 16, 17, 33, 100] {
+            for offset in 0..16 {
+                let offsets =
+                    |k: usize| [offset, offset + 5, 3 * offset + 1, 7 * offset + 2, 5 * offset][k] % 16;
+                let arrays: Vec<Vec<f32>> = (0..2 + rule.states().len())
+                    .map(|k| (0..offsets(k) + n).map(|_| value()).collect())
+                    .collect();
+                let run = |isa: Option<Isa>| {
+                    let mut arrays = arrays.clone();
+                    let mut slices =
+                        arrays.iter_mut().enumerate().map(|(k, array)| &mut array[offsets(k)..]);
+                    let (w, g) = (slices.next().unwrap(), slices.next().unwrap());
+                    let mut state: Vec<_> = slices.collect();
+                    match isa {
+                        Some(isa) => rule.step_on(isa, w, g, &mut state, 7).unwrap(),
+                        None => rule.reference_step(w, g, &mut state, 7).unwrap(),
+                    }
+                    arrays.concat()
+                };
+                let expected = run(None);
+                for isa in Isa::available() {
+                    let ours = run(Some(isa));
+                    let is_same = ours.iter().zip(&expected).all(|(&a, &b)| same(a, b));
+                    assert!(is_same, "{isa} {rule:?} n = {n}, offset {offset}");
+                }
+            }
         }
     }
 }
@@ -165,7 +179,7 @@ fn threads_change_nothing() {
 #[test]
 fn a_subnormal_state_is_read_as_zero() {
     let subnormal = f32::from_bits(4);
-    for rule in every_option().iter().filter(|rule| !rule.state_names().is_empty()) {
+    for rule in every_option().iter().filter(|rule| !rule.states().is_empty()) {
         for isa in Isa::available() {
             for x in [subnormal, -subnormal, -0.0, f32::from_bits(0x007f_ffff)] {
                 let mut from_subnormal = Arrays::new(&**rule, 37, || x);
@@ -192,17 +206,21 @@ fn a_subnormal_state_is_read_as_zero() {
 /// not decay at all.
 #[test]
 fn decayed_moments_do_not_stay_subnormal() {
-    for rule in every_option().iter().filter(|rule| !rule.state_names().is_empty()) {
+    for rule in every_option().iter().filter(|rule| !rule.states().is_empty()) {
         let mut arrays = Arrays::new(&**rule, 19, || 1.0);
         for t in 1..=20_000 {
             arrays.w.fill(0.0);
             arrays.g.fill(0.0);
             arrays.step(&**rule, Isa::current().unwrap(), t, 0, 19);
         }
-        for (name, array) in rule.state_names().iter().zip(&arrays.state) {
-            let keeps = ["s", "v_max"].contains(name) || rule.name() == "adamax" && *name == "u";
+        for (state, array) in rule.states().iter().zip(&arrays.state) {
+            let keeps = match state.kind {
+                StateKind::Sum | StateKind::Maximum | StateKind::DecayingMaximum => true,
+                StateKind::Signed | StateKind::Squares => false,
+                kind => panic!("{kind:?} decays, or does not?"),
+            };
             let ended = |x: &f32| if keeps { x.is_normal() } else { x.to_bits() == 0 };
-            assert!(array.iter().all(ended), "{rule:?} {name}: {:e}", array[0]);
+            assert!(array.iter().all(ended), "{rule:?} {state:?}: {:e}", array[0]);
         }
     }
 }
@@ -211,7 +229,8 @@ fn decayed_moments_do_not_stay_subnormal() {
 #[test]
 fn decay_moves_a_weight_without_gradient() {
     for rule in every_option() {
-        let decays = !format!("{rule:?}").contains("weight_decay: 0.0");
+        let decay = rule.hyperparameters().into_iter().find(|one| one.name == "weight_decay");
+        let decays = decay.expect("every rule has it").value > 0.0;
         for isa in Isa::available() {
             let mut arrays = Arrays::new(&*rule, 37, || 0.0);
             arrays.w.fill(1.0);
@@ -222,7 +241,7 @@ fn decay_moves_a_weight_without_gradient() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(2000))]
 
     #[test]
     fn any_rule_on_any_values(

@@ -80,6 +80,12 @@ pub(super) fn check_pointer<T>((name, array): (&str, *const T), bytes: usize) ->
     check_address(name, array.addr(), align_of::<T>(), bytes)
 }
 
+/// Would [`check_address`] be content? For where a name takes time to find.
+#[inline(always)]
+pub(super) fn is_address(address: usize, alignment: usize, bytes: usize) -> bool {
+    address != 0 && address.is_multiple_of(alignment) && address.checked_add(bytes).is_some()
+}
+
 #[inline]
 pub(super) fn check_address(
     name: &str,

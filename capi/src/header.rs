@@ -86,19 +86,11 @@ const GROUP: &str = "
 /** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
 DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   downhill_group group;
-  group.struct_size = sizeof group;
-  group.tensor_size = sizeof(downhill_tensor);
-  group.weight_type = DOWNHILL_TYPE_F32;
-  group.gradient_type = DOWNHILL_TYPE_F32;
-  group.state_type = DOWNHILL_TYPE_F32;
+  group.struct_size = sizeof group; group.tensor_size = sizeof(downhill_tensor);
+  group.weight_type = group.gradient_type = group.state_type = DOWNHILL_TYPE_F32;
   group.copy_type = DOWNHILL_TYPE_NONE;
-  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
-  group.seed = 0;
-  group.t = 0;
-  group.config = 0;
-  group.count = 0;
-  group.tensors = 0;
+  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC; group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
+  group.seed = group.t = 0; group.config = 0; group.count = 0; group.tensors = 0;
   return group;
 }
 ";
@@ -107,25 +99,17 @@ const EXTRAS: &str = "
 /** Extras that do nothing. */
 DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
   downhill_extras extras;
-  extras.struct_size = sizeof extras;
-  extras.flags = 0;
-  extras.grad_scale = 1.0;
-  extras.max_norm = 0.0;
-  extras.norm_squared = 0.0;
+  extras.struct_size = sizeof extras; extras.flags = 0;
+  extras.grad_scale = 1.0; extras.max_norm = 0.0; extras.norm_squared = 0.0;
   return extras;
 }
 
 /** A report to be written. */
 DOWNHILL_INLINE downhill_report downhill_report_default(void) {
   downhill_report report;
-  report.struct_size = sizeof report;
-  report.skipped = 0;
-  report.grad_norm = 0.0;
-  report.applied_scale = 0.0;
-  report.tensors_updated = 0;
-  report.group = SIZE_MAX;
-  report.tensor = SIZE_MAX;
-  report.element = SIZE_MAX;
+  report.struct_size = sizeof report; report.skipped = 0;
+  report.grad_norm = report.applied_scale = 0.0; report.tensors_updated = 0;
+  report.group = report.tensor = report.element = SIZE_MAX;
   return report;
 }
 ";
@@ -155,7 +139,9 @@ fn generate() -> String {
     for (number, Section { title, files, top, bottom }) in (1..).zip(sections()) {
         text += &format!("\n/* ======== {number}. {title} ======== */\n{top}");
         for file in files {
-            let generated = lists_of_constants(&one_line_comments(&generate_file(&file, &config)));
+            let generated = lists_of_constants(&one_line_comments(&filled_arguments(&generate_file(
+                &file, &config,
+            ))));
             text += &with_defaults(&text, generated.trim());
         }
         text += bottom;
@@ -191,6 +177,32 @@ fn generate_file(file: &str, config: &cbindgen::Config) -> String {
 fn is_module(line: &str) -> bool {
     line.contains("mod ") && line.trim_end().ends_with(';')
 }
+
+/// Functions with as many arguments in a line as fit: cbindgen gives each a line of its own where not all fit.
+fn filled_arguments(text: &str) -> String {
+    let mut filled = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        filled += line;
+        if line.contains('(') && line.ends_with(',') && !line.starts_with([' ', '*', '#']) {
+            let mut end = line.len();
+            for argument in lines.by_ref() {
+                let argument = argument.trim();
+                let separator = if end + 1 + argument.len() > LINE { "\n    " } else { " " };
+                end = if separator == " " { end } else { 3 } + 1 + argument.len();
+                filled += &format!("{separator}{argument}");
+                if argument.ends_with(';') {
+                    break;
+                }
+            }
+        }
+        filled += "\n";
+    }
+    filled
+}
+
+/// The longest line.
+const LINE: usize = 105;
 
 /// A comment that has one line of text as one line.
 fn one_line_comments(text: &str) -> String {
@@ -259,16 +271,30 @@ fn structure(text: &str) -> Structure<'_> {
 fn default_function(rule: &Rule, structure: &Structure<'_>, header: &str) -> String {
     let Structure { name, fields } = structure;
     let name = format!("downhill_{name}");
-    let assignments: String = values(defaults(rule), structure)
+    let assignments = values(defaults(rule), structure)
         .zip(fields)
-        .map(|(value, (_, field))| format!("  config.{field} = {};\n", value.in_c(field, header)))
-        .collect();
+        .map(|(value, (_, field))| format!("config.{field} = {};", value.in_c(field, header)));
+    let assignments = filled(assignments);
     format!(
         "\n/** The defaults of downhill_{0}_step(). */\n\
          DOWNHILL_INLINE {name} downhill_{0}_default(void) {{\n  \
            {name} config;\n{assignments}  return config;\n}}\n",
         rule.name
     )
+}
+
+/// Statements, as many in a line as fit.
+fn filled(statements: impl Iterator<Item = String>) -> String {
+    let mut lines = vec![String::from(" ")];
+    for statement in statements {
+        let line = lines.last_mut().expect("there is one");
+        if line.len() + 1 + statement.len() > LINE {
+            lines.push(format!("  {statement}"));
+        } else {
+            *line += &format!(" {statement}");
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 /// A field's default.

@@ -18,8 +18,8 @@ pub const DOWNHILL_STATUS_NULL_POINTER: downhill_status = 1;
 pub const DOWNHILL_STATUS_MISALIGNED: downhill_status = 2;
 /// Two arrays share memory.
 pub const DOWNHILL_STATUS_OVERLAP: downhill_status = 3;
-/// n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
-/// state_bytes is not what downhill_packed_bytes() says.
+/// An array of n elements does not fit in the address space, or a list of count structures; or
+/// state_bytes is not what downhill_state_bytes() says.
 pub const DOWNHILL_STATUS_INVALID_LENGTH: downhill_status = 4;
 /// t is 0. Steps are counted from 1.
 pub const DOWNHILL_STATUS_INVALID_STEP: downhill_status = 5;
@@ -27,11 +27,11 @@ pub const DOWNHILL_STATUS_INVALID_STEP: downhill_status = 5;
 /// wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
 /// 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
 pub const DOWNHILL_STATUS_INVALID_CONFIG: downhill_status = 6;
-/// The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
+/// The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
 /// become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
 /// the same t.
 pub const DOWNHILL_STATUS_SKIPPED: downhill_status = 7;
-/// Memory for the list of tensors could not be had.
+/// There is no memory for a list of groups or arrays.
 pub const DOWNHILL_STATUS_OUT_OF_MEMORY: downhill_status = 8;
 /// A bug in this library. The arrays may have been written in part.
 pub const DOWNHILL_STATUS_PANIC: downhill_status = 99;

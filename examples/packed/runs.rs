@@ -3,9 +3,10 @@
 use std::error::Error;
 
 use downhill::{
-    Adam, Extras, Isa, Lion, Optimizer, PackedOptimizer, PackedTensor, Packing, Rounding, StateFormat,
-    Threads, optimizer, packed_optimizer,
+    Adam, Extras, Group, Lion, Optimizer, Report, Rounding, States, Tensor, Threads, Values, Weights,
+    convert, state_bytes, step, unpack,
 };
+use half::bf16;
 use trainer::{
     Mode, Options, Trainer,
     models::{Activation, Mlp, Model, SoftmaxRegression},
@@ -15,47 +16,50 @@ use crate::digits::{CLASSES, Digits, PIXELS, TRAINING};
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A rule with states of either kind.
-pub struct Rule {
-    pub plain: Box<dyn Optimizer>,
-    pub packed: Box<dyn PackedOptimizer>,
+pub fn adam(lr: f64) -> Box<dyn Optimizer> {
+    Adam { lr, ..Adam::default() }.into()
 }
 
-pub fn adam(lr: f64) -> Rule {
-    let config = Adam { lr, ..Adam::default() };
-    Rule { plain: optimizer(config), packed: packed_optimizer(config) }
-}
-
-pub fn lion(lr: f64) -> Rule {
-    let config = Lion { lr, ..Lion::default() };
-    Rule { plain: optimizer(config), packed: packed_optimizer(config) }
+pub fn lion(lr: f64) -> Box<dyn Optimizer> {
+    Lion { lr, ..Lion::default() }.into()
 }
 
 /// How the numbers of a run are held between two steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Held {
-    /// All of them in `f32`.
-    Plain,
-    /// Weights and gradients in `f32`, states packed.
-    States(Packing),
-    /// Weights and gradients in bfloat16, states packed.
-    All(Packing),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub weights: WeightType,
+    pub states: StateType,
+    /// To the nearest number, and not at random with the seed of each run.
+    pub nearest: bool,
 }
 
-/// At random, with the seed of each run.
-pub const fn at_random(format: StateFormat) -> Packing {
-    Packing { format, rounding: Rounding::Stochastic { seed: 0 } }
+/// Of the weights. Gradients come in bfloat16 unless weights are `f32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightType {
+    F32,
+    Bf16,
+    /// `f32` in two halves, of which the model runs on the upper one.
+    Split,
 }
 
-pub const fn to_nearest(format: StateFormat) -> Packing {
-    Packing { format, rounding: Rounding::Nearest }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateType {
+    F32,
+    Bf16,
+    Bits8,
 }
 
-pub fn with_seed(packing: Packing, seed: u64) -> Packing {
-    match packing.rounding {
-        Rounding::Stochastic { .. } => Packing { rounding: Rounding::Stochastic { seed }, ..packing },
-        Rounding::Nearest => packing,
+impl Held {
+    pub const PLAIN: Self = held(WeightType::F32, StateType::F32);
+
+    pub const fn nearest(self) -> Self {
+        Self { nearest: true, ..self }
     }
+}
+
+/// Rounded at random.
+pub const fn held(weights: WeightType, states: StateType) -> Held {
+    Held { weights, states, nearest: false }
 }
 
 pub fn mlp() -> Mlp {
@@ -149,106 +153,138 @@ pub fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 pub fn train<M: Model<Target = usize>>(
     model: M,
     digits: &Digits,
-    rule: &Rule,
+    rule: &dyn Optimizer,
     held: Held,
     seed: u64,
     epochs: u32,
 ) -> Result<Outcome> {
     let mut w = model.initial_weights(seed);
-    if let Held::All(_) = held {
-        w.iter_mut().for_each(|w| *w = widened(narrowed(w)));
-    }
-    let mut steps = Steps::new(rule, held, seed, w.len())?;
-    let states = rule.plain.state_names().len();
-    let mut trainer = Trainer::new(model, digits.training(), w, states, options(seed))?;
+    let mut steps = Steps::new(rule, held, seed, &mut w)?;
+    let mut trainer = Trainer::new(model, digits.training(), w, 0, options(seed))?;
     let mut losses = vec![trainer.loss(digits.training())? / TRAINING as f64];
     for _ in 0..epochs {
-        trainer.epoch(|w, g, states, t| steps.step(w, g, states, t))?;
+        trainer.epoch(|w, g, _, t| steps.step(w, g, t).map(drop))?;
         losses.push(trainer.loss(digits.training())? / TRAINING as f64);
     }
     Ok(Outcome { losses, accuracy: trainer.accuracy(digits.test())? })
 }
 
-/// A rule's steps, with the packed states that the trainer does not have.
+/// A rule's steps, with all that the trainer does not have: it knows the weights that the model runs on, in `f32`.
 pub struct Steps<'a> {
-    rule: &'a Rule,
-    isa: Isa,
-    held: Held,
-    pub state: Vec<u8>,
+    rule: &'a dyn Optimizer,
+    rounding: Rounding,
+    w: Narrow,
+    state: State,
+}
+
+/// Weights of less than 32 bits.
+enum Narrow {
+    None,
+    Bf16(Vec<bf16>),
+    Split { high: Vec<bf16>, low: Vec<i16> },
+}
+
+enum State {
+    F32(Vec<Vec<f32>>),
+    Bf16(Vec<Vec<bf16>>),
+    Bits8(Vec<u8>),
 }
 
 impl<'a> Steps<'a> {
-    pub fn new(rule: &'a Rule, held: Held, seed: u64, n: usize) -> Result<Self> {
-        let (held, bytes) = match held {
-            Held::Plain => (held, Some(0)),
-            Held::States(packing) => (Held::States(with_seed(packing, seed)), bytes(rule, packing, n)),
-            Held::All(packing) => (Held::All(with_seed(packing, seed)), bytes(rule, packing, n)),
+    /// For a run from the weights `w`, which become those that the model runs on.
+    pub fn new(rule: &'a dyn Optimizer, held: Held, seed: u64, w: &mut [f32]) -> Result<Self> {
+        let n = w.len();
+        let mut steps = Self {
+            rule,
+            rounding: if held.nearest { Rounding::Nearest } else { Rounding::Stochastic { seed } },
+            w: match held.weights {
+                WeightType::F32 => Narrow::None,
+                WeightType::Bf16 => Narrow::Bf16(vec![bf16::ZERO; n]),
+                WeightType::Split => Narrow::Split { high: vec![bf16::ZERO; n], low: vec![0; n] },
+            },
+            state: State::new(rule, held.states, n)?,
         };
-        let state = vec![0; bytes.ok_or("too many weights")?];
-        Ok(Self { rule, isa: Isa::current()?, held, state })
+        if let Some(narrow) = steps.w.weights() {
+            convert(Values::F32(w), narrow)?;
+        }
+        steps.w.widen(w)?;
+        Ok(steps)
     }
 
     pub fn step(
         &mut self,
         w: &mut [f32],
-        g: &mut [f32],
-        states: &mut [&mut [f32]],
+        g: &[f32],
         t: u64,
-    ) -> std::result::Result<(), downhill::Error> {
-        match self.held {
-            Held::Plain => self.rule.plain.step_on(self.isa, w, g, states, t)?,
-            Held::States(packing) => self.step_states(w, g, &packing, t)?,
-            Held::All(packing) => self.step_all(w, g, &packing, t)?,
-        }
-        Ok(())
-    }
-
-    fn step_states(
-        &mut self,
-        w: &mut [f32],
-        g: &mut [f32],
-        packing: &Packing,
-        t: u64,
-    ) -> std::result::Result<(), downhill::Error> {
-        let tensor = PackedTensor { w, g, state: &mut self.state, first_element: 0 };
-        let (extras, threads) = (Extras::default(), Threads::Caller);
-        self.rule.packed.step_on(self.isa, &mut [tensor], t, packing, &extras, threads)?;
-        Ok(())
-    }
-
-    /// The weights are numbers of bfloat16 already, so that narrowing does not change them.
-    fn step_all(
-        &mut self,
-        w: &mut [f32],
-        g: &mut [f32],
-        packing: &Packing,
-        t: u64,
-    ) -> std::result::Result<(), downhill::Error> {
-        let mut narrow_w: Vec<u16> = w.iter().map(narrowed).collect();
-        let mut narrow_g: Vec<u16> = g.iter().map(narrowed).collect();
-        let tensor = PackedTensor {
-            w: &mut narrow_w,
-            g: &mut narrow_g,
-            state: &mut self.state,
-            first_element: 0,
+    ) -> std::result::Result<Report, downhill::Error> {
+        let narrow_g: Vec<bf16>;
+        let tensor = match self.w.weights() {
+            None => Tensor::new(&mut *w, g, self.state.states()),
+            Some(narrow_w) => {
+                narrow_g = g.iter().map(|&g| bf16::from_f32(g)).collect();
+                Tensor::new(narrow_w, &narrow_g, self.state.states())
+            }
         };
-        let (extras, threads) = (Extras::default(), Threads::Caller);
-        self.rule.packed.step_bf16_on(self.isa, &mut [tensor], t, packing, &extras, threads)?;
-        w.iter_mut().zip(narrow_w).for_each(|(w, narrow)| *w = widened(narrow));
-        Ok(())
+        let mut tensors = [tensor];
+        let mut group = Group::new(self.rule, t, &mut tensors);
+        group.rounding = self.rounding;
+        let report = step(&mut [group], &Extras::default(), Threads::Caller)?;
+        self.w.widen(w)?;
+        Ok(report)
+    }
+
+    /// The states as numbers.
+    pub fn states(&self, n: usize) -> Result<Vec<Vec<f32>>> {
+        Ok(match &self.state {
+            State::F32(arrays) => arrays.clone(),
+            State::Bf16(arrays) => {
+                arrays.iter().map(|array| array.iter().map(|x| x.to_f32()).collect()).collect()
+            }
+            State::Bits8(bytes) => {
+                let mut states = vec![vec![0.0; n]; self.rule.states().len()];
+                let mut slices: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
+                unpack(self.rule, bytes, &mut slices)?;
+                states
+            }
+        })
     }
 }
 
-fn bytes(rule: &Rule, packing: Packing, n: usize) -> Option<usize> {
-    packing.format.bytes(rule.packed.state_names().len(), n)
+impl Narrow {
+    fn weights(&mut self) -> Option<Weights<'_>> {
+        match self {
+            Self::None => None,
+            Self::Bf16(w) => Some(Weights::Bf16(w)),
+            Self::Split { high, low } => Some(Weights::Split { high, low }),
+        }
+    }
+
+    /// What the model runs on, if it is not `w` itself.
+    fn widen(&self, w: &mut [f32]) -> std::result::Result<(), downhill::Error> {
+        match self {
+            Self::None => Ok(()),
+            Self::Bf16(narrow) | Self::Split { high: narrow, .. } => {
+                convert(Values::Bf16(narrow), Weights::F32(w))
+            }
+        }
+    }
 }
 
-/// The nearest number of bfloat16, the even one of two, for what is finite.
-fn narrowed(x: &f32) -> u16 {
-    let bits = x.to_bits();
-    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
-}
+impl State {
+    fn new(rule: &dyn Optimizer, states: StateType, n: usize) -> Result<Self> {
+        let count = rule.states().len();
+        Ok(match states {
+            StateType::F32 => Self::F32(vec![vec![0.0; n]; count]),
+            StateType::Bf16 => Self::Bf16(vec![vec![bf16::ZERO; n]; count]),
+            StateType::Bits8 => Self::Bits8(vec![0; state_bytes(rule, n)?]),
+        })
+    }
 
-fn widened(x: u16) -> f32 {
-    f32::from_bits(u32::from(x) << 16)
+    fn states(&mut self) -> States<'_> {
+        match self {
+            Self::F32(arrays) => arrays.iter_mut().map(|array| &mut array[..]).collect(),
+            Self::Bf16(arrays) => arrays.iter_mut().map(|array| &mut array[..]).collect(),
+            Self::Bits8(bytes) => bytes.into(),
+        }
+    }
 }

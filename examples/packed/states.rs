@@ -1,11 +1,11 @@
 //! How far packed states are from those of `f32` after many steps with the same gradients.
 
-use downhill::Packing;
+use downhill::Optimizer;
 use trainer::{Trainer, models::Model};
 
 use crate::{
     digits::Digits,
-    runs::{Held, Result, Rule, Steps, mean, mlp, options, with_seed},
+    runs::{Held, Result, Steps, mean, mlp, options},
 };
 
 pub const STEPS: u64 = 1000;
@@ -24,40 +24,37 @@ pub struct Deviation {
     pub step: f64,
 }
 
-/// For each packing, the deviation of each state. All are fed with the gradients of a run with `f32`.
+/// For each way to hold them, the deviation of each state. All are fed with the gradients of a run with `f32`.
 pub fn deviations(
-    rule: &Rule,
+    rule: &dyn Optimizer,
     digits: &Digits,
-    packings: &[Packing],
+    all: &[Held],
     seed: u64,
 ) -> Result<Vec<Vec<Deviation>>> {
     let model = mlp();
-    let w = model.initial_weights(seed);
-    let new = |held| Steps::new(rule, held, seed, w.len());
-    let mut plain = new(Held::Plain)?;
-    let mut packed: Vec<Steps> =
-        packings.iter().map(|&packing| new(Held::States(packing))).collect::<Result<_>>()?;
-    let count = rule.plain.state_names().len();
-    let mut trainer = Trainer::new(model, digits.training(), w, count, options(seed))?;
+    let mut w = model.initial_weights(seed);
+    let n = w.len();
+    let mut new = |held| Steps::new(rule, held, seed, &mut w);
+    let mut plain = new(Held::PLAIN)?;
+    let mut narrow = all.iter().map(|&held| new(held)).collect::<Result<Vec<_>>>()?;
+    let mut trainer = Trainer::new(model, digits.training(), w, 0, options(seed))?;
     while trainer.steps() < STEPS {
-        trainer.epoch(|w, g, states, t| {
+        trainer.epoch(|w, g, _, t| {
             if t > STEPS {
                 return Ok(());
             }
-            for steps in &mut packed {
-                steps.step(&mut w.to_vec(), g, &mut [], t)?;
+            for steps in &mut narrow {
+                steps.step(&mut w.to_vec(), g, t)?;
             }
-            plain.step(w, g, states, t)
+            plain.step(w, g, t).map(drop)
         })?;
     }
-    let deviations = |(steps, &packing): (&Steps, &Packing)| {
-        let packing = with_seed(packing, seed);
-        let mut states = vec![vec![0.0; trainer.weights().len()]; count];
-        let mut slices: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
-        rule.packed.unpack(&steps.state, packing.format, &mut slices)?;
-        Ok(states.iter().zip(trainer.states()).map(|(ours, exact)| deviation(ours, exact)).collect())
+    let exact = plain.states(n)?;
+    let deviations = |steps: Steps| {
+        let ours = steps.states(n)?;
+        Ok(ours.iter().zip(&exact).map(|(ours, exact)| deviation(ours, exact)).collect())
     };
-    packed.iter().zip(packings).map(deviations).collect()
+    narrow.into_iter().map(deviations).collect()
 }
 
 fn deviation(ours: &[f32], exact: &[f32]) -> Deviation {

@@ -478,7 +478,7 @@ static inline void set_field(const rule *r, any_config *config, const char *name
 /* Is a state there with this configuration? */
 static inline int has_state(const rule *r, const any_config *config, int state) {
   const char *const needed_by = r->state[state].needed_by;
-  return needed_by == NULL || get_field(config, find_field(r, needed_by)) > 0.0;
+  return needed_by == NULL || get_field(config, find_field(r, needed_by)) != 0.0;
 }
 
 /* Leaves out the states that are not there. */

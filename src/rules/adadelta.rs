@@ -2,7 +2,12 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, State, check,
+    Error, Isa, State,
+    hyperparameter::{
+        Fields,
+        Range::{NonNegative, UpToOne},
+        Visitor,
+    },
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -27,6 +32,19 @@ pub struct Adadelta {
 impl Default for Adadelta {
     fn default() -> Self {
         Self { lr: 1.0, rho: 0.9, eps: 1e-6, weight_decay: 0.0, decay: Decay::L2 }
+    }
+}
+
+impl Fields for Adadelta {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            rho: visitor.number("rho", UpToOne, self.rho)?,
+            eps: visitor.number("eps", NonNegative, self.eps)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -72,14 +90,6 @@ impl Configuration<2> for Adadelta {
     const STATES: [State; 2] = [State::squares("v"), State::squares("u")];
 
     type Formula = Constants;
-
-    #[inline(always)]
-    fn check(&self, _t: u64) -> Result<(), Error> {
-        check::non_negative("lr", self.lr)?;
-        check::at_most_one("rho", self.rho)?;
-        check::non_negative("eps", self.eps)?;
-        Ok(())
-    }
 
     #[inline(always)]
     fn formula(&self, _t: u64) -> Constants {

@@ -2,7 +2,8 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, State, StateKind, check,
+    Error, Isa, State, StateKind,
+    hyperparameter::{Fields, Range::NonNegative, Visitor},
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -25,6 +26,18 @@ pub struct Adagrad {
 impl Default for Adagrad {
     fn default() -> Self {
         Self { lr: 1e-2, eps: 1e-10, weight_decay: 0.0, decay: Decay::L2 }
+    }
+}
+
+impl Fields for Adagrad {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            eps: visitor.number("eps", NonNegative, self.eps)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -60,13 +73,6 @@ impl Configuration<1> for Adagrad {
     const STATES: [State; 1] = [State::new("s", StateKind::Sum)];
 
     type Formula = Constants;
-
-    #[inline(always)]
-    fn check(&self, _t: u64) -> Result<(), Error> {
-        check::non_negative("lr", self.lr)?;
-        check::non_negative("eps", self.eps)?;
-        Ok(())
-    }
 
     #[inline(always)]
     fn formula(&self, _t: u64) -> Constants {

@@ -3,6 +3,11 @@
 use super::Decay;
 use crate::{
     Error, Isa, State, StateKind, check,
+    hyperparameter::{
+        Choice, Fields,
+        Range::{BelowOne, NonNegative},
+        Visitor,
+    },
     lane::{Lane, Lanes},
     power::powers,
     reference,
@@ -19,6 +24,11 @@ pub enum BiasCorrection {
     Constant,
     /// `c = 1`: no correction.
     None,
+}
+
+impl Choice for BiasCorrection {
+    const ALL: &'static [Self] = &[Self::Step, Self::Constant, Self::None];
+    const NAMES: &'static [&'static str] = &["step", "constant", "none"];
 }
 
 /// The hyper-parameters of [`adam_step`] and [`amsgrad_step`].
@@ -54,6 +64,21 @@ impl Default for Adam {
             weight_decay: 0.0,
             decay: Decay::L2,
         }
+    }
+}
+
+impl Fields for Adam {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            beta1: visitor.number("beta1", BelowOne, self.beta1)?,
+            beta2: visitor.number("beta2", BelowOne, self.beta2)?,
+            eps: visitor.number("eps", NonNegative, self.eps)?,
+            bias_correction: visitor.choice("bias_correction", self.bias_correction)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -184,6 +209,20 @@ impl Default for Adamw {
     }
 }
 
+impl Fields for Adamw {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            beta1: visitor.number("beta1", BelowOne, self.beta1)?,
+            beta2: visitor.number("beta2", BelowOne, self.beta2)?,
+            eps: visitor.number("eps", NonNegative, self.eps)?,
+            bias_correction: visitor.choice("bias_correction", self.bias_correction)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+        })
+    }
+}
+
 impl Adamw {
     /// The same as a configuration of Adam.
     #[inline(always)]
@@ -193,9 +232,16 @@ impl Adamw {
     }
 }
 
-/// [`amsgrad_step`] for [`optimizer`](crate::optimizer()).
+/// The hyper-parameters of Adam for [`amsgrad_step`], where a rule is told by its configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Amsgrad(pub Adam);
+
+impl Fields for Amsgrad {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self(self.0.map(visitor)?))
+    }
+}
 
 impl Adam {
     /// `(c1, c2)`
@@ -225,13 +271,8 @@ impl Configuration<2> for Adam {
     type Formula = Constants;
 
     #[inline(always)]
-    fn check(&self, t: u64) -> Result<(), Error> {
-        check::step(t)?;
-        check::non_negative("lr", self.lr)?;
-        check::below_one("beta1", self.beta1)?;
-        check::below_one("beta2", self.beta2)?;
-        check::non_negative("eps", self.eps)?;
-        Ok(())
+    fn check_further(&self, t: u64) -> Result<(), Error> {
+        check::step(t)
     }
 
     #[inline(always)]
@@ -262,8 +303,8 @@ impl Configuration<2> for Adamw {
     type Formula = Constants;
 
     #[inline(always)]
-    fn check(&self, t: u64) -> Result<(), Error> {
-        self.adam().check(t)
+    fn check_further(&self, t: u64) -> Result<(), Error> {
+        check::step(t)
     }
 
     #[inline(always)]
@@ -285,8 +326,8 @@ impl Configuration<3> for Amsgrad {
     type Formula = Constants;
 
     #[inline(always)]
-    fn check(&self, t: u64) -> Result<(), Error> {
-        self.0.check(t)
+    fn check_further(&self, t: u64) -> Result<(), Error> {
+        check::step(t)
     }
 
     #[inline(always)]

@@ -3,6 +3,11 @@
 use super::Decay;
 use crate::{
     Error, Isa, State, StateKind, check,
+    hyperparameter::{
+        Fields,
+        Range::{BelowOne, NonNegative},
+        Visitor,
+    },
     lane::{Lane, Lanes},
     power::powers,
     reference,
@@ -30,6 +35,20 @@ pub struct Adamax {
 impl Default for Adamax {
     fn default() -> Self {
         Self { lr: 2e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decay: Decay::L2 }
+    }
+}
+
+impl Fields for Adamax {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            beta1: visitor.number("beta1", BelowOne, self.beta1)?,
+            beta2: visitor.number("beta2", BelowOne, self.beta2)?,
+            eps: visitor.number("eps", NonNegative, self.eps)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -77,13 +96,8 @@ impl Configuration<2> for Adamax {
     type Formula = Constants;
 
     #[inline(always)]
-    fn check(&self, t: u64) -> Result<(), Error> {
-        check::step(t)?;
-        check::non_negative("lr", self.lr)?;
-        check::below_one("beta1", self.beta1)?;
-        check::below_one("beta2", self.beta2)?;
-        check::non_negative("eps", self.eps)?;
-        Ok(())
+    fn check_further(&self, t: u64) -> Result<(), Error> {
+        check::step(t)
     }
 
     #[inline(always)]

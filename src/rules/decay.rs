@@ -1,5 +1,7 @@
 //! How weight decay enters a step.
 
+use crate::hyperparameter::Choice;
+
 /// How `weight_decay` (λ) enters a step. With λ = 0, or so small that it is 0 in `f32`, neither does any
 /// arithmetic: 0·∞ would be NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,4 +16,9 @@ pub enum Decay {
     /// 3e-8 (`lr` and `weight_decay` both 1e-4, say) nothing decays at all, and with 1e-7 (`lr` 1e-5, `weight_decay`
     /// 0.01) 19 % too much. Where that matters, decay in every k-th step with `k·λ`, and with 0 in the others.
     Decoupled,
+}
+
+impl Choice for Decay {
+    const ALL: &'static [Self] = &[Self::L2, Self::Decoupled];
+    const NAMES: &'static [&'static str] = &["l2", "decoupled"];
 }

@@ -2,7 +2,12 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, State, check,
+    Error, Isa, State,
+    hyperparameter::{
+        Fields,
+        Range::{BelowOne, NonNegative},
+        Visitor,
+    },
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -26,6 +31,19 @@ pub struct Lion {
 impl Default for Lion {
     fn default() -> Self {
         Self { lr: 1e-4, beta1: 0.9, beta2: 0.99, weight_decay: 0.0, decay: Decay::L2 }
+    }
+}
+
+impl Fields for Lion {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            beta1: visitor.number("beta1", BelowOne, self.beta1)?,
+            beta2: visitor.number("beta2", BelowOne, self.beta2)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -60,14 +78,6 @@ impl Configuration<1> for Lion {
     const STATES: [State; 1] = [State::signed("m")];
 
     type Formula = Constants;
-
-    #[inline(always)]
-    fn check(&self, _t: u64) -> Result<(), Error> {
-        check::non_negative("lr", self.lr)?;
-        check::below_one("beta1", self.beta1)?;
-        check::below_one("beta2", self.beta2)?;
-        Ok(())
-    }
 
     #[inline(always)]
     fn formula(&self, _t: u64) -> Constants {

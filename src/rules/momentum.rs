@@ -2,7 +2,12 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, State, check,
+    Error, Isa, State,
+    hyperparameter::{
+        Choice, Fields,
+        Range::{BelowOne, NonNegative, UpToOne},
+        Visitor,
+    },
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -18,6 +23,11 @@ pub enum Form {
     Classic,
     /// `u = γ·u + (1−τ)·g; w −= η·u`, as PyTorch has it.
     Torch,
+}
+
+impl Choice for Form {
+    const ALL: &'static [Self] = &[Self::Classic, Self::Torch];
+    const NAMES: &'static [&'static str] = &["classic", "torch"];
 }
 
 /// The hyper-parameters of [`momentum_step`].
@@ -47,6 +57,20 @@ impl Default for Momentum {
             weight_decay: 0.0,
             decay: Decay::L2,
         }
+    }
+}
+
+impl Fields for Momentum {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            momentum: visitor.number("momentum", BelowOne, self.momentum)?,
+            dampening: visitor.number("dampening", UpToOne, self.dampening)?,
+            form: visitor.choice("form", self.form)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -89,10 +113,7 @@ impl Configuration<1> for Momentum {
     type Formula = Constants;
 
     #[inline(always)]
-    fn check(&self, _t: u64) -> Result<(), Error> {
-        check::non_negative("lr", self.lr)?;
-        check::below_one("momentum", self.momentum)?;
-        check::at_most_one("dampening", self.dampening)?;
+    fn check_further(&self, _t: u64) -> Result<(), Error> {
         if self.form == Form::Classic && self.dampening != 0.0 {
             return Err(Error::Hyperparameter {
                 argument: "dampening",

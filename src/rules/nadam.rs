@@ -3,6 +3,11 @@
 use super::Decay;
 use crate::{
     Error, Isa, State, check,
+    hyperparameter::{
+        Fields,
+        Range::{BelowOne, NonNegative},
+        Visitor,
+    },
     lane::{Lane, Lanes},
     power::{momentum_product, powers},
     reference,
@@ -42,6 +47,21 @@ impl Default for Nadam {
             weight_decay: 0.0,
             decay: Decay::L2,
         }
+    }
+}
+
+impl Fields for Nadam {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            beta1: visitor.number("beta1", BelowOne, self.beta1)?,
+            beta2: visitor.number("beta2", BelowOne, self.beta2)?,
+            eps: visitor.number("eps", NonNegative, self.eps)?,
+            momentum_decay: visitor.number("momentum_decay", NonNegative, self.momentum_decay)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -97,14 +117,8 @@ impl Configuration<2> for Nadam {
     type Formula = Constants;
 
     #[inline(always)]
-    fn check(&self, t: u64) -> Result<(), Error> {
-        check::step(t)?;
-        check::non_negative("lr", self.lr)?;
-        check::below_one("beta1", self.beta1)?;
-        check::below_one("beta2", self.beta2)?;
-        check::non_negative("momentum_decay", self.momentum_decay)?;
-        check::non_negative("eps", self.eps)?;
-        Ok(())
+    fn check_further(&self, t: u64) -> Result<(), Error> {
+        check::step(t)
     }
 
     #[inline(always)]

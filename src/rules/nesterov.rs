@@ -2,7 +2,12 @@
 
 use super::{Decay, Form};
 use crate::{
-    Error, Isa, State, check,
+    Error, Isa, State,
+    hyperparameter::{
+        Fields,
+        Range::{BelowOne, NonNegative},
+        Visitor,
+    },
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -26,6 +31,19 @@ pub struct Nesterov {
 impl Default for Nesterov {
     fn default() -> Self {
         Self { lr: 1e-3, momentum: 0.9, form: Form::Classic, weight_decay: 0.0, decay: Decay::L2 }
+    }
+}
+
+impl Fields for Nesterov {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            momentum: visitor.number("momentum", BelowOne, self.momentum)?,
+            form: visitor.choice("form", self.form)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -66,13 +84,6 @@ impl Configuration<1> for Nesterov {
     const STATES: [State; 1] = [State::signed("u")];
 
     type Formula = Constants;
-
-    #[inline(always)]
-    fn check(&self, _t: u64) -> Result<(), Error> {
-        check::non_negative("lr", self.lr)?;
-        check::below_one("momentum", self.momentum)?;
-        Ok(())
-    }
 
     #[inline(always)]
     fn formula(&self, _t: u64) -> Constants {

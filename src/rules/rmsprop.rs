@@ -3,6 +3,11 @@
 use super::Decay;
 use crate::{
     Error, Isa, Optimizer, State, check,
+    hyperparameter::{
+        Fields,
+        Range::{BelowOne, NonNegative, UpToOne},
+        Replaced, Visitor,
+    },
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Engine, Formula, Kernels, Step, WeightDecay, kernels},
@@ -41,6 +46,21 @@ impl Default for Rmsprop {
             weight_decay: 0.0,
             decay: Decay::L2,
         }
+    }
+}
+
+impl Fields for Rmsprop {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            alpha: visitor.number("alpha", UpToOne, self.alpha)?,
+            eps: visitor.number("eps", NonNegative, self.eps)?,
+            momentum: visitor.number("momentum", BelowOne, self.momentum)?,
+            centered: visitor.choice("centered", self.centered)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -129,6 +149,15 @@ impl Engine for Rmsprop {
     fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(Step<'_>)) {
         self.form(|rule| rule.with_constants(isa, t, scale, then));
     }
+
+    fn replace(&mut self, mut fields: Replaced<'_>) -> Result<(), Error> {
+        *self = self.map(&mut fields)?;
+        Ok(())
+    }
+
+    fn boxed(&self) -> Box<dyn Optimizer> {
+        Box::new(*self)
+    }
 }
 
 /// The states are `v`, `g_avg` if `centered` is true, `u` if `momentum` is not 0.
@@ -167,6 +196,13 @@ impl Optimizer for Rmsprop {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Form<const CENTERED: bool, const N: usize>(pub Rmsprop);
 
+impl<const CENTERED: bool, const N: usize> Fields for Form<CENTERED, N> {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self(self.0.map(visitor)?))
+    }
+}
+
 /// Is `u` among `n` states?
 const fn has_momentum(n: usize, centered: bool) -> bool {
     n > 1 + centered as usize
@@ -189,16 +225,6 @@ where
     };
 
     type Formula = Constants<CENTERED>;
-
-    #[inline(always)]
-    fn check(&self, _t: u64) -> Result<(), Error> {
-        let Rmsprop { lr, alpha, eps, momentum, .. } = self.0;
-        check::non_negative("lr", lr)?;
-        check::at_most_one("alpha", alpha)?;
-        check::non_negative("eps", eps)?;
-        check::below_one("momentum", momentum)?;
-        Ok(())
-    }
 
     #[inline(always)]
     fn formula(&self, _t: u64) -> Constants<CENTERED> {

@@ -2,7 +2,8 @@
 
 use super::Decay;
 use crate::{
-    Error, Isa, State, check,
+    Error, Isa, State,
+    hyperparameter::{Fields, Range::NonNegative, Visitor},
     lane::{Lane, Lanes},
     reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
@@ -22,6 +23,17 @@ pub struct Sgd {
 impl Default for Sgd {
     fn default() -> Self {
         Self { lr: 1e-3, weight_decay: 0.0, decay: Decay::L2 }
+    }
+}
+
+impl Fields for Sgd {
+    #[inline(always)]
+    fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
+        Ok(Self {
+            lr: visitor.number("lr", NonNegative, self.lr)?,
+            weight_decay: visitor.number("weight_decay", NonNegative, self.weight_decay)?,
+            decay: visitor.choice("decay", self.decay)?,
+        })
     }
 }
 
@@ -55,12 +67,6 @@ impl Configuration<0> for Sgd {
     const STATES: [State; 0] = [];
 
     type Formula = Constants;
-
-    #[inline(always)]
-    fn check(&self, _t: u64) -> Result<(), Error> {
-        check::non_negative("lr", self.lr)?;
-        Ok(())
-    }
 
     #[inline(always)]
     fn formula(&self, _t: u64) -> Constants {

@@ -1,158 +1,52 @@
 //! What the tests share: every rule with every option, arrays of any values, and bitwise comparison.
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
 
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Isa, Lion,
-    Momentum, Nadam, Nesterov, Optimizer, Report, Rmsprop, Sgd,
+    Error, Extras, Group, Hyperparameter, Isa, Optimizer, Range, Report, States, Tensor, Threads,
+    reference, rules, step_on,
 };
 use proptest::prelude::*;
 
 pub mod owned;
+mod rules;
 pub mod runner;
+pub mod sharing;
 
-pub type Rule = Box<dyn Optimizer>;
+pub use rules::{Rule, every_option, is_accepted, options_of, with};
 
-pub fn optimizer(config: impl Optimizer + 'static) -> Rule {
-    config.into()
-}
-
-/// No decay, and both kinds of it.
-const DECAYS: [(Decay, f64); 3] = [(Decay::L2, 0.0), (Decay::L2, 0.1), (Decay::Decoupled, 0.1)];
-
-/// Every rule with every combination of its options.
-pub fn every_option() -> Vec<Rule> {
-    DECAYS.into_iter().flat_map(|(decay, weight_decay)| with_decay(decay, weight_decay)).collect()
-}
-
-fn with_decay(decay: Decay, weight_decay: f64) -> Vec<Rule> {
-    let (lr, momentum, eps, beta1, beta2) = (0.05, 0.8, 1e-6, 0.8, 0.99);
-    let mut rules = vec![
-        optimizer(Sgd { lr, weight_decay, decay }),
-        optimizer(Adagrad { lr, eps, weight_decay, decay }),
-        optimizer(Adadelta { lr, rho: 0.8, eps, weight_decay, decay }),
-        optimizer(Adamax { lr, beta1, beta2, eps, weight_decay, decay }),
-        optimizer(Nadam { lr, beta1, beta2, eps, momentum_decay: 0.01, weight_decay, decay }),
-        optimizer(Lion { lr, beta1, beta2, weight_decay, decay }),
-    ];
-    for (form, dampening) in [(Form::Classic, 0.0), (Form::Torch, 0.0), (Form::Torch, 0.3)] {
-        rules.push(optimizer(Momentum { lr, momentum, dampening, form, weight_decay, decay }));
-    }
-    for form in [Form::Classic, Form::Torch] {
-        rules.push(optimizer(Nesterov { lr, momentum, form, weight_decay, decay }));
-    }
-    for (centered, momentum) in [(false, 0.0), (false, 0.8), (true, 0.0), (true, 0.8)] {
-        rules.push(optimizer(Rmsprop { lr, alpha: 0.9, eps, momentum, centered, weight_decay, decay }));
-    }
-    for bias_correction in [BiasCorrection::Step, BiasCorrection::Constant, BiasCorrection::None] {
-        let config = Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay };
-        rules.extend([optimizer(config), adamw(config), optimizer(Amsgrad(config))]);
-    }
-    rules
-}
-
-/// AdamW with these hyper-parameters; Adam where the decay is not AdamW's.
-pub fn adamw(config: Adam) -> Rule {
-    let Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay } = config;
-    match decay {
-        Decay::L2 => optimizer(config),
-        Decay::Decoupled => optimizer(Adamw { lr, beta1, beta2, eps, bias_correction, weight_decay }),
-    }
-}
-
-/// Any rule with any hyper-parameters in their ranges, the ends included.
+/// Any rule with any hyper-parameters that it accepts, the ends of their ranges included.
 pub fn any_rule() -> impl Strategy<Value = Rule> {
-    (0..RULES.len(), any_hyperparameters()).prop_map(|(rule, x)| RULES[rule](x))
+    prop::sample::select(rules())
+        .prop_flat_map(|rule| {
+            let parameters = rule.hyperparameters();
+            let values: Vec<_> = parameters.iter().map(any_value_of).collect();
+            values.prop_map(move |values| {
+                parameters
+                    .iter()
+                    .zip(values)
+                    .fold(rule.clone(), |rule, (parameter, value)| with(&rule, parameter.name, value))
+            })
+        })
+        .prop_filter("options that do not go together", is_accepted)
 }
 
-/// A value for every hyper-parameter that a rule may have.
-#[derive(Clone, Copy, Debug)]
-struct Hyperparameters {
-    lr: f64,
-    eps: f64,
-    momentum_decay: f64,
-    beta1: f64,
-    beta2: f64,
-    weight_decay: f64,
-    decay: Decay,
-    form: Form,
-    dampening: f64,
-    bias_correction: BiasCorrection,
-    centered: bool,
-}
-
-fn any_hyperparameters() -> impl Strategy<Value = Hyperparameters> {
-    let magnitude = || prop_oneof![Just(0.0), Just(1e-45), Just(1.0), 1e-10..1e3];
-    let fraction = || prop_oneof![Just(0.0), Just(1.0 - f64::EPSILON / 2.0), 0.0..1.0];
-    let decay = (prop_oneof![Just(0.0), 0.0..2.0], prop_oneof![Just(Decay::L2), Just(Decay::Decoupled)]);
-    let form = prop_oneof![
-        Just((Form::Classic, 0.0)),
-        prop_oneof![Just(1.0), 0.0..1.0].prop_map(|dampening| (Form::Torch, dampening))
-    ];
-    let bias_correction = prop_oneof![
-        Just(BiasCorrection::Step),
-        Just(BiasCorrection::Constant),
-        Just(BiasCorrection::None)
-    ];
-    let magnitudes = (magnitude(), magnitude(), magnitude());
-    (magnitudes, (fraction(), fraction()), decay, form, bias_correction, any::<bool>()).prop_map(
-        |((lr, eps, momentum_decay), (beta1, beta2), decay, form, bias_correction, centered)| {
-            let (weight_decay, decay) = decay;
-            let (form, dampening) = form;
-            Hyperparameters {
-                lr,
-                eps,
-                momentum_decay,
-                beta1,
-                beta2,
-                weight_decay,
-                decay,
-                form,
-                dampening,
-                bias_correction,
-                centered,
-            }
-        },
-    )
-}
-
-impl Hyperparameters {
-    fn adam(self) -> Adam {
-        let Self { lr, eps, beta1, beta2, weight_decay, decay, bias_correction, .. } = self;
-        Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay }
+fn any_value_of(parameter: &Hyperparameter) -> BoxedStrategy<f64> {
+    const BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
+    match parameter.range {
+        Range::OneOf(names) => (0..names.len()).prop_map(|place| place as f64).boxed(),
+        Range::BelowOne => prop_oneof![1 => Just(0.0), 1 => Just(BELOW_ONE), 2 => 0.0..1.0].boxed(),
+        Range::UpToOne => prop_oneof![2 => Just(0.0), 1 => Just(1.0), 3 => 0.0..1.0].boxed(),
+        _ => prop_oneof![
+            4 => Just(0.0),
+            4 => Just(1e-45),
+            4 => Just(1.0),
+            4 => 1e-10..1.0,
+            4 => 1.0..1e3,
+            1 => Just(f32::MAX.into()),
+        ]
+        .boxed(),
     }
 }
-
-/// Each rule with these hyper-parameters, as far as it has them.
-const RULES: [fn(Hyperparameters) -> Rule; 12] = [
-    |Hyperparameters { lr, weight_decay, decay, .. }| optimizer(Sgd { lr, weight_decay, decay }),
-    |Hyperparameters { lr, beta1: momentum, dampening, form, weight_decay, decay, .. }| {
-        optimizer(Momentum { lr, momentum, dampening, form, weight_decay, decay })
-    },
-    |Hyperparameters { lr, beta1: momentum, form, weight_decay, decay, .. }| {
-        optimizer(Nesterov { lr, momentum, form, weight_decay, decay })
-    },
-    |Hyperparameters { lr, eps, weight_decay, decay, .. }| {
-        optimizer(Adagrad { lr, eps, weight_decay, decay })
-    },
-    |Hyperparameters { lr, beta1: rho, eps, weight_decay, decay, .. }| {
-        optimizer(Adadelta { lr, rho, eps, weight_decay, decay })
-    },
-    |Hyperparameters {
-         lr, beta2: alpha, eps, beta1: momentum, weight_decay, decay, centered, ..
-     }| { optimizer(Rmsprop { lr, alpha, eps, momentum, centered, weight_decay, decay }) },
-    |x| optimizer(x.adam()),
-    |x| adamw(x.adam()),
-    |x| optimizer(Amsgrad(x.adam())),
-    |Hyperparameters { lr, beta1, beta2, eps, weight_decay, decay, .. }| {
-        optimizer(Adamax { lr, beta1, beta2, eps, weight_decay, decay })
-    },
-    |Hyperparameters { lr, beta1, beta2, eps, momentum_decay, weight_decay, decay, .. }| {
-        optimizer(Nadam { lr, beta1, beta2, eps, momentum_decay, weight_decay, decay })
-    },
-    |Hyperparameters { lr, beta1, beta2, weight_decay, decay, .. }| {
-        optimizer(Lion { lr, beta1, beta2, weight_decay, decay })
-    },
-];
 
 /// Ordinary numbers, every special kind, and any bits at all.
 pub fn any_value() -> impl Strategy<Value = f32> {
@@ -223,6 +117,30 @@ impl Arrays {
         }
     }
 
+    /// Tensors of these lengths, one behind the other, with gradients that can be set to zero.
+    pub fn tensors(&mut self, lengths: &[usize]) -> Vec<Tensor<'_>> {
+        let states = self.state.iter_mut().map(|state| &mut state[..]);
+        tensors(&mut self.w, &mut self.g, states, lengths)
+    }
+
+    /// A whole step over these tensors, with the kernels of an ISA or by the reference.
+    pub fn whole_step(
+        &mut self,
+        rule: &dyn Optimizer,
+        isa: Option<Isa>,
+        lengths: &[usize],
+        t: u64,
+        extras: &Extras,
+        threads: Threads<'_>,
+    ) -> Result<Report, Error> {
+        let mut tensors = self.tensors(lengths);
+        let mut groups = [Group::new(rule, t, &mut tensors)];
+        match isa {
+            Some(isa) => step_on(isa, &mut groups, extras, threads),
+            None => reference::step(&mut groups, extras),
+        }
+    }
+
     fn arrays(&self) -> impl Iterator<Item = &Vec<f32>> {
         [&self.w, &self.g].into_iter().chain(&self.state)
     }
@@ -241,10 +159,22 @@ impl Arrays {
     }
 }
 
-/// Slices of these lengths, one behind the other.
-pub fn cut<'a, T>(mut array: &'a [T], lengths: &[usize]) -> impl Iterator<Item = &'a [T]> {
-    assert_eq!(array.len(), lengths.iter().sum::<usize>());
-    lengths.iter().map(move |&len| array.split_off(..len).expect("long enough"))
+/// Tensors of these lengths, one behind the other in these arrays.
+pub fn tensors<'a>(
+    mut w: &'a mut [f32],
+    mut g: &'a mut [f32],
+    states: impl Iterator<Item = &'a mut [f32]>,
+    lengths: &[usize],
+) -> Vec<Tensor<'a>> {
+    let mut states: Vec<_> = states.collect();
+    let tensors = lengths.iter().map(|&len| {
+        let w = w.split_off_mut(..len).expect("long enough");
+        let g = g.split_off_mut(..len).expect("long enough");
+        let state: States<'_> =
+            states.iter_mut().map(|state| state.split_off_mut(..len).expect("long enough")).collect();
+        Tensor::new(w, g, state)
+    });
+    tensors.collect()
 }
 
 /// The same bits in all fields; a NaN is like any other.
@@ -308,4 +238,13 @@ pub const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 /// Fowler, Noll and Vo's hash, so many bytes further.
 pub fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// So many cases, if the environment does not say how many.
+pub fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases, ..default },
+    }
 }

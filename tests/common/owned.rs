@@ -1,11 +1,12 @@
 //! Tensors that own their arrays, of any types, to be stepped twice and compared bit by bit.
 
 use downhill::{
-    Gradient, Group, Numbering, Optimizer, Rounding, States, Tensor, WeightCopy, Weights, state_bytes,
+    Extras, Gradient, Group, Isa, Numbering, Optimizer, Report, Rounding, States, Tensor, Threads,
+    WeightCopy, Weights, reference, state_bytes, step_on,
 };
 use half::{bf16, f16};
 
-use super::same;
+use super::{Rule, same, same_report};
 
 /// What weights are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,23 @@ impl Floats {
         }
     }
 
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::Bf16(x) => x.len(),
+            Self::F16(x) => x.len(),
+        }
+    }
+
+    /// Cut off, or longer by zeros.
+    pub fn resize(&mut self, len: usize) {
+        match self {
+            Self::F32(x) => x.resize(len, 0.0),
+            Self::Bf16(x) => x.resize(len, bf16::ZERO),
+            Self::F16(x) => x.resize(len, f16::ZERO),
+        }
+    }
+
     fn weights(&mut self) -> Weights<'_> {
         match self {
             Self::F32(x) => x.into(),
@@ -192,7 +210,7 @@ impl Owned {
     }
 
     pub fn len(&self) -> usize {
-        self.w.wide().len()
+        self.w.len()
     }
 
     /// To be passed; the gradient mutable if it is to be set to zero.
@@ -246,7 +264,7 @@ impl Owned {
     }
 
     /// All floats, widened.
-    fn floats(&self) -> impl Iterator<Item = Vec<f32>> {
+    pub fn floats(&self) -> impl Iterator<Item = Vec<f32>> {
         let all = [&self.w].into_iter().chain(&self.g).chain(&self.state).chain(&self.copy);
         all.map(Floats::wide)
     }
@@ -293,7 +311,7 @@ fn states(arrays: &mut [Floats]) -> States<'_> {
 /// A group that owns all that it has.
 #[derive(Debug)]
 pub struct OwnedGroup {
-    pub config: Box<dyn Optimizer>,
+    pub config: Rule,
     pub t: u64,
     pub rounding: Rounding,
     pub numbering: Numbering,
@@ -321,4 +339,49 @@ pub fn with_groups<T>(
         })
         .collect();
     f(&mut groups)
+}
+
+/// A group with random rounding, numbered by place.
+pub fn one(config: Rule, t: u64, tensors: Vec<Owned>) -> OwnedGroup {
+    OwnedGroup { config, t, rounding: Rounding::default(), numbering: Numbering::ByPlace, tensors }
+}
+
+/// The tensors of the groups after a whole step by the kernels of an ISA or by the reference, and its report.
+pub fn stepped(
+    groups: &[OwnedGroup],
+    isa: Option<Isa>,
+    extras: &Extras,
+    threads: Threads<'_>,
+) -> (Vec<Vec<Owned>>, Report) {
+    let mut tensors: Vec<_> = groups.iter().map(|group| group.tensors.clone()).collect();
+    let report = with_groups(groups, &mut tensors, extras.zero_grad, |groups| match isa {
+        Some(isa) => step_on(isa, groups, extras, threads),
+        None => reference::step(groups, extras),
+    });
+    (tensors, report.unwrap())
+}
+
+/// Fails if two lists of tensors, those of the same groups, differ in a bit.
+#[track_caller]
+pub fn assert_same(groups: &[OwnedGroup], ours: &[Vec<Owned>], theirs: &[Vec<Owned>], what: &str) {
+    for (group, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert_eq!(ours.len(), theirs.len());
+        for (index, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+            if let Some(difference) = ours.difference(theirs) {
+                let config = &groups[group].config;
+                panic!("{what}: group {group} ({config:?}), tensor {index}: {difference}");
+            }
+        }
+    }
+}
+
+/// A whole step must have the reference's bits and report, on every instruction set.
+#[track_caller]
+pub fn check(groups: &[OwnedGroup], extras: &Extras, threads: Threads<'_>) {
+    let (expected, expected_report) = stepped(groups, None, extras, Threads::Caller);
+    for isa in Isa::available() {
+        let (tensors, report) = stepped(groups, Some(isa), extras, threads);
+        assert_same(groups, &tensors, &expected, isa.name());
+        assert!(same_report(&report, &expected_report), "{isa}: {report:?}, not {expected_report:?}");
+    }
 }

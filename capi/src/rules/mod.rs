@@ -11,7 +11,7 @@ pub(super) mod nesterov;
 pub(super) mod rmsprop;
 pub(super) mod sgd;
 
-use std::{ffi::c_void, fmt::Debug};
+use std::{array, ffi::c_void, fmt::Debug};
 
 use super::{
     arrays::slices,
@@ -292,15 +292,21 @@ impl AnyConfig {
         self.decoded.optimizer()
     }
 
-    /// The names of the states that there are, at their places in a tensor of C. A rule's states do not move up where one of
-    /// them is missing.
-    pub fn slots(&self) -> [Option<&'static str>; SLOTS] {
-        let states = self.optimizer().states();
-        let mut slots = [None; SLOTS];
-        for (slot, name) in slots.iter_mut().zip(self.rule.states) {
-            *slot = states.iter().any(|state| state.name == *name).then_some(*name);
+    /// The name of the state at a place of a tensor of C, if there is one. A rule's states do not move up where one of them is
+    /// missing.
+    pub fn state_name(&self, place: usize) -> Option<&'static str> {
+        let name = *self.rule.states.get(place)?;
+        self.optimizer().states().iter().any(|state| state.name == name).then_some(name)
+    }
+
+    /// At which places there are states.
+    #[inline]
+    pub fn slots(&self) -> [bool; SLOTS] {
+        let count = self.optimizer().states().len();
+        if count == self.rule.states.len() {
+            return array::from_fn(|place| place < count);
         }
-        slots
+        array::from_fn(|place| self.state_name(place).is_some())
     }
 
     /// How long its structure is in this release.
