@@ -934,8 +934,8 @@ typedef struct downhill_group {
 #define DOWNHILL_TYPE_SPLIT 4
 
 /**
- * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares, which are all
- * but adagrad, amsgrad and adamax.
+ * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares. To the others
+ * (a sum, a maximum) downhill_state_bytes() says no.
  */
 #define DOWNHILL_TYPE_8BIT 5
 
@@ -983,8 +983,8 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
  * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
  * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
  *
- * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
- * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+ * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for
+ * g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
  */
 #define DOWNHILL_EXTRAS_SKIP_NONFINITE 2
 /** A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients. */

@@ -34,7 +34,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | a step with a rule that is known | [`sgd_step`], [`momentum_step`], [`nesterov_step`], [`adagrad_step`], [`adadelta_step`], [`rmsprop_step`], [`adam_step`], [`adamw_step`], [`amsgrad_step`], [`adamax_step`], [`nadam_step`], [`lion_step`] |
+//! | a step with a rule that is known | [`adam_step`], [`sgd_step`], and one such function for every rule: [functions](#functions) |
 //! | with any of them | [`Optimizer`], which every configuration is; [`rules()`] lists them |
 //! | one call for all tensors of a model | [`step()`], with [`Group`], [`Tensor`], [`Extras`] and [`Report`]; [`grad_squares`] for a model in pieces |
 //! | on several threads | [`Pool`], or threads of your own: [`Threads`] |

@@ -32,8 +32,8 @@ pub const DOWNHILL_TYPE_F16: downhill_type = 3;
 /// an int16_t that makes it exact. With x the bits of the float, w = (x + 0x8000) >> 16, w_low = x & 0xffff,
 /// x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half with the quiet bit set, and w_low is 0.)
 pub const DOWNHILL_TYPE_SPLIT: downhill_type = 4;
-/// States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares, which are all
-/// but adagrad, amsgrad and adamax.
+/// States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares. To the others
+/// (a sum, a maximum) downhill_state_bytes() says no.
 pub const DOWNHILL_TYPE_8BIT: downhill_type = 5;
 
 /// How weights of BF16 and F16, and states of BF16 and 8BIT, are rounded.

@@ -152,12 +152,17 @@ impl Rows {
         if count == 0 {
             return Ok(());
         }
-        let mut near = with_room(count).ok_or(Failure::OUT_OF_MEMORY)?;
+        let mut near: Vec<Array> = with_room(count).ok_or(Failure::OUT_OF_MEMORY)?;
         near.extend(structures.iter().filter(is_near));
-        near.sort_unstable_by_key(|array: &Array| array.end());
+        near.sort_unstable_by_key(|structure| structure.start);
+        // Those that share memory, which are only read, as one: then ends are in the order of starts.
+        near.dedup_by(|next, last| {
+            let is_shared = next.start < last.end();
+            last.bytes = last.bytes.max(if is_shared { next.end() - last.start } else { 0 });
+            is_shared
+        });
         let mut found = None;
         each(&mut |placed| {
-            // Structures that are no list in a list are apart or the same, so their ends are in the order of their starts.
             let first = near.partition_point(|structure| structure.end() <= placed.1.start);
             let mut others =
                 near[first..].iter().take_while(|structure| structure.start < placed.1.end());

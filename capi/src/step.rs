@@ -25,8 +25,8 @@ pub const DOWNHILL_EXTRAS_ZERO_GRAD: u32 = 1;
 /// A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
 /// that its moments have not seen, and after three skips its first step 0.58 of what it should be.
 ///
-/// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
-/// g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+/// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for
+/// g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
 pub const DOWNHILL_EXTRAS_SKIP_NONFINITE: u32 = 2;
 /// A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients.
 pub const DOWNHILL_EXTRAS_NORM_GIVEN: u32 = 4;

@@ -10,13 +10,13 @@ const COLORS: [RGBColor; 13] = [
     RGBColor(204, 121, 167),
     RGBColor(0, 0, 0),
     RGBColor(40, 165, 220),
-    RGBColor(230, 159, 0),
     RGBColor(117, 60, 160),
     RGBColor(140, 86, 75),
     RGBColor(190, 20, 40),
     RGBColor(0, 92, 98),
     RGBColor(120, 150, 20),
     RGBColor(225, 40, 190),
+    RGBColor(230, 159, 0),
 ];
 
 /// The color of the `k`th; after the last they start again.

@@ -140,7 +140,7 @@ fn style(entry: &Entry) -> ShapeStyle {
         (WeightType::F32, StateType::Bits8) => color(1).stroke_width(2),
         (WeightType::Split, _) => color(2).stroke_width(2),
         (WeightType::Bf16, StateType::F32) => color(3).stroke_width(2),
-        (WeightType::Bf16, _) => color(6).stroke_width(2),
+        (WeightType::Bf16, _) => color(12).stroke_width(2),
     }
 }
 

@@ -10,6 +10,7 @@ typedef struct {
   model m;
   unsigned char *before; /* the model's memory before any call */
   downhill_extras extras;
+  unsigned char room[512]; /* so that no array is in both */
   downhill_report report;
   downhill_pool *pool;
 } scene;

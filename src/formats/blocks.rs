@@ -263,9 +263,10 @@ fn open_codes(
     let scales = &bytes.scales[count * blocks.start..count * blocks.end];
     for (k, state) in states.iter().enumerate() {
         let kind = Kind::of(state.kind).unwrap_or(Kind::Signed);
-        let of_state = codes.iter().zip(scales).skip(k).step_by(count);
-        for ((codes, &scale), x) in of_state.zip(wide[k].0.as_chunks_mut().0) {
-            decode(of_block(codes), kind, scale, x);
+        // Indices: of `zip`, `skip` and `step_by` together some are left as calls, which end the instruction set.
+        for (b, x) in wide[k].0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
+            let place = count * b + k;
+            decode(of_block(&codes[place]), kind, scales[place], x);
         }
     }
 }
@@ -286,15 +287,15 @@ fn close_codes(
         let kind = Kind::of(state.kind).unwrap_or(Kind::Signed);
         // What fills the last block up has no part in its scale.
         wide[k].0[range.len()..range.len().next_multiple_of(BLOCK)].fill(0.0);
-        let of_state = codes.iter_mut().zip(&mut *scales).skip(k).step_by(count);
-        for (b, ((codes, scale), x)) in of_state.zip(wide[k].0.as_chunks_mut().0).enumerate() {
+        for (b, x) in wide[k].0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
             let words = match random {
                 Some((key, first_block)) => key.words(first_block + b as u64, k),
                 None => NEAREST,
             };
             let (encoded, new_scale) = encode(kind, x, &words);
-            codes.copy_from_slice(encoded.as_flattened());
-            *scale = new_scale;
+            let place = count * b + k;
+            codes[place].copy_from_slice(encoded.as_flattened());
+            scales[place] = new_scale;
         }
     }
 }
