@@ -449,6 +449,7 @@ impl Group {
             self.check_state_bytes(tensor, rule)?;
         }
         sizes.tensors += 1;
+        sizes.is_mixed |= self.is_mixed();
         if n == 0 {
             return Ok(());
         }
@@ -492,6 +493,12 @@ impl Group {
             }
             Some(_) => "state",
         }
+    }
+
+    /// Do tensors have to be widened and narrowed?
+    fn is_mixed(&self) -> bool {
+        let Self { weight, gradient, state, copy, .. } = *self;
+        (weight, gradient, state, copy) != (Weight::F32, Float::F32, StateType::F32, None)
     }
 
     fn check_state_bytes(&self, tensor: &downhill_tensor, rule: &dyn Optimizer) -> Result<(), Failure> {

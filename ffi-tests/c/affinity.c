@@ -45,7 +45,7 @@ static void refused(size_t count, const uint32_t *cpus, const char *text) {
 
 int main(void) {
   const cpu_set_t all = allowed(0);
-  list start = training_list(LARGE, 2), end = trained(&start);
+  model start = training_model(LARGE), end = trained(&start);
   uint32_t cpus[MOST_CPUS + 1] = {0};
   static cpu_set_t masks[MOST_TASKS];
   cpu_set_t one;
@@ -98,7 +98,7 @@ int main(void) {
   refused(1, cpus, "`cpus[0]` is 4294967295; no worker can run there: ");
   /* Nobody is left of those that could be bound; the alarm ends this if somebody is. */
   await_workers(0, masks);
-  free_list(&start), free_list(&end);
+  free_model(&start), free_model(&end);
   printf("workers are where they were told to be\n");
   return 0;
 }

@@ -9,7 +9,7 @@
 
 /* What a thread does with a cancellation pending, and whether it came to the end. */
 typedef struct {
-  const list *start, *end;
+  const model *start, *end;
   downhill_pool *pool;
   int done;
 } subject;
@@ -70,14 +70,14 @@ static void cancelled(body run, subject *x) {
 }
 
 int main(void) {
-  list start, end;
+  model start, end;
   subject x;
   alarm(HANGS_AFTER);
   x.pool = NULL;
   /* The first call of the process. */
   cancelled(make_a_pool, &x);
   downhill_pool_free(x.pool);
-  start = training_list(LARGE, 2);
+  start = training_model(LARGE);
   end = trained(&start);
   x.start = &start, x.end = &end;
   cancelled(make_a_bound_pool, &x);
@@ -90,7 +90,7 @@ int main(void) {
   cancelled(step, &x);
   compare_training(&start, &end, x.pool, "afterwards");
   downhill_pool_free(x.pool);
-  free_list(&start), free_list(&end);
+  free_model(&start), free_model(&end);
   printf("cancellation waits for the end of a call\n");
   return 0;
 }

@@ -33,7 +33,7 @@ static void *make_a_pool(void *argument) {
 }
 
 static void train_with_a_pool(void) {
-  const list start = training_list(LARGE, 2), end = trained(&start);
+  const model start = training_model(LARGE), end = trained(&start);
   downhill_pool *const pool = downhill_pool_new(2);
   compare_training(&start, &end, pool, "in the child");
   downhill_pool_free(pool);

@@ -35,8 +35,8 @@ static void leave_all_room(void) { limit(RLIM_INFINITY); }
 /* ---- threads ---- */
 
 /* A pool of at least `least` and at most `most` threads comes out, and works. */
-static void pool_of(const list *start, const list *end, size_t room, size_t least, size_t most) {
-  list ours = copy_list(start);
+static void pool_of(const model *start, const model *end, size_t room, size_t least, size_t most) {
+  model ours = copy_model(start);
   downhill_pool *pool;
   size_t threads, at;
   leave_room(room);
@@ -51,17 +51,17 @@ static void pool_of(const list *start, const list *end, size_t room, size_t leas
         (unsigned long)most);
   CHECK(at == ours.length, "%lu threads, %s: %a, not %a", (unsigned long)threads, locate(&ours, at), (double)ours.memory[at],
         (double)end->memory[at]);
-  free_list(&ours);
+  free_model(&ours);
 }
 
 static void threads_that_cannot_start(void) {
-  list start = training_list(LARGE, 2), end = trained(&start);
+  model start = training_model(LARGE), end = trained(&start);
   /* A worker's stack has 512 KiB. */
   pool_of(&start, &end, 300 * KIB, 1, 1);
   pool_of(&start, &end, 1500 * KIB, 2, 3);
   pool_of(&start, &end, (size_t)1 << 30, 4, 4);
-  free_list(&start);
-  free_list(&end);
+  free_model(&start);
+  free_model(&end);
 }
 
 /* Runs `body` in a process of its own, which may spoil its limits. */
@@ -88,7 +88,7 @@ static void allow_threads(rlim_t count) {
 }
 
 static void threads_that_the_user_may_not_have(void) {
-  const list start = training_list(LARGE, 2), end = trained(&start);
+  const model start = training_model(LARGE), end = trained(&start);
   struct rlimit before;
   downhill_pool *pool;
   CHECK(getrlimit(RLIMIT_NPROC, &before) == 0, "getrlimit");

@@ -4,7 +4,7 @@
 enum { TEAM = 4 };
 
 int main(void) {
-  list start = training_list(LARGE, 2), end = trained(&start);
+  model start = training_model(LARGE), end = trained(&start);
   downhill_pool *const pool = downhill_pool_new(2);
   int i, threads = 0;
 #pragma omp parallel for num_threads(TEAM) schedule(static, 1) reduction(+ : threads)
@@ -15,8 +15,8 @@ int main(void) {
   }
   CHECK(threads == TEAM, "%d iterations", threads);
   downhill_pool_free(pool);
-  free_list(&start);
-  free_list(&end);
+  free_model(&start);
+  free_model(&end);
   printf("the same bits in a team\n");
   return 0;
 }

@@ -16,14 +16,14 @@
 
 enum { CALLERS = 8, MOST_TASKS = 100 };
 
-/* A list, and where training leads from there. */
+/* A model, and where training leads from there. */
 typedef struct {
-  list start, end;
+  model start, end;
 } training;
 
 static training new_training(size_t elements) {
   training x;
-  x.start = training_list(elements, 2);
+  x.start = training_model(elements);
   x.end = trained(&x.start);
   return x;
 }
@@ -260,82 +260,79 @@ static void forks_at_work(const training *large) {
 
 /* ---- a small stack ---- */
 
-/* Every rule on a list, one after another, and an error's text. */
+/* Every rule with every type, all extras, an error's text, and the sums of squares. */
 typedef struct {
-  list l;
+  model m;
   downhill_pool *pool;
-} all_rules;
+} stepped;
 
-static void *step_with_all_rules(void *argument) {
-  all_rules *const all = (all_rules *)argument;
+static void *step_with_all(void *argument) {
+  stepped *const x = (stepped *)argument;
   downhill_extras extras = downhill_extras_default();
-  downhill_report report;
-  const rule *r;
+  downhill_report report = downhill_report_default();
+  double *const sums = (double *)allocate(x->m.tensor_count * sizeof *sums);
   extras.max_norm = 1.0;
-  extras.flags = DOWNHILL_SKIP_NONFINITE;
-  for (r = rules; r < rules + RULES; r++) {
-    const any_config config = r->defaults();
-    downhill_status status = r->step_many(all->l.count, all->l.tensors, 3, &config, &extras, all->pool, &report);
-    CHECK(status == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
-    status = r->step_many(1, NULL, 3, &config, &extras, all->pool, &report);
-    CHECK(status == DOWNHILL_STATUS_NULL_POINTER, "%s: status %lu", r->name, (unsigned long)status);
-  }
+  extras.flags = DOWNHILL_EXTRAS_SKIP_NONFINITE | DOWNHILL_EXTRAS_ZERO_GRAD;
+  CHECK(downhill_grad_squares(x->m.count, x->m.groups, x->pool, sums) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(downhill_step(x->m.count, x->m.groups, &extras, x->pool, &report) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(downhill_step(1, NULL, &extras, x->pool, &report) == DOWNHILL_STATUS_NULL_POINTER, "no error");
+  free(sums);
   return NULL;
 }
 
-/* What takes most: two states and weights to be widened. */
-static void *step_packed(void *argument) {
-  enum { ELEMENTS = 200000 };
-  downhill_pool *const pool = (downhill_pool *)argument;
-  const downhill_adam config = downhill_adamw_default();
-  downhill_extras extras = downhill_extras_default();
-  downhill_packing packing = downhill_packing_default();
-  uint32_t format;
-  extras.max_norm = 1.0;
-  extras.flags = DOWNHILL_SKIP_NONFINITE | DOWNHILL_ZERO_GRAD;
-  packing.weight_format = DOWNHILL_WEIGHT_FORMAT_BF16;
-  for (format = DOWNHILL_STATE_FORMAT_BITS8; format <= DOWNHILL_STATE_FORMAT_BF16; format++) {
-    const size_t bytes = downhill_packed_bytes(2, ELEMENTS, format);
-    uint16_t *const w = (uint16_t *)calloc(ELEMENTS, sizeof *w), *const g = (uint16_t *)calloc(ELEMENTS, sizeof *g);
-    uint8_t *const state = (uint8_t *)calloc(bytes, 1);
-    downhill_packed_tensor tensor = {ELEMENTS, w, g, state, bytes, 0};
-    CHECK(w != NULL && g != NULL && state != NULL, "no memory");
-    packing.state_format = format;
-    CHECK(downhill_adamw_step_packed(1, &tensor, 1, &config, &packing, &extras, pool, NULL) == DOWNHILL_STATUS_OK, "%s",
-          downhill_last_error());
-    free(w), free(g), free(state);
-  }
-  return NULL;
+/* A group for each combination of rule, weights and states, with gradients and copies of any type. */
+static model all_combinations(void) {
+  enum { MOST = RULES * WEIGHT_TYPES * STATE_TYPES };
+  static any_config configs[MOST];
+  static downhill_group groups[MOST];
+  static size_t n[MOST];
+  size_t count = 0;
+  int i, weight, state;
+  model m;
+  for (i = 0; i < RULES; i++)
+    for (weight = 0; weight < WEIGHT_TYPES; weight++)
+      for (state = 0; state < STATE_TYPES; state++) {
+        configs[count] = configure(&rules[i], rules[i].variants - 1, L2);
+        if (state_types[state] == DOWNHILL_TYPE_8BIT && !fits_in_8_bits(&configs[count])) continue;
+        groups[count] = new_group(&configs[count], 1);
+        groups[count].weight_type = weight_types[weight];
+        groups[count].state_type = state_types[state];
+        groups[count].gradient_type = gradient_types[count % GRADIENT_TYPES];
+        groups[count].copy_type = copy_types[count % COPY_TYPES];
+        groups[count].rounding = count % 2;
+        n[count++] = 5000;
+      }
+  m = new_model(count, groups, n, SHUFFLED, 20);
+  fill_model(&m, small_float);
+  return m;
 }
 
 static void a_small_stack(void) {
   enum { STACK = 32 << 10 };
   downhill_pool *const pools[] = {NULL, downhill_pool_new(2)};
-  all_rules usual;
-  list first = training_list(LARGE, MOST_STATES);
+  model first = all_combinations();
+  stepped usual;
   pthread_attr_t attributes;
   int i;
   pthread_attr_init(&attributes);
   if (pthread_attr_setstacksize(&attributes, STACK) != 0) printf("SKIPPED: this system has no stacks of 32 KiB\n");
-  usual.l = copy_list(&first);
+  usual.m = copy_model(&first);
   usual.pool = NULL;
-  step_with_all_rules(&usual);
+  step_with_all(&usual);
   for (i = 0; i < 2; i++) {
-    all_rules on_a_small_stack;
+    stepped on_a_small_stack;
     pthread_t thread;
-    on_a_small_stack.l = copy_list(&first);
+    on_a_small_stack.m = copy_model(&first);
     on_a_small_stack.pool = pools[i];
-    start(&thread, &attributes, step_with_all_rules, &on_a_small_stack);
+    start(&thread, &attributes, step_with_all, &on_a_small_stack);
     pthread_join(thread, NULL);
-    start(&thread, &attributes, step_packed, pools[i]);
-    pthread_join(thread, NULL);
-    CHECK(difference(&usual.l, &on_a_small_stack.l) == first.length, "other bits on a small stack, pool %d", i);
-    free_list(&on_a_small_stack.l);
+    compare_models(&on_a_small_stack.m, &usual.m, "on a small stack");
+    free_model(&on_a_small_stack.m);
   }
   pthread_attr_destroy(&attributes);
   downhill_pool_free(pools[1]);
-  free_list(&usual.l);
-  free_list(&first);
+  free_model(&usual.m);
+  free_model(&first);
 }
 
 static int is_emulated(void) {
@@ -359,8 +356,8 @@ int main(void) {
     forks(&large);
     forks_at_work(&large);
   }
-  free_list(&large.start), free_list(&large.end);
-  free_list(&small.start), free_list(&small.end);
+  free_model(&large.start), free_model(&large.end);
+  free_model(&small.start), free_model(&small.end);
   printf("the same bits with any pool, anywhere\n");
   return 0;
 }
