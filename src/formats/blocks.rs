@@ -1,7 +1,7 @@
 //! Steps tensors whose types are not all `f32`: a few blocks at a time are widened, stepped by the kernel that every step
 //! has, and narrowed, while they are in the nearest cache.
 
-use std::ops::Range;
+use std::{hint, ops::Range};
 
 use half::bf16;
 
@@ -226,17 +226,17 @@ impl Kernel for Close<'_, '_> {
             copy_to(copy, range, &wide_w.0[..range.len()]);
         }
         for (k, state) in kinds.iter().enumerate() {
-            if is_random {
-                words[..blocks.len()].iter_mut().for_each(next);
-            }
             match states {
                 BlockStates::F32(_) => {}
                 BlockStates::Bf16(arrays) => {
                     let is_random = is_random && state.kind != StateKind::Maximum;
                     let array = &mut arrays.as_mut_slice()[k][range.clone()];
-                    narrow(&wide[k], array, is_random.then_some(&*words));
+                    narrow_state(&wide[k], array, is_random.then_some(&mut *words));
                 }
-                BlockStates::Bits8(bytes) => close_codes(bytes, kinds, k, range, &mut wide[k], words),
+                BlockStates::Bits8(bytes) => {
+                    let random = is_random.then_some(&mut *words);
+                    close_codes(bytes, kinds, k, range, &mut wide[k], random);
+                }
             }
         }
     }
@@ -246,6 +246,18 @@ impl Kernel for Close<'_, '_> {
 #[inline(always)]
 fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats) {
     widen(&array[range.clone()], &mut wide.0);
+}
+
+/// Narrows floats, at random with the next bits, or to nearest. (The next bits of all blocks are not made in a loop of their own:
+/// the compiler would make those of several blocks side by side, a lane for each.)
+#[inline(always)]
+fn narrow_state<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&mut [Words; GROUP]>) {
+    let Some(words) = random else { return narrow_nearest(&from.0, to) };
+    let blocks = from.0.as_chunks().0.iter().zip(to.chunks_mut(BLOCK));
+    for ((from, to), words) in blocks.zip(words) {
+        *words = next(words);
+        narrow_random(from, to, hint::black_box(words));
+    }
 }
 
 /// Narrows floats, at random or to nearest.
@@ -297,7 +309,7 @@ fn close_codes(
     k: usize,
     range: &Range<usize>,
     wide: &mut Floats,
-    words: &[Words; GROUP],
+    mut random: Option<&mut [Words; GROUP]>,
 ) {
     let count = states.len();
     let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
@@ -307,7 +319,14 @@ fn close_codes(
     // What fills the last block up has no part in its scale.
     wide.0[range.len()..range.len().next_multiple_of(BLOCK)].fill(0.0);
     for (b, x) in wide.0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
-        let (encoded, new_scale) = encode(kind, x, &words[b]);
+        let new = match &mut random {
+            Some(words) => {
+                words[b] = next(&words[b]);
+                hint::black_box(&words[b])
+            }
+            None => &NEAREST,
+        };
+        let (encoded, new_scale) = encode(kind, x, new);
         let place = count * b + k;
         codes[place].copy_from_slice(encoded.as_flattened());
         scales[place] = new_scale;

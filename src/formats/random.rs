@@ -60,13 +60,16 @@ impl Key {
     }
 }
 
-/// The random bits of the next value of each element: of the first state after the weight, of the second after the first. Cheaper than
+/// The random bits of the next value of each element: of the first state after the weight, of the second after the first, of
+/// those that are rounded at random. Cheaper than
 /// another hash; no two values of an element, or of two, have bits that depend on each other (`tests/rounding.rs`).
 #[inline(always)]
-pub(super) fn next(words: &mut Words) {
-    for word in words {
-        *word = (*word ^ (*word >> 16)).wrapping_mul(GOLDEN_32);
+pub(super) fn next(words: &Words) -> Words {
+    let mut next = [0; HALF];
+    for i in 0..HALF {
+        next[i] = (words[i] ^ (words[i] >> 16)).wrapping_mul(GOLDEN_32);
     }
+    next
 }
 
 /// A hash of 32 bits (Wellons, "Hash Prospector", 2018: lowbias32), with another part of the key in its middle.
