@@ -12,6 +12,10 @@ use crate::{
     threads::{self, Piece},
 };
 
+/// To hand a tensor over to another thread takes the calling one as long as to move this many bytes: small ones it steps
+/// sooner by itself.
+const BYTES_PER_TENSOR: usize = 3 << 10;
+
 /// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
 const CLIP_EPS: f64 = 1e-6;
 
@@ -175,7 +179,7 @@ pub fn step_checked(
             far: is_far(sizes.held),
             is_mixed: sizes.is_mixed,
         };
-        let workers = threads.for_bytes(sizes.moved);
+        let workers = threads.for_bytes(sizes.moved.saturating_sub(sizes.tensors * BYTES_PER_TENSOR));
         let by_threads = workers.and_then(|workers| share(groups, how, threads, workers, sizes));
         if by_threads.is_none() {
             with_scratch(how, |scratch| in_order(groups, how, scratch));

@@ -150,7 +150,7 @@ pub(crate) enum Tensors<'a, 'b> {
 }
 
 /// Tensors that are made one by one of what another language passed.
-pub trait Foreign {
+pub trait Foreign: Send {
     /// How many.
     fn count(&self) -> usize;
 

@@ -615,6 +615,9 @@ impl<'a> CTensors<'a> {
     }
 }
 
+// SAFETY: the pointers are to what is the caller's alone during the call, whichever thread follows them.
+unsafe impl Send for CTensors<'_> {}
+
 impl Foreign for CTensors<'_> {
     fn count(&self) -> usize {
         self.0.count
