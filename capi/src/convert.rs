@@ -117,7 +117,12 @@ unsafe fn checked_states(
     for (k, name) in slots.into_iter().enumerate() {
         // SAFETY: not NULL and aligned, checked above; there are four by this function's contract.
         let state = unsafe { states.add(k).read() };
-        let Some(name) = name else { continue };
+        let Some(name) = name else {
+            if state.is_null() {
+                continue;
+            }
+            return Err(without_state(k, state.addr()));
+        };
         let size = sized("n", n, size_of::<f32>())?;
         check_address(name, state.addr(), align_of::<f32>(), size)?;
         arrays[k] = Some(state);
@@ -135,6 +140,13 @@ unsafe fn checked_states(
     }
     rows.check(&[], &mut |f| fields.iter().flatten().for_each(|array| f((None, *array))))?;
     Ok((rule, arrays))
+}
+
+#[cold]
+fn without_state(k: usize, address: usize) -> Failure {
+    invalid(format!(
+        "`states[{k}]` is {address:#x}; it must be NULL, because this configuration has no state there"
+    ))
 }
 
 #[cold]

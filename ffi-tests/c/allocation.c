@@ -1,5 +1,5 @@
-/* A step allocates nothing: counts every malloc of the process through glibc's own. */
-#include "rules.h"
+/* A plain step allocates nothing: counts every malloc of the process through glibc's own. */
+#include "model.h"
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
@@ -10,6 +10,32 @@ static unsigned long allocations;
 void *malloc(size_t size) { return allocations++, __libc_malloc(size); }
 void *calloc(size_t count, size_t size) { return allocations++, __libc_calloc(count, size); }
 void *realloc(void *block, size_t size) { return allocations++, __libc_realloc(block, size); }
+
+/* A whole step has one list of groups, and of what they come to, however many tensors there are. */
+static void whole_steps(void) {
+  enum { TENSORS = 3000 };
+  size_t n[TENSORS], i;
+  unsigned long few, many;
+  for (i = 0; i < TENSORS; i++) n[i] = 20;
+  for (i = 0; i < RULES; i++) {
+    const any_config config = configure(&rules[i], 0, L2);
+    downhill_group group = new_group(&config, TENSORS);
+    model m;
+    group.weight_type = weight_types[i % WEIGHT_TYPES];
+    m = new_model(1, &group, n, BY_TENSOR, 8);
+    fill_model(&m, uniform);
+    m.groups[0].count = 1;
+    few = allocations;
+    CHECK(downhill_step(1, m.groups, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+    few = allocations - few;
+    m.groups[0].count = TENSORS;
+    many = allocations;
+    CHECK(downhill_step(1, m.groups, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+    many = allocations - many;
+    CHECK(many == few && few <= 4, "%s: %lu allocations for one tensor, %lu for many", rules[i].name, few, many);
+    free_model(&m);
+  }
+}
 
 int main(void) {
   enum { N = 1003, STEPS = 100 };
@@ -30,6 +56,7 @@ int main(void) {
       CHECK(rules[i].step(N, w, g, state, t, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
     CHECK(allocations == before, "%s: %lu allocations in %d steps", rules[i].name, allocations - before, STEPS);
   }
+  whole_steps();
   /* An error has a text to keep: the counter counts. */
   before = allocations;
   config = rules[0].defaults();

@@ -15,8 +15,7 @@ enum { N = 400000, THREADS = 2 };
 typedef struct {
   void *library;
   downhill_status (*step)(size_t, float *, const float *, const downhill_sgd *);
-  downhill_status (*step_many)(size_t, const downhill_tensor *, const downhill_sgd *, const downhill_extras *,
-                               downhill_pool *, downhill_report *);
+  downhill_status (*whole_step)(size_t, const downhill_group *, const downhill_extras *, downhill_pool *, downhill_report *);
   downhill_pool *(*pool_new)(size_t);
   size_t (*pool_threads)(const downhill_pool *);
   void (*pool_free)(downhill_pool *);
@@ -34,7 +33,7 @@ static functions open_library(const char *path) {
   f.library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   CHECK(f.library != NULL, "%s", dlerror());
   find(f.library, "downhill_sgd_step", &f.step);
-  find(f.library, "downhill_sgd_step_many", &f.step_many);
+  find(f.library, "downhill_step", &f.whole_step);
   find(f.library, "downhill_pool_new", &f.pool_new);
   find(f.library, "downhill_pool_threads", &f.pool_threads);
   find(f.library, "downhill_pool_free", &f.pool_free);
@@ -48,12 +47,16 @@ static void close_library(functions f) { CHECK(dlclose(f.library) == 0, "%s", dl
 static void step_with(functions f, downhill_pool *pool) {
   downhill_sgd config = downhill_sgd_default();
   float *const w = (float *)malloc(N * sizeof *w), *const g = (float *)malloc(N * sizeof *g);
-  downhill_tensor tensor = {N, w, g, {NULL, NULL, NULL}};
+  downhill_group group = downhill_group_default();
+  downhill_tensor tensor;
   size_t i;
   CHECK(w != NULL && g != NULL, "out of memory");
   for (i = 0; i < N; i++) w[i] = 1.0f, g[i] = 5.0f;
   config.lr = 0.1;
-  CHECK(f.step_many(1, &tensor, &config, NULL, pool, NULL) == DOWNHILL_STATUS_OK, "%s", f.last_error());
+  memset(&tensor, 0, sizeof tensor);
+  tensor.n = N, tensor.w = w, tensor.g = g;
+  group.t = 1, group.config = &config, group.count = 1, group.tensors = &tensor;
+  CHECK(f.whole_step(1, &group, NULL, pool, NULL) == DOWNHILL_STATUS_OK, "%s", f.last_error());
   for (i = 0; i < N; i++) CHECK(w[i] == 0.5f, "element %lu: %a", (unsigned long)i, (double)w[i]);
   free(w);
   free(g);

@@ -8,24 +8,24 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "rules.h"
+#include "plain.h"
 
-enum { ARRAYS = 2 + MOST_STATES, MOST = 70, T = 3 };
+enum { PLACES = 2 + MOST_STATES, MOST = 70, T = 3 };
 
-/* Memory for arrays of up to MOST elements: where one stands in it, and for how long. */
+/* Memory for arrays of up to a page: where one is in it, and for how long. */
 typedef struct {
-  float *(*get)(int array, size_t n);
-  void (*put_back)(float *memory);
+  void *(*get)(int array, size_t bytes);
+  void (*put_back)(void *memory);
 } place;
 
-static float *from_malloc(int array, size_t n) {
-  float *const memory = (float *)malloc(n * sizeof *memory);
+static void *from_malloc(int array, size_t bytes) {
+  void *const memory = malloc(bytes);
   (void)array;
-  CHECK(memory != NULL || n == 0, "out of memory");
+  CHECK(memory != NULL || bytes == 0, "out of memory");
   return memory;
 }
 
-static void to_malloc(float *memory) { free(memory); }
+static void to_malloc(void *memory) { free(memory); }
 
 static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
@@ -41,31 +41,31 @@ static char *page_of(int array) {
   return pages[array];
 }
 
-static float *before_a_wall(int array, size_t n) { return (float *)(page_of(array) + page_size()) - n; }
+static void *before_a_wall(int array, size_t bytes) { return page_of(array) + page_size() - bytes; }
 
-static float *behind_a_wall(int array, size_t n) {
-  (void)n;
-  return (float *)page_of(array);
+static void *behind_a_wall(int array, size_t bytes) {
+  (void)bytes;
+  return page_of(array);
 }
 
-static void leave(float *memory) { (void)memory; }
+static void leave(void *memory) { (void)memory; }
 
 static const place places[] = {{from_malloc, to_malloc}, {before_a_wall, leave}, {behind_a_wall, leave}};
 
+/* ---- plain steps ---- */
+
 /* w, g and the states that are passed, and the configuration, all where `p` says. */
-static void step(const rule *r, const place *p, size_t n, int variant, decay_option decay, int whole) {
+static void step(const rule *r, const place *p, size_t n, int variant, decay_option decay) {
   const any_config any = configure(r, variant, decay);
   void *const config = malloc(r->config_size);
-  downhill_tensor *const tensor = (downhill_tensor *)malloc(sizeof *tensor);
-  float *ours[ARRAYS], plain[ARRAYS][MOST], *expected[ARRAYS];
-  downhill_status status;
+  float *ours[PLACES], plain[PLACES][MOST], *expected[PLACES];
   size_t i;
   int k;
-  CHECK(config != NULL && tensor != NULL, "out of memory");
+  CHECK(config != NULL, "out of memory");
   memcpy(config, &any, r->config_size);
-  for (k = 0; k < ARRAYS; k++) {
+  for (k = 0; k < PLACES; k++) {
     const int is_there = k < 2 || (k - 2 < r->states && has_state(r, &any, k - 2));
-    ours[k] = is_there ? p->get(k, n) : NULL;
+    ours[k] = is_there ? (float *)p->get(k, n * sizeof(float)) : NULL;
     expected[k] = is_there ? plain[k] : NULL;
     for (i = 0; i < n && is_there; i++) {
       plain[k][i] = any_float();
@@ -73,22 +73,14 @@ static void step(const rule *r, const place *p, size_t n, int variant, decay_opt
     }
     if (n > 0 && is_there) memcpy(ours[k], plain[k], n * sizeof(float));
   }
-  if (whole) {
-    tensor->n = n, tensor->w = ours[0], tensor->g = ours[1];
-    memcpy(tensor->state, ours + 2, sizeof tensor->state);
-    status = r->step_many(1, tensor, T, config, NULL, NULL, NULL);
-  } else {
-    status = r->step(n, ours[0], ours[1], ours + 2, T, config);
-  }
-  CHECK(status == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
+  CHECK(r->step(n, ours[0], ours[1], ours + 2, T, config) == DOWNHILL_STATUS_OK, "%s: %s", r->name, downhill_last_error());
   r->plain(n, expected[0], expected[1], expected + 2, T, &any);
-  for (k = 0; k < ARRAYS; k++) {
+  for (k = 0; k < PLACES; k++) {
     for (i = 0; i < n && ours[k] != NULL; i++)
       CHECK(same(ours[k][i], plain[k][i]), "%s variant %d decay %d, n = %lu, array %d, element %lu: %a, not %a", r->name,
             variant, (int)decay, (unsigned long)n, k, (unsigned long)i, (double)ours[k][i], (double)plain[k][i]);
     p->put_back(ours[k]);
   }
-  free(tensor);
   free(config);
 }
 
@@ -97,73 +89,88 @@ static void every_step(const rule *r, const place *p) {
   size_t n;
   for (variant = 0; variant < r->variants; variant++)
     for (decay = NO_DECAY; decay < DECAYS; decay++)
+      for (n = 0; n <= MOST; n++) step(r, p, n, variant, (decay_option)decay);
+}
+
+/* ---- whole steps ---- */
+
+/* A tensor of any types with all extras, against the same where there is room around; its structures are in memory of
+ * exactly their size, too. If the gradient is not to be written, it cannot be. */
+static void whole_step(const place *p, const downhill_group *like, size_t n, int writes_gradient) {
+  model roomy = new_model(1, like, &n, BY_TENSOR, 64);
+  const downhill_group *const group = roomy.groups;
+  const int closes = p->get != from_malloc && !writes_gradient;
+  downhill_group *const ours = (downhill_group *)malloc(sizeof *ours);
+  downhill_tensor *const tensor = (downhill_tensor *)malloc(sizeof *tensor);
+  downhill_extras *const extras = (downhill_extras *)malloc(sizeof *extras);
+  downhill_report *const report = (downhill_report *)malloc(sizeof *report);
+  double *const sum = (double *)malloc(sizeof *sum);
+  int kind;
+  CHECK(ours != NULL && tensor != NULL && extras != NULL && report != NULL && sum != NULL, "out of memory");
+  fill_model(&roomy, uniform);
+  *ours = *group, *tensor = roomy.tensors[0], *extras = downhill_extras_default(), *report = downhill_report_default();
+  ours->tensors = tensor;
+  extras->max_norm = 1.0;
+  extras->flags = DOWNHILL_EXTRAS_SKIP_NONFINITE | (writes_gradient ? DOWNHILL_EXTRAS_ZERO_GRAD : 0);
+  for (kind = 0; kind < ARRAYS; kind++) {
+    const size_t bytes = array_bytes(group, tensor, kind);
+    if (!has_array(group, &roomy.tensors[0], kind)) continue;
+    put_array(tensor, kind, p->get(kind, bytes));
+    memcpy(get_array(tensor, kind), get_array(&roomy.tensors[0], kind), bytes);
+  }
+  if (closes) CHECK(mprotect(page_of(G), page_size(), PROT_READ) == 0, "a page stays open");
+  CHECK(downhill_grad_squares(1, ours, NULL, sum) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(downhill_step(1, ours, extras, NULL, report) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  if (closes) CHECK(mprotect(page_of(G), page_size(), PROT_READ | PROT_WRITE) == 0, "a page stays closed");
+  CHECK(sqrt(*sum) == report->grad_norm, "norm %a", report->grad_norm);
+  CHECK(downhill_step(1, group, extras, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  for (kind = 0; kind < ARRAYS; kind++) {
+    if (!has_array(group, &roomy.tensors[0], kind)) continue;
+    CHECK(memcmp(get_array(tensor, kind), get_array(&roomy.tensors[0], kind), array_bytes(group, tensor, kind)) == 0,
+          "%s: `%s` of %lu elements is another", describe(group), array_name(group, kind), (unsigned long)n);
+    p->put_back(get_array(tensor, kind));
+  }
+  free(ours), free(tensor), free(extras), free(report), free(sum);
+  free_model(&roomy);
+}
+
+/* Each rule with each weight and state type, and any gradient and copy. */
+static void whole_steps(const rule *r, const place *p) {
+  const any_config config = configure(r, r->variants - 1, L2);
+  int weight, state;
+  size_t n;
+  for (weight = 0; weight < WEIGHT_TYPES; weight++)
+    for (state = 0; state < STATE_TYPES; state++)
       for (n = 0; n <= MOST; n++) {
-        step(r, p, n, variant, (decay_option)decay, 0);
-        step(r, p, n, variant, (decay_option)decay, 1);
+        downhill_group group = new_group(&config, 1);
+        group.weight_type = weight_types[weight];
+        group.state_type = state_types[state];
+        group.gradient_type = gradient_types[n % GRADIENT_TYPES];
+        group.copy_type = copy_types[draw() % COPY_TYPES];
+        group.rounding = n % 2;
+        if (group.state_type != DOWNHILL_TYPE_8BIT || fits_in_8_bits(&config)) whole_step(p, &group, n, draw() % 2 == 0);
       }
 }
 
-/* The whole steps' extras: norm, zero, report. */
-static void extras(const place *p) {
-  const downhill_sgd config = downhill_sgd_default();
-  downhill_extras *const extras = (downhill_extras *)malloc(sizeof *extras);
-  downhill_report *const report = (downhill_report *)malloc(sizeof *report);
-  size_t n, i;
-  CHECK(extras != NULL && report != NULL, "out of memory");
-  *extras = downhill_extras_default();
-  extras->max_norm = 1.0;
-  extras->flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
-  for (n = 0; n <= MOST; n++) {
-    downhill_tensor tensor = {n, p->get(0, n), p->get(1, n), {NULL, NULL, NULL}};
-    for (i = 0; i < n; i++) tensor.w[i] = tensor.g[i] = 3.0f;
-    CHECK(downhill_sgd_step_many(1, &tensor, &config, extras, NULL, report) == DOWNHILL_STATUS_OK, "%s",
-          downhill_last_error());
-    CHECK(report->grad_norm == sqrt(9.0 * (double)n), "norm %a", report->grad_norm);
-    for (i = 0; i < n; i++) CHECK(tensor.g[i] == 0.0f, "element %lu is not zero", (unsigned long)i);
-    p->put_back(tensor.w);
-    p->put_back(tensor.g);
-  }
-  free(report);
-  free(extras);
-}
+/* ---- conversion ---- */
 
-/* A step on packed states, against the same where there is room around. Without DOWNHILL_ZERO_GRAD nothing is written to
- * the gradient: where it has a page of its own, nothing can be. */
-static void packed_step(const place *p, size_t n, uint32_t format) {
-  const downhill_adam config = downhill_adam_default();
-  const int has_pages = p->get != from_malloc;
-  const size_t bytes = downhill_packed_bytes(2, n, format), words = (bytes + 3) / 4;
-  const size_t pad = p->get == behind_a_wall ? 0 : 4 * words - bytes;
-  downhill_packing packing = downhill_packing_default();
-  float w[MOST], g[MOST], *const ours_w = p->get(0, n), *const ours_g = p->get(1, n), *const memory = p->get(2, words);
-  uint8_t state[1024] = {0}, *const ours_state = (uint8_t *)memory + pad;
-  downhill_packed_tensor roomy, exact;
-  size_t i;
-  roomy.n = exact.n = n, roomy.state_bytes = exact.state_bytes = bytes, roomy.first_element = exact.first_element = 0;
-  roomy.w = w, roomy.g = g, roomy.state = state;
-  exact.w = ours_w, exact.g = ours_g, exact.state = ours_state;
-  packing.state_format = format;
-  for (i = 0; i < n; i++) w[i] = ours_w[i] = uniform(), g[i] = ours_g[i] = uniform();
-  if (n > 0) memset(ours_state, 0, bytes);
-  if (has_pages) CHECK(mprotect(page_of(1), page_size(), PROT_READ) == 0, "a page stays open");
-  CHECK(downhill_adam_step_packed(1, &exact, T, &config, &packing, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s",
-        downhill_last_error());
-  if (has_pages) CHECK(mprotect(page_of(1), page_size(), PROT_READ | PROT_WRITE) == 0, "a page stays closed");
-  CHECK(downhill_adam_step_packed(1, &roomy, T, &config, &packing, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s",
-        downhill_last_error());
-  for (i = 0; i < n; i++) CHECK(same(w[i], ours_w[i]), "n = %lu, weight %lu", (unsigned long)n, (unsigned long)i);
-  CHECK(n == 0 || memcmp(state, ours_state, bytes) == 0, "n = %lu: other states", (unsigned long)n);
-  p->put_back(ours_w);
-  p->put_back(ours_g);
-  p->put_back(memory);
-}
-
-static void packed_steps(const place *p) {
-  size_t n;
-  for (n = 0; n <= MOST; n++) {
-    packed_step(p, n, DOWNHILL_STATE_FORMAT_BITS8);
-    packed_step(p, n, DOWNHILL_STATE_FORMAT_BF16);
-  }
+static void conversions(const place *p) {
+  size_t n, from, to;
+  for (from = 0; from < WEIGHT_TYPES; from++)
+    for (to = 0; to < WEIGHT_TYPES; to++)
+      for (n = 1; n <= MOST; n++) {
+        void *const a = p->get(0, n * type_size(weight_types[from])), *const b = p->get(1, n * type_size(weight_types[to]));
+        int16_t *const a_low = weight_types[from] == DOWNHILL_TYPE_SPLIT ? (int16_t *)p->get(2, n * 2) : NULL;
+        int16_t *const b_low = weight_types[to] == DOWNHILL_TYPE_SPLIT ? (int16_t *)p->get(3, n * 2) : NULL;
+        size_t i;
+        for (i = 0; i < n; i++) put_element(weight_types[from], a, a_low, i, 1.0f);
+        CHECK(downhill_convert(n, weight_types[from], a, a_low, weight_types[to], b, b_low) == DOWNHILL_STATUS_OK, "%s",
+              downhill_last_error());
+        for (i = 0; i < n; i++) CHECK(get_element(weight_types[to], b, b_low, i) == 1.0f, "element %lu", (unsigned long)i);
+        p->put_back(a), p->put_back(b);
+        if (a_low != NULL) p->put_back(a_low);
+        if (b_low != NULL) p->put_back(b_low);
+      }
 }
 
 /* Of a configuration that is refused for its first 8 bytes no further one is read. */
@@ -172,13 +179,13 @@ static void refused_heads(const place *p) {
   uint32_t size;
   for (r = rules; r < rules + RULES; r++)
     for (size = 0; size <= r->config_size; size += 4) {
-      uint32_t *const head = (uint32_t *)(void *)p->get(0, 2);
+      uint32_t *const head = (uint32_t *)p->get(0, 8);
       float *no_states[MOST_STATES] = {NULL, NULL, NULL};
       head[0] = size;
       head[1] = size < r->config_size ? r->tag : r->tag + 1;
       CHECK(r->step(0, NULL, NULL, no_states, 1, head) == DOWNHILL_STATUS_INVALID_CONFIG, "%s: size %lu", r->name,
             (unsigned long)size);
-      p->put_back((float *)(void *)head);
+      p->put_back(head);
     }
 }
 
@@ -205,10 +212,12 @@ int main(int count, char **arguments) {
     return 0;
   }
   for (i = 0; i < sizeof places / sizeof *places; i++) {
-    for (r = rules; r < rules + RULES; r++) every_step(r, &places[i]);
+    for (r = rules; r < rules + RULES; r++) {
+      every_step(r, &places[i]);
+      whole_steps(r, &places[i]);
+    }
     refused_heads(&places[i]);
-    extras(&places[i]);
-    packed_steps(&places[i]);
+    conversions(&places[i]);
   }
   printf("%s: nothing touched beyond its memory\n", downhill_isa());
   return 0;

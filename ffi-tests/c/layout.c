@@ -20,43 +20,66 @@ static_assert(DOWNHILL_FORM_CLASSIC == 0 && DOWNHILL_FORM_TORCH == 1, "values of
 static_assert(DOWNHILL_BIAS_CORRECTION_STEP == 0 && DOWNHILL_BIAS_CORRECTION_CONSTANT == 1 &&
                   DOWNHILL_BIAS_CORRECTION_NONE == 2,
               "values of downhill_bias_correction");
-static_assert(DOWNHILL_ZERO_GRAD == 1 && DOWNHILL_SKIP_NONFINITE == 2, "flags of downhill_extras");
+static_assert(DOWNHILL_EXTRAS_ZERO_GRAD == 1 && DOWNHILL_EXTRAS_SKIP_NONFINITE == 2 && DOWNHILL_EXTRAS_NORM_GIVEN == 4,
+              "flags of downhill_extras");
+static_assert(DOWNHILL_TYPE_NONE == 0 && DOWNHILL_TYPE_F32 == 1 && DOWNHILL_TYPE_BF16 == 2 && DOWNHILL_TYPE_F16 == 3 &&
+                  DOWNHILL_TYPE_SPLIT == 4 && DOWNHILL_TYPE_8BIT == 5,
+              "values of downhill_type");
+static_assert(DOWNHILL_ROUNDING_STOCHASTIC == 0 && DOWNHILL_ROUNDING_NEAREST == 1, "values of downhill_rounding");
+static_assert(DOWNHILL_NUMBERING_BY_PLACE == 0 && DOWNHILL_NUMBERING_GIVEN == 1, "values of downhill_numbering");
 
 #if UINTPTR_MAX == 0xffffffffffffffff
 
-SIZE(extras, 24);
+SIZE(extras, 32);
 MEMBER(extras, struct_size, 0, 4);
 MEMBER(extras, flags, 4, 4);
 MEMBER(extras, grad_scale, 8, 8);
 MEMBER(extras, max_norm, 16, 8);
+MEMBER(extras, norm_squared, 24, 8);
 
-SIZE(tensor, 48);
+SIZE(report, 56);
+MEMBER(report, struct_size, 0, 4);
+MEMBER(report, skipped, 4, 4);
+MEMBER(report, grad_norm, 8, 8);
+MEMBER(report, applied_scale, 16, 8);
+MEMBER(report, tensors_updated, 24, 8);
+MEMBER(report, group, 32, 8);
+MEMBER(report, tensor, 40, 8);
+MEMBER(report, element, 48, 8);
+
+SIZE(tensor, 96);
 MEMBER(tensor, n, 0, 8);
 MEMBER(tensor, w, 8, 8);
 MEMBER(tensor, g, 16, 8);
-MEMBER(tensor, state, 24, 24);
+MEMBER(tensor, state, 24, 32);
+MEMBER(tensor, w_low, 56, 8);
+MEMBER(tensor, w_copy, 64, 8);
+MEMBER(tensor, state_bytes, 72, 8);
+MEMBER(tensor, t, 80, 8);
+MEMBER(tensor, first_element, 88, 8);
 
-SIZE(report, 24);
-MEMBER(report, grad_norm, 0, 8);
-MEMBER(report, applied_scale, 8, 8);
-MEMBER(report, skipped, 16, 4);
-
-SIZE(packing, 24);
-MEMBER(packing, struct_size, 0, 4);
-MEMBER(packing, state_format, 4, 4);
-MEMBER(packing, weight_format, 8, 4);
-MEMBER(packing, rounding, 12, 4);
-MEMBER(packing, seed, 16, 8);
-
-SIZE(packed_tensor, 48);
-MEMBER(packed_tensor, n, 0, 8);
-MEMBER(packed_tensor, w, 8, 8);
-MEMBER(packed_tensor, g, 16, 8);
-MEMBER(packed_tensor, state, 24, 8);
-MEMBER(packed_tensor, state_bytes, 32, 8);
-MEMBER(packed_tensor, first_element, 40, 8);
+SIZE(group, 72);
+MEMBER(group, struct_size, 0, 4);
+MEMBER(group, tensor_size, 4, 4);
+MEMBER(group, weight_type, 8, 4);
+MEMBER(group, gradient_type, 12, 4);
+MEMBER(group, state_type, 16, 4);
+MEMBER(group, copy_type, 20, 4);
+MEMBER(group, rounding, 24, 4);
+MEMBER(group, numbering, 28, 4);
+MEMBER(group, seed, 32, 8);
+MEMBER(group, t, 40, 8);
+MEMBER(group, config, 48, 8);
+MEMBER(group, count, 56, 8);
+MEMBER(group, tensors, 64, 8);
 
 #endif
+
+/* On every machine new fields can start at the old end: there is no hole in front of it. */
+#define NO_HOLE(type, last) \
+  static_assert(offsetof(downhill_##type, last) + sizeof(((downhill_##type *)0)->last) == sizeof(downhill_##type), "the end of downhill_" #type)
+NO_HOLE(extras, norm_squared);
+NO_HOLE(tensor, first_element);
 
 /* On every machine: the head, uint32_t fields up to byte 16, then doubles, without a hole, in the table's order. */
 static void check_configuration(const rule *r) {

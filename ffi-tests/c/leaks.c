@@ -32,16 +32,18 @@ static void *train(void *argument) {
   model *const x = (model *)argument;
   downhill_adam config = downhill_adam_default();
   downhill_extras extras = downhill_extras_default();
+  downhill_group group = downhill_group_default();
   uint64_t t = 1;
   extras.max_norm = 1.0;
-  extras.flags = DOWNHILL_ZERO_GRAD;
+  extras.flags = DOWNHILL_EXTRAS_ZERO_GRAD;
   while (t <= STEPS) {
     downhill_tensor tensor;
     int i;
     memset(&tensor, 0, sizeof tensor);
     tensor.n = N, tensor.w = x->w, tensor.g = x->g, tensor.state[0] = x->m, tensor.state[1] = x->v;
+    group.t = t, group.config = &config, group.count = 1, group.tensors = &tensor;
     for (i = 0; i < N; i++) x->g[i] = x->w[i] - 1.0f;
-    CHECK(downhill_adam_step_many(1, &tensor, t, &config, &extras, x->pool, NULL) == DOWNHILL_STATUS_OK, "%s",
+    CHECK(downhill_step(1, &group, &extras, x->pool, NULL) == DOWNHILL_STATUS_OK, "%s",
           downhill_last_error());
     for (i = 0; i < N; i++) CHECK(x->g[i] == 0.0f && x->w[i] > 0.0f, "element %d", i);
     t++;

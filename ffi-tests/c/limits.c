@@ -38,19 +38,17 @@ static void leave_all_room(void) { limit(RLIM_INFINITY); }
 static void pool_of(const model *start, const model *end, size_t room, size_t least, size_t most) {
   model ours = copy_model(start);
   downhill_pool *pool;
-  size_t threads, at;
+  size_t threads;
   leave_room(room);
   pool = downhill_pool_new(4);
   threads = downhill_pool_threads(pool);
   train(&ours, pool);
   downhill_pool_free(pool);
   leave_all_room();
-  at = difference(&ours, end);
   CHECK(pool != NULL, "no pool: %s", downhill_last_error());
   CHECK(threads >= least && threads <= most, "%lu threads, not %lu to %lu", (unsigned long)threads, (unsigned long)least,
         (unsigned long)most);
-  CHECK(at == ours.length, "%lu threads, %s: %a, not %a", (unsigned long)threads, locate(&ours, at), (double)ours.memory[at],
-        (double)end->memory[at]);
+  compare_models(&ours, end, "with little room");
   free_model(&ours);
 }
 
@@ -118,57 +116,79 @@ static void more_threads_than_are_of_use(void) {
 
 /* ---- memory ---- */
 
-/* The call fails for want of memory, and so the two tensors that have elements stay as they are. */
-static void out_of_memory(downhill_status got, const float *memory, const char *what) {
+/* No memory for it, and the weights, which are all 1, stay as they are. */
+static void out_of_memory(downhill_status got, const float *memory, size_t count, const char *what) {
+  size_t i;
   CHECK(got == DOWNHILL_STATUS_OUT_OF_MEMORY, "%s: status %lu: %s", what, (unsigned long)got, downhill_last_error());
   CHECK(strstr(downhill_last_error(), "no memory for lists of arrays") != NULL, "%s: %s", what, downhill_last_error());
-  CHECK(memory[0] == 1.0f && memory[1] == 2.0f && memory[2] == 3.0f && memory[3] == 4.0f, "%s: something was written", what);
+  for (i = 0; i < count; i++) CHECK(memory[i] == 1.0f, "%s: something was written", what);
 }
 
-/* Very many tensors, two of which have an element, in an order of memory that has to be sorted to be checked. */
+/* One step of a group of so many tensors, by the first rule of all, which has no states. */
+static downhill_status take_step(size_t count, const downhill_tensor *tensors, const downhill_extras *extras, downhill_pool *pool) {
+  const any_config config = rules[0].defaults();
+  downhill_group group = new_group(&config, count);
+  group.tensors = tensors;
+  return downhill_step(1, &group, extras, pool, NULL);
+}
+
+/* Tensors of one element, backwards in memory, so that there is something to sort. */
+typedef struct {
+  downhill_tensor *tensors;
+  float *memory;
+} backwards;
+
+static backwards new_backwards(size_t count) {
+  backwards x;
+  size_t i;
+  x.tensors = (downhill_tensor *)calloc(count, sizeof *x.tensors);
+  x.memory = (float *)malloc(2 * count * sizeof *x.memory);
+  CHECK(x.tensors != NULL && x.memory != NULL, "out of memory");
+  for (i = 0; i < count; i++) {
+    x.memory[2 * i] = x.memory[2 * i + 1] = 1.0f;
+    x.tensors[i].n = 1;
+    x.tensors[i].w = x.memory + 2 * (count - 1 - i);
+    x.tensors[i].g = x.memory + 2 * (count - 1 - i) + 1;
+  }
+  return x;
+}
+
+static void free_backwards(backwards *x) { free(x->tensors), free(x->memory); }
+
 static void lists_that_cannot_be_had(void) {
-  const downhill_sgd config = downhill_sgd_default();
-  downhill_tensor *const tensors = (downhill_tensor *)calloc(MANY, sizeof *tensors);
-  float memory[4] = {1.0f, 2.0f, 3.0f, 4.0f};
-  double norm = 7.0;
-  CHECK(tensors != NULL, "out of memory");
-  tensors[0].n = tensors[1].n = 1;
-  tensors[0].w = memory + 3, tensors[0].g = memory + 2;
-  tensors[1].w = memory + 1, tensors[1].g = memory;
+  const any_config config = rules[0].defaults();
+  backwards x = new_backwards(MANY);
+  downhill_group *const groups = (downhill_group *)allocate(MANY * sizeof *groups);
+  double *const sums = (double *)allocate(MANY * sizeof *sums);
+  size_t i;
+  for (i = 0; i < MANY; i++) groups[i] = new_group(&config, 1), groups[i].tensors = &x.tensors[MANY - 1 - i];
   leave_room(2 * (size_t)MANY);
-  out_of_memory(downhill_sgd_step_many(MANY, tensors, &config, NULL, NULL, NULL), memory, "a list to sort");
-  tensors[0].n = 0;
-  tensors[1].g = memory + 1, tensors[1].w = memory;
-  out_of_memory(downhill_sgd_step_many(MANY, tensors, &config, NULL, NULL, NULL), memory, "a list");
-  out_of_memory(downhill_grad_norm(MANY, tensors, NULL, &norm), memory, "a norm");
-  CHECK(norm == 7.0, "the norm was written");
+  out_of_memory(take_step(MANY, x.tensors, NULL, NULL), x.memory, 2 * MANY, "arrays to sort");
+  out_of_memory(downhill_step(MANY, groups, NULL, NULL, NULL), x.memory, 2 * MANY, "a list of groups");
+  out_of_memory(downhill_grad_squares(MANY, groups, NULL, sums), x.memory, 2 * MANY, "sums");
   leave_all_room();
-  CHECK(downhill_sgd_step_many(MANY, tensors, &config, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
-  free(tensors);
+  CHECK(take_step(MANY, x.tensors, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(x.memory[0] < 1.0f && x.memory[1] == 1.0f, "no step");
+  CHECK(downhill_grad_squares(MANY, groups, NULL, sums) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  for (i = 0; i < MANY; i++) CHECK(sums[i] == 1.0, "sum %lu is %g", (unsigned long)i, sums[i]);
+  free_backwards(&x);
+  free(groups), free(sums);
 }
 
-/* With whatever room: a step by threads, or alone for want of memory to share, or none, but never an abort. */
+/* With whatever room: a step by threads, or alone without memory to share, or none, but never an abort. */
 static void any_room(void) {
   /* The list of these does not fit into what the C library keeps for the pool's threads. */
-  enum { TENSORS = 3 * MANY };
-  const downhill_sgd config = downhill_sgd_default();
+  enum { TENSORS = MANY };
   downhill_extras extras = downhill_extras_default();
-  downhill_tensor *const tensors = (downhill_tensor *)calloc(TENSORS, sizeof *tensors);
-  float *const memory = (float *)calloc(2 * (size_t)TENSORS, sizeof *memory);
+  backwards x = new_backwards(TENSORS);
   downhill_pool *const pool = downhill_pool_new(2);
   int made = 0, refused = 0;
-  size_t i, room;
-  CHECK(tensors != NULL && memory != NULL, "out of memory");
+  size_t room;
   extras.max_norm = 1.0;
-  for (i = 0; i < TENSORS; i++) { /* backwards, so that there is something to sort */
-    tensors[i].n = 1;
-    tensors[i].w = memory + 2 * (TENSORS - 1 - i);
-    tensors[i].g = tensors[i].w + 1;
-  }
   for (room = 0; room < (size_t)400 << 20; room += (size_t)40 << 20) {
     downhill_status status;
     leave_room(room);
-    status = downhill_sgd_step_many(TENSORS, tensors, &config, &extras, pool, NULL);
+    status = take_step(TENSORS, x.tensors, &extras, pool);
     leave_all_room();
     CHECK(status == DOWNHILL_STATUS_OK || status == DOWNHILL_STATUS_OUT_OF_MEMORY, "status %lu: %s", (unsigned long)status,
           downhill_last_error());
@@ -176,8 +196,7 @@ static void any_room(void) {
   }
   CHECK(made > 0 && refused > 0, "%d made, %d refused", made, refused);
   downhill_pool_free(pool);
-  free(tensors);
-  free(memory);
+  free_backwards(&x);
 }
 
 /* Takes all memory there is, to the last bytes. */
@@ -189,23 +208,23 @@ static void exhaust(void) {
 }
 
 static void no_memory_at_all(void) {
-  const downhill_sgd config = downhill_sgd_default();
-  float memory[4] = {1.0f, 2.0f, 3.0f, 4.0f};
-  const downhill_tensor tensor = {1, memory, memory + 1, {NULL, NULL, NULL}};
+  const any_config config = rules[0].defaults();
+  backwards x = new_backwards(1);
+  float *no_state[1] = {NULL};
   downhill_pool *pool;
   /* The thread's last error is a variable that the C library makes room for when it is first used. */
-  CHECK(downhill_sgd_step(1, NULL, memory, &config) == DOWNHILL_STATUS_NULL_POINTER, "a NULL was taken");
+  CHECK(rules[0].step(1, NULL, x.memory, no_state, 1, &config) == DOWNHILL_STATUS_NULL_POINTER, "a NULL was taken");
   exhaust();
   pool = downhill_pool_new(4);
   CHECK(downhill_pool_threads(pool) == 1, "%lu threads", (unsigned long)downhill_pool_threads(pool));
   CHECK(pool != NULL || strstr(downhill_last_error(), "no memory") != NULL, "%s", downhill_last_error());
-  out_of_memory(downhill_sgd_step_many(1, &tensor, &config, NULL, pool, NULL), memory, "one tensor");
-  CHECK(downhill_sgd_step(1, memory, memory + 1, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  out_of_memory(take_step(1, x.tensors, NULL, pool), x.memory, 2, "one tensor");
+  CHECK(rules[0].step(1, x.memory, x.memory + 1, no_state, 1, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
   downhill_pool_free(pool);
   leave_all_room();
   pool = downhill_pool_new(4);
   CHECK(downhill_pool_threads(pool) == 4, "%lu threads", (unsigned long)downhill_pool_threads(pool));
-  CHECK(downhill_sgd_step_many(1, &tensor, &config, NULL, pool, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(take_step(1, x.tensors, NULL, pool) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
   downhill_pool_free(pool);
 }
 

@@ -34,10 +34,12 @@ static float *mapped(void) {
 /* One step of Adam; `protect` is an element of each array whose page is closed before, or -1. */
 static void step(float *arrays[ARRAYS], downhill_pool *pool, long protect) {
   downhill_adam config = downhill_adam_default();
+  downhill_group group = downhill_group_default();
   downhill_tensor tensor;
   int k, i;
   memset(&tensor, 0, sizeof tensor);
   tensor.n = N, tensor.w = arrays[0], tensor.g = arrays[1], tensor.state[0] = arrays[2], tensor.state[1] = arrays[3];
+  group.t = 1, group.config = &config, group.count = 1, group.tensors = &tensor;
   for (k = 0; k < ARRAYS; k++)
     for (i = 0; i < N; i++) arrays[k][i] = k < 2 ? (float)(i % 1000) / 1000.0f + (float)k : 0.0f;
   served = 0;
@@ -45,7 +47,7 @@ static void step(float *arrays[ARRAYS], downhill_pool *pool, long protect) {
     char *const start = (char *)((uintptr_t)&arrays[k][protect] / (uintptr_t)page * (uintptr_t)page);
     CHECK(mprotect(start, (size_t)page, k == 1 ? PROT_NONE : PROT_READ) == 0, "mprotect");
   }
-  CHECK(downhill_adam_step_many(1, &tensor, 1, &config, NULL, pool, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(downhill_step(1, &group, NULL, pool, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
   CHECK(served == (protect >= 0 ? ARRAYS : 0), "%d faults served", (int)served);
 }
 

@@ -60,22 +60,32 @@ fn the_callers_floating_point_environment_changes_nothing() {
 
 #[test]
 fn whole_steps_are_the_plain_step_on_each_tensor_bit_by_bit() {
-    run_everywhere("many.c");
+    run_everywhere("step.c");
 }
 
 #[test]
-fn errors_of_whole_steps_name_argument_and_tensor_and_write_nothing() {
-    run_everywhere("many_errors.c");
+fn whole_steps_of_any_types_are_widen_plain_step_round() {
+    run_everywhere("types.c");
 }
 
 #[test]
-fn steps_on_packed_states_are_unpack_the_plain_step_and_pack() {
-    run_everywhere("packed.c");
+fn random_rounding_is_right_on_average_and_depends_on_the_element_alone() {
+    run_everywhere("random.c");
 }
 
 #[test]
-fn errors_of_packed_states_name_argument_and_tensor_and_write_nothing() {
-    run_everywhere("packed_errors.c");
+fn errors_of_whole_steps_name_group_tensor_and_argument_and_write_nothing() {
+    run_everywhere("step_errors.c");
+}
+
+#[test]
+fn what_is_written_overlaps_nothing() {
+    run_everywhere("overlap.c");
+}
+
+#[test]
+fn errors_of_conversions_name_the_argument_and_write_nothing() {
+    run_everywhere("conversion_errors.c");
 }
 
 #[test]
@@ -210,7 +220,7 @@ fn whole_steps_in_an_openmp_team_are_right() {
 }
 
 #[test]
-fn a_step_allocates_nothing() {
+fn a_plain_step_allocates_nothing() {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) {
         return eprintln!("SKIPPED: allocation.c counts through glibc's malloc");
     }

@@ -31,10 +31,12 @@ const LIBRARY: &str = r#"
 pub extern "C" fn step(w: &mut f32) {
     downhill::sgd_step(std::slice::from_mut(w), &[1.0], &downhill::Sgd::default()).unwrap();
     other::sgd_step(std::slice::from_mut(w), &[1.0], &other::Sgd::default()).unwrap();
-    // Of no tensors: the functions that are generic, and the trait objects.
-    let (adam, extras) = (downhill::Adam::default(), downhill::Extras::default());
-    downhill::step_many(&adam, &mut [], 1, &extras, downhill::Threads::Caller).unwrap();
-    downhill::optimizer(adam).step_many(&mut [], 1, &extras, downhill::Threads::Caller).unwrap();
+    // Of a tensor without elements, by a trait object.
+    let adam: Box<dyn downhill::Optimizer> = downhill::Adam::default().into();
+    let (mut m, mut v) = ([], []);
+    let mut tensors = [downhill::Tensor::new(&mut [][..], &[][..], [&mut m[..], &mut v[..]])];
+    let mut groups = [downhill::Group::new(&*adam, 1, &mut tensors)];
+    downhill::step(&mut groups, &downhill::Extras::default(), downhill::Threads::Caller).unwrap();
 }
 "#;
 
@@ -102,7 +104,7 @@ fn two_releases_in_one_program() {
         assert_eq!(names, ["step"], "what a Rust library exports that uses the crate");
         // A kernel in a user's crate would be compiled there again, and by the user's profile.
         let ours = tool("NM", "nm", &["-C"], &folder.join("target/debug/libtwo_releases.rlib"));
-        assert!(ours.contains(" T step") && ours.contains("downhill::many::step_many"), "{ours}");
+        assert!(ours.contains(" T step") && ours.contains("downhill::step::step"), "{ours}");
         assert!(!ours.contains("vectorize") && !ours.contains("downhill::sweep"), "{ours}");
     } else {
         eprintln!("SKIPPED: `nm -D` reads Linux's libraries");
