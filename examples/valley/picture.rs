@@ -2,21 +2,44 @@
 
 use std::{error::Error, f64::consts::TAU};
 
+use downhill::{Optimizer, rules};
 use plotters::{
     coord::Shift,
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use crate::{CURVATURE, FORMULA, START, loss, settings::Entry};
+use crate::{
+    CURVATURE, FORMULA, START, loss, palette,
+    settings::{Setting, settings},
+};
 
 /// Where a rule was, from the start on.
 pub struct Path {
-    pub entry: Entry,
-    pub points: Vec<[f64; 2]>,
+    pub name: &'static str,
+    pub settings: Vec<Setting>,
+    /// The same for a rule wherever it is drawn.
+    color: RGBColor,
+    points: Vec<[f64; 2]>,
 }
 
 impl Path {
+    pub fn new(rule: &dyn Optimizer, points: Vec<[f64; 2]>) -> Self {
+        let (name, rules) = (rule.name(), rules());
+        let place = rules.iter().position(|known| known.name() == name).expect("all rules are listed");
+        Self { name, settings: settings(rule, &*rules[place]), color: palette::color(place), points }
+    }
+
+    pub fn least_loss(&self) -> f64 {
+        self.points.iter().copied().map(loss).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Does it stay in the part of the plane that is drawn?
+    pub fn is_inside(&self) -> bool {
+        let is_inside = |&[x, y]: &[f64; 2]| (X[0]..X[1]).contains(&x) && (Y[0]..Y[1]).contains(&y);
+        self.points.iter().all(is_inside)
+    }
+
     pub fn end(&self) -> [f64; 2] {
         self.points[self.points.len() - 1]
     }
@@ -66,6 +89,9 @@ pub fn draw(top: &[Path], grid: &[Path]) -> Result<String> {
         panel.label_axes(&root)?;
     }
     Label { size: 15, bold: true, ..Label::default() }.draw(&root, "Every rule", [MARGIN, 302])?;
+    let how = "with the smallest η of 0.001, 0.002, 0.003, 0.005, 0.01, … that comes to a thousandth of the loss at the \
+               start, or nearest";
+    Label { color: FAINT, ..Label::default() }.draw(&root, how, [MARGIN + 100, 304])?;
     for (path, panel) in grid.iter().zip(Panel::row_by_row(4, 330)) {
         panel.draw(&root, path)?;
     }
@@ -130,13 +156,13 @@ impl Panel {
     }
 
     fn caption(&self, root: &Area, path: &Path) -> Result<()> {
-        let Entry { name, settings, .. } = &path.entry;
+        let Path { name, settings, color, .. } = path;
         let right = self.left + self.width;
         let settings = |default| {
             let texts = settings.iter().filter(|s| s.default == default).map(|s| s.text.as_str());
             texts.collect::<Vec<_>>().join(", ")
         };
-        let title = Label { size: 15, bold: true, color: path.entry.color(), ..Label::default() };
+        let title = Label { size: 15, bold: true, color: *color, ..Label::default() };
         title.draw(root, name, [self.left, self.top])?;
         let own = Label { to: HPos::Right, ..Label::default() };
         own.draw(root, &settings(false), [right, self.top + 2])?;
@@ -174,7 +200,7 @@ impl Panel {
     }
 
     fn way(&self, root: &Area, path: &Path) -> Result<()> {
-        let color = path.entry.color();
+        let color = path.color;
         let mut points: Vec<Position> = path.points.iter().map(|&point| self.position(point)).collect();
         points.dedup_by(|a, b| (a.0 - b.0).abs().max((a.1 - b.1).abs()) < UNITS);
         root.draw(&PathElement::new(points.clone(), color.stroke_width(5)))?;
