@@ -126,7 +126,7 @@ fn threads_change_nothing() {
     }
 }
 
-/// Groups of all rules together, each with other types.
+/// Groups of all rules together, each with other types, a tensor with its own step count and one without a gradient.
 #[test]
 fn threads_change_nothing_for_any_types() {
     let everyone = everyone();
@@ -136,7 +136,10 @@ fn threads_change_nothing_for_any_types() {
             let types = all[(k * 29 + round * 53) % all.len()];
             let lengths = [0, 65, 50_000 + 64 * k + round, 4096, 1];
             let tensors = lengths.map(|n| Owned::new(&*rule, n, types, uniform_from(k as u64)));
-            one(rule, 2, tensors.to_vec())
+            let mut group = one(rule, 2, tensors.to_vec());
+            group.tensors[3].t = 9;
+            group.tensors[4].g = None;
+            group
         };
         let groups: Vec<OwnedGroup> = rules().into_iter().enumerate().map(group).collect();
         let (expected, expected_report) = stepped(&groups, None, &ALL, Threads::Caller);
