@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::{
-    Error, Group, Isa, NonFinite, Tensor, Threads,
+    Error, Group, Isa, NonFinite, Threads,
     formats::Value,
     isa::Kernel,
     lane::Lanes,
@@ -86,7 +86,7 @@ pub fn each_sum(isa: Isa, groups: &mut [Group<'_, '_>], threads: Threads<'_>, f:
 /// Calls `f` with the gradient of each tensor, in order: an empty one where there is none.
 fn each_gradient<'a>(groups: &'a mut [Group<'_, '_>], f: &mut dyn FnMut(Shared<'a>)) {
     for group in groups {
-        group.tensors.each(&mut |tensor| f(tensor.g.shared()));
+        group.tensors.each_gradient(f);
     }
 }
 
@@ -96,9 +96,9 @@ pub(crate) fn first_nonfinite(groups: &mut [Group<'_, '_>]) -> Option<NonFinite>
     let mut first = None;
     for (group, Group { tensors, .. }) in groups.iter_mut().enumerate() {
         let mut tensor = 0;
-        tensors.each(&mut |Tensor { g, .. }| {
+        tensors.each_gradient(&mut |g| {
             if first.is_none()
-                && let Some((element, value)) = nonfinite(g.shared())
+                && let Some((element, value)) = nonfinite(g)
             {
                 first = Some(NonFinite { group, tensor, element, value });
             }

@@ -3,15 +3,18 @@
 use std::hint;
 
 use crate::{
-    Error, Gradient, Group, Isa, Numbering, Optimizer, Rounding, Tensor, Threads, WeightCopy, Weights,
-    check,
-    formats::{BLOCK, Bits8, BlockStates, Key, Mixed, Scratch, check_bytes},
+    Error, Gradient, Group, Isa, Numbering, Optimizer, Tensor, Threads, WeightCopy, Weights, check,
+    formats::{BLOCK, Key, Mixed, Scratch, check_bytes},
     norm::{first_nonfinite, sum_of_squares},
     rule::{Step, check_length, check_states},
     sweep::is_far,
     tensor::{Arrays, States},
     threads::{self, Piece},
 };
+
+/// To hand a tensor over to another thread takes the calling one as long as to move this many bytes: small ones it steps
+/// sooner by itself.
+const BYTES_PER_TENSOR: usize = 3 << 10;
 
 /// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
 const CLIP_EPS: f64 = 1e-6;
@@ -176,7 +179,7 @@ pub fn step_checked(
             far: is_far(sizes.held),
             is_mixed: sizes.is_mixed,
         };
-        let workers = threads.for_bytes(sizes.moved);
+        let workers = threads.for_bytes(sizes.moved.saturating_sub(sizes.tensors * BYTES_PER_TENSOR));
         let by_threads = workers.and_then(|workers| share(groups, how, threads, workers, sizes));
         if by_threads.is_none() {
             with_scratch(how, |scratch| in_order(groups, how, scratch));
@@ -250,9 +253,9 @@ fn check_group(group: &mut Group<'_, '_>, zero_grad: bool, sizes: &mut Sizes) ->
     check::step(*t)?;
     config.check_at(*t)?;
     let (mut result, mut index) = (Ok(()), 0);
-    tensors.each(&mut |tensor| {
+    tensors.each_mut(&mut |tensor| {
         if result.is_ok() {
-            let checked = check_tensor(&tensor, *config, *t, *numbering, zero_grad, sizes);
+            let checked = check_tensor(tensor, *config, *t, *numbering, zero_grad, sizes);
             result = checked.map_err(|error| error.of_tensor(index));
             index += 1;
         }
@@ -289,6 +292,8 @@ fn check_tensor(
             check_bytes(config, n, bytes.len())?;
             bytes.len()
         }
+        // Nobody but the sharing of work makes one.
+        States::PartOfBits8(_) => 0,
     };
     if let Some(len) = tensor.copy.len() {
         check_length("copy", len, n)?;
@@ -396,47 +401,48 @@ fn with_new_scratch(f: impl FnOnce(Option<&mut Scratch>)) {
     f(Some(&mut scratch));
 }
 
-/// A tensor that has a gradient, or a part of one.
-struct Part<'a> {
-    w: Weights<'a>,
-    g: Gradient<'a>,
-    states: BlockStates<'a>,
-    copy: WeightCopy<'a>,
-    config: &'a dyn Optimizer,
-    t: u64,
-    rounding: Rounding,
-    /// The number of its first element.
-    number: u64,
-}
-
 /// Steps all tensors on this thread.
 fn in_order(groups: &mut [Group<'_, '_>], how: How, mut scratch: Option<&mut Scratch>) {
     let mut place = 0;
     for group in groups {
-        let (config, t) = (group.config, group.t);
+        let Group { config, t, rounding, numbering, tensors } = group;
+        let (config, t, rounding, numbering) = (*config, *t, *rounding, *numbering);
         config.with_constants(how.isa, t, how.scale, &mut |step| {
-            parts(group, &mut place, &mut |mut part| {
-                if part.t == t {
-                    part.step(step, how, scratch.as_deref_mut());
-                } else {
-                    let t = part.t;
-                    config.with_constants(how.isa, t, how.scale, &mut |step| {
-                        part.step(step, how, scratch.as_deref_mut());
-                    });
+            tensors.each_mut(&mut |tensor| {
+                let number = number(tensor, numbering, &mut place);
+                if let Gradient::Absent = tensor.g {
+                    return;
                 }
+                if tensor.t == 0 || tensor.t == t {
+                    let key = Key::of(rounding, t, number);
+                    return step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
+                }
+                let key = Key::of(rounding, tensor.t, number);
+                config.with_constants(how.isa, tensor.t, how.scale, &mut |step| {
+                    step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
+                });
             });
         });
     }
 }
 
-/// Steps the parts of a chunk.
-fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch>) {
-    for run in chunk.chunk_by_mut(Part::has_constants_of) {
-        let (config, t) = (run[0].config, run[0].t);
-        config.with_constants(how.isa, t, how.scale, &mut |step| {
-            run.iter_mut().for_each(|part| part.step(step, how, scratch.as_deref_mut()));
-        });
+/// The number of a tensor's first element. `place` is that of the next element by place.
+#[inline]
+fn number(tensor: &Tensor<'_>, numbering: Numbering, place: &mut u64) -> u64 {
+    let by_place = *place;
+    *place = (by_place + tensor.w.len() as u64).next_multiple_of(BLOCK as u64);
+    match numbering {
+        Numbering::ByPlace => by_place,
+        Numbering::Given => tensor.first_element,
     }
+}
+
+/// A tensor that has a gradient, or a part of one, with what it needs of its group.
+struct Part<'a> {
+    tensor: Tensor<'a>,
+    config: &'a dyn Optimizer,
+    t: u64,
+    key: Key,
 }
 
 /// Steps all tensors on several threads. None, and nothing is done, if there is no memory to cut them up.
@@ -450,34 +456,87 @@ fn share(
     let mut place = 0;
     let mut chunks = threads::Chunks::new(sizes.tensors, sizes.moved, workers)?;
     for group in groups {
-        parts(group, &mut place, &mut |part| chunks.push(part));
+        let Group { config, t, rounding, numbering, tensors } = group;
+        tensors.each(&mut |tensor| {
+            let number = number(&tensor, *numbering, &mut place);
+            if let Gradient::Absent = tensor.g {
+                return;
+            }
+            let t = if tensor.t == 0 { *t } else { tensor.t };
+            let key = Key::of(*rounding, t, number);
+            chunks.push(Part { tensor, config: *config, t, key });
+        });
     }
     threads.run(workers, chunks, &|chunk: &mut [Part<'_>]| {
         with_scratch(how, |scratch| step_chunk(chunk, how, scratch));
     })
 }
 
-/// Calls `f` for each tensor of a group that has a gradient. `place` is the number of the next element by place.
-fn parts<'a>(group: &'a mut Group<'_, '_>, place: &mut u64, f: &mut dyn FnMut(Part<'a>)) {
-    let Group { config, t, rounding, numbering, tensors } = group;
-    tensors.each(&mut |tensor| {
-        let Tensor { w, g, state, copy, t: own_t, first_element } = tensor;
-        let number = match *numbering {
-            Numbering::ByPlace => *place,
-            Numbering::Given => first_element,
+/// Steps the parts of a chunk.
+fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch>) {
+    for run in chunk.chunk_by_mut(Part::has_constants_of) {
+        let Part { config, t, .. } = run[0];
+        config.with_constants(how.isa, t, how.scale, &mut |step| {
+            for Part { tensor, key, .. } in &mut *run {
+                step_tensor(tensor, step, config, *key, how, scratch.as_deref_mut());
+            }
+        });
+    }
+}
+
+/// Steps a tensor, and sets the gradient to zero while it is in cache.
+#[inline]
+fn step_tensor(
+    tensor: &mut Tensor<'_>,
+    step: Step<'_>,
+    config: &dyn Optimizer,
+    key: Key,
+    how: How,
+    scratch: Option<&mut Scratch>,
+) {
+    let far = how.far;
+    if let Tensor {
+        w: Weights::F32(w),
+        g: g @ (Gradient::F32(_) | Gradient::F32Mut(_)),
+        state: States::F32(state),
+        copy: WeightCopy::Absent,
+        ..
+    } = tensor
+    {
+        return match g {
+            Gradient::F32Mut(g) if how.zero_grad => step_and_zero(step, w, g, state, far),
+            Gradient::F32Mut(g) => step(w, g, state.as_mut_slice(), far),
+            Gradient::F32(g) => step(w, g, state.as_mut_slice(), far),
+            _ => unreachable!("matched above"),
         };
-        *place = (*place + w.len() as u64).next_multiple_of(BLOCK as u64);
-        if g.len().is_none() {
-            return;
+    }
+    let scratch = scratch.expect("the checks have seen that some are mixed");
+    step_mixed(tensor, step, config, key, how, scratch);
+}
+
+fn step_mixed(
+    tensor: &mut Tensor<'_>,
+    step: Step<'_>,
+    config: &dyn Optimizer,
+    key: Key,
+    how: How,
+    scratch: &mut Scratch,
+) {
+    let mut mixed = Mixed::new(tensor.reborrow(), config.states(), key, how.far);
+    let mut start = 0;
+    while start < mixed.len() {
+        let end = mixed.step_group(how.isa, start, scratch, step);
+        if how.zero_grad {
+            match mixed.gradient() {
+                Gradient::F32Mut(g) => zero(&mut g[start..end], 0.0),
+                Gradient::Bf16Mut(g) => zero(&mut g[start..end], half::bf16::ZERO),
+                Gradient::F16Mut(g) => zero(&mut g[start..end], half::f16::ZERO),
+                // Refused by the checks.
+                Gradient::Absent | Gradient::F32(_) | Gradient::Bf16(_) | Gradient::F16(_) => {}
+            }
         }
-        let states = match state {
-            States::F32(arrays) => BlockStates::F32(arrays),
-            States::Bf16(arrays) => BlockStates::Bf16(arrays),
-            States::Bits8(bytes) => BlockStates::Bits8(Bits8::new(bytes)),
-        };
-        let t = if own_t == 0 { *t } else { own_t };
-        f(Part { w, g, states, copy, config: *config, t, rounding: *rounding, number });
-    });
+        start = end;
+    }
 }
 
 impl Part<'_> {
@@ -485,54 +544,6 @@ impl Part<'_> {
     fn has_constants_of(&self, other: &Self) -> bool {
         let address = |part: &Self| (&raw const *part.config).cast::<()>();
         address(self) == address(other) && self.t == other.t
-    }
-
-    /// Steps it, and sets the gradient to zero while it is in cache.
-    fn step(&mut self, step: Step<'_>, how: How, scratch: Option<&mut Scratch>) {
-        let far = how.far;
-        if let (Weights::F32(w), BlockStates::F32(state), WeightCopy::Absent) =
-            (&mut self.w, &mut self.states, &self.copy)
-        {
-            match &mut self.g {
-                Gradient::F32(g) => return step(w, g, state.as_mut_slice(), far),
-                Gradient::F32Mut(g) if !how.zero_grad => return step(w, g, state.as_mut_slice(), far),
-                Gradient::F32Mut(g) => return step_and_zero(step, w, g, state, far),
-                _ => {}
-            }
-        }
-        let scratch = scratch.expect("the checks have seen that some are mixed");
-        self.step_mixed(step, how, scratch);
-    }
-
-    fn step_mixed(&mut self, step: Step<'_>, how: How, scratch: &mut Scratch) {
-        let key = match self.rounding {
-            Rounding::Stochastic { seed } => Some(Key::new(seed, self.t)),
-            Rounding::Nearest => None,
-        };
-        let mut start = 0;
-        while start < self.w.len() {
-            let mut mixed = Mixed {
-                w: &mut self.w,
-                g: &self.g,
-                states: &mut self.states,
-                copy: &mut self.copy,
-                kinds: self.config.states(),
-                key,
-                number: self.number,
-                far: how.far,
-            };
-            let end = mixed.step_group(how.isa, start, scratch, step);
-            if how.zero_grad {
-                match &mut self.g {
-                    Gradient::F32Mut(g) => zero(&mut g[start..end], 0.0),
-                    Gradient::Bf16Mut(g) => zero(&mut g[start..end], half::bf16::ZERO),
-                    Gradient::F16Mut(g) => zero(&mut g[start..end], half::f16::ZERO),
-                    // Refused by the checks.
-                    Gradient::Absent | Gradient::F32(_) | Gradient::Bf16(_) | Gradient::F16(_) => {}
-                }
-            }
-            start = end;
-        }
     }
 }
 
@@ -560,48 +571,26 @@ fn zero<E: Copy>(g: &mut [E], zero: E) {
 
 impl Piece for Part<'_> {
     fn len(&self) -> usize {
-        self.w.len()
+        self.tensor.w.len()
     }
 
     /// Bytes that are moved for an element.
     fn cost(&self) -> usize {
-        let states = match &self.states {
-            BlockStates::F32(arrays) => 4 * arrays.count(),
-            BlockStates::Bf16(arrays) => 2 * arrays.count(),
-            BlockStates::Bits8(_) => self.config.states().len(),
-        };
-        self.g.size() + 2 * (self.w.size() + states) + self.copy.size()
+        let Tensor { w, g, state, copy, .. } = &self.tensor;
+        g.size() + 2 * (w.size() + state.size(self.config.states().len())) + copy.size()
     }
 
     fn split_at(self, i: usize) -> (Self, Self) {
-        let Self { w, g, states, copy, config, t, rounding, number } = self;
+        let Self { tensor: Tensor { w, g, state, copy, t: own_t, first_element }, config, t, key } =
+            self;
         let (w, w_rest) = w.split_at(i);
         let (g, g_rest) = g.split_at(i);
+        let (state, state_rest) = state.split_at(i, config.states().len());
         let (copy, copy_rest) = copy.split_at(i);
-        let (states, states_rest) = match states {
-            BlockStates::F32(arrays) => {
-                let (arrays, rest) = arrays.split_at(i);
-                (BlockStates::F32(arrays), BlockStates::F32(rest))
-            }
-            BlockStates::Bf16(arrays) => {
-                let (arrays, rest) = arrays.split_at(i);
-                (BlockStates::Bf16(arrays), BlockStates::Bf16(rest))
-            }
-            BlockStates::Bits8(bytes) => {
-                let (bytes, rest) = bytes.split_at(i / BLOCK, config.states().len());
-                (BlockStates::Bits8(bytes), BlockStates::Bits8(rest))
-            }
+        let part = |w, g, state, copy, key| {
+            let tensor = Tensor { w, g, state, copy, t: own_t, first_element };
+            Self { tensor, config, t, key }
         };
-        let rest = Self {
-            w: w_rest,
-            g: g_rest,
-            states: states_rest,
-            copy: copy_rest,
-            config,
-            t,
-            rounding,
-            number: number + i as u64,
-        };
-        (Self { w, g, states, copy, config, t, rounding, number }, rest)
+        (part(w, g, state, copy, key), part(w_rest, g_rest, state_rest, copy_rest, key.after(i)))
     }
 }

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::{Optimizer, Rounding};
+use crate::{Optimizer, Rounding, formats::Bits8};
 
 /// The most states that a rule has.
 pub(crate) const MOST_STATES: usize = 4;
@@ -58,6 +58,9 @@ pub enum States<'a> {
     Bf16(Arrays<'a, bf16>),
     /// All of them in [`state_bytes`](crate::state_bytes) bytes: codes of eight bits.
     Bits8(&'a mut [u8]),
+    /// Those of what is between two blocks of a tensor.
+    #[doc(hidden)]
+    PartOfBits8(Bits8<'a>),
 }
 
 /// One array for each state.
@@ -147,7 +150,7 @@ pub(crate) enum Tensors<'a, 'b> {
 }
 
 /// Tensors that are made one by one of what another language passed.
-pub trait Foreign {
+pub trait Foreign: Send {
     /// How many.
     fn count(&self) -> usize;
 
@@ -180,7 +183,25 @@ impl Tensors<'_, '_> {
         }
     }
 
-    /// Calls `f` for each, in order.
+    /// Calls `f` for each, in order. Nothing is moved where there is a slice: to copy a tensor takes as long as to step a small
+    /// one.
+    #[inline]
+    pub fn each_mut(&mut self, f: &mut dyn FnMut(&mut Tensor<'_>)) {
+        match self {
+            Self::Slice(tensors) => tensors.iter_mut().for_each(f),
+            Self::Foreign(tensors) => tensors.each(&mut |mut tensor| f(&mut tensor)),
+        }
+    }
+
+    /// Calls `f` with the gradient of each, in order: an empty one where there is none.
+    pub fn each_gradient<'c>(&'c mut self, f: &mut dyn FnMut(Shared<'c>)) {
+        match self {
+            Self::Slice(tensors) => tensors.iter().for_each(|tensor| f(tensor.g.as_shared())),
+            Self::Foreign(tensors) => tensors.each(&mut |tensor| f(tensor.g.shared())),
+        }
+    }
+
+    /// Calls `f` for each, in order. They may all be kept.
     #[inline]
     pub fn each<'c>(&'c mut self, f: &mut dyn FnMut(Tensor<'c>)) {
         match self {
@@ -210,7 +231,8 @@ impl<'a> Tensor<'a> {
         Self { w, g, state, copy: WeightCopy::Absent, t: 0, first_element: 0 }
     }
 
-    fn reborrow(&mut self) -> Tensor<'_> {
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> Tensor<'_> {
         let Self { w, g, state, copy, t, first_element } = self;
         Tensor {
             w: w.reborrow(),
@@ -435,6 +457,26 @@ impl States<'_> {
             Self::F32(arrays) => States::F32(arrays.reborrow()),
             Self::Bf16(arrays) => States::Bf16(arrays.reborrow()),
             Self::Bits8(bytes) => States::Bits8(bytes),
+            Self::PartOfBits8(part) => States::PartOfBits8(part.reborrow()),
+        }
+    }
+
+    /// Bytes of an element, of which eight bits have `states` states.
+    pub(crate) fn size(&self, states: usize) -> usize {
+        match self {
+            Self::F32(arrays) => 4 * arrays.count(),
+            Self::Bf16(arrays) => 2 * arrays.count(),
+            Self::Bits8(_) | Self::PartOfBits8(_) => states,
+        }
+    }
+
+    /// At a multiple of a block.
+    pub(crate) fn split_at(self, i: usize, states: usize) -> (Self, Self) {
+        match self {
+            Self::F32(arrays) => both(arrays.split_at(i), Self::F32),
+            Self::Bf16(arrays) => both(arrays.split_at(i), Self::Bf16),
+            Self::Bits8(bytes) => both(Bits8::new(bytes).split_at(i, states), Self::PartOfBits8),
+            Self::PartOfBits8(part) => both(part.split_at(i, states), Self::PartOfBits8),
         }
     }
 }

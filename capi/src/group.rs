@@ -472,12 +472,6 @@ impl Group {
         Ok(())
     }
 
-    /// Do tensors have to be widened and narrowed?
-    fn is_mixed(&self) -> bool {
-        let Self { weight, gradient, state, copy, .. } = *self;
-        (weight, gradient, state, copy) != (Weight::F32, Float::F32, StateType::F32, None)
-    }
-
     /// Where array `k` of a tensor is that has elements and a gradient; None if there is none.
     #[inline(always)]
     fn range(&self, tensor: &downhill_tensor, k: usize, pointer: *const c_void) -> Option<Range<usize>> {
@@ -499,6 +493,12 @@ impl Group {
             }
             Some(_) => "state",
         }
+    }
+
+    /// Do tensors have to be widened and narrowed?
+    fn is_mixed(&self) -> bool {
+        let Self { weight, gradient, state, copy, .. } = *self;
+        (weight, gradient, state, copy) != (Weight::F32, Float::F32, StateType::F32, None)
     }
 
     fn check_state_bytes(&self, tensor: &downhill_tensor, rule: &dyn Optimizer) -> Result<(), Failure> {
@@ -614,6 +614,9 @@ impl<'a> CTensors<'a> {
         Self(group)
     }
 }
+
+// SAFETY: the pointers are to what is the caller's alone during the call, whichever thread follows them.
+unsafe impl Send for CTensors<'_> {}
 
 impl Foreign for CTensors<'_> {
     fn count(&self) -> usize {

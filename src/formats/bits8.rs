@@ -51,20 +51,25 @@ const DECIDED_BY_NONE: u32 = DROPPED - 16;
 /// The states of a tensor, or of what is between two of its blocks: of each block the codes of each of its states, and
 /// behind all of them of each block a scale for each state.
 #[derive(Debug)]
-pub(crate) struct Bits8<'a> {
-    pub codes: &'a mut [u8],
-    pub scales: &'a mut [u8],
+pub struct Bits8<'a> {
+    pub(super) codes: &'a mut [u8],
+    pub(super) scales: &'a mut [u8],
 }
 
 impl<'a> Bits8<'a> {
     /// Of `bytes` that are `state_bytes` of some elements.
-    pub fn new(bytes: &'a mut [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
         let (codes, scales) = bytes.split_at_mut(bytes.len() / (BLOCK + 1) * BLOCK);
         Self { codes, scales }
     }
 
-    /// In front of a block, and from it on.
-    pub fn split_at(self, block: usize, states: usize) -> (Self, Self) {
+    pub(crate) fn reborrow(&mut self) -> Bits8<'_> {
+        Bits8 { codes: self.codes, scales: self.scales }
+    }
+
+    /// Before an element, which is the first of a block, and from it on.
+    pub(crate) fn split_at(self, element: usize, states: usize) -> (Self, Self) {
+        let block = element / BLOCK;
         let (codes, codes_rest) = self.codes.split_at_mut(block * states * BLOCK);
         let (scales, scales_rest) = self.scales.split_at_mut(block * states);
         (Self { codes, scales }, Self { codes: codes_rest, scales: scales_rest })

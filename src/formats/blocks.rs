@@ -1,7 +1,7 @@
 //! Steps tensors whose types are not all `f32`: a few blocks at a time are widened, stepped by the kernel that every step
 //! has, and narrowed, while they are in the nearest cache.
 
-use std::ops::Range;
+use std::{hint, ops::Range};
 
 use half::bf16;
 
@@ -9,14 +9,14 @@ use super::{
     BLOCK, Key,
     bits8::{Bits8, Kind, decode, encode, of_block},
     narrow::{Narrow, join, narrow_nearest, narrow_random, split_all, widen},
-    random::{NEAREST, WEIGHT},
+    random::{NEAREST, Words, next},
 };
 use crate::{
-    Isa, StateKind,
+    Gradient, Isa, State, StateKind, States, Tensor, WeightCopy, Weights,
     isa::Kernel,
     lane::Lanes,
     rule::Step,
-    tensor::{Arrays, Gradient, MOST_STATES, Shared, WeightCopy, Weights},
+    tensor::{Arrays, MOST_STATES, Shared},
 };
 
 /// How many blocks are widened, stepped and narrowed at a time. With more, 32 KiB of stack would no longer do.
@@ -35,42 +35,63 @@ pub(crate) struct Scratch {
     w: Floats,
     g: Floats,
     states: [Floats; MOST_STATES],
+    words: [Words; GROUP],
 }
 
 impl Scratch {
     pub fn new() -> Self {
         let zero = Floats([0.0; MOST]);
-        Self { w: zero, g: zero, states: [zero; MOST_STATES] }
+        Self { w: zero, g: zero, states: [zero; MOST_STATES], words: [NEAREST; GROUP] }
     }
 }
 
-/// States as the loop over blocks has them.
-#[derive(Debug)]
-pub(crate) enum BlockStates<'a> {
+/// States, those in eight bits with codes and scales apart.
+enum BlockStates<'a> {
     F32(Arrays<'a, f32>),
     Bf16(Arrays<'a, bf16>),
     Bits8(Bits8<'a>),
 }
 
 /// A tensor, or what is between two blocks of it, and how it is rounded.
-#[derive(Debug)]
-pub(crate) struct Mixed<'a, 'b> {
-    pub w: &'b mut Weights<'a>,
-    pub g: &'b Gradient<'a>,
-    pub states: &'b mut BlockStates<'a>,
-    pub copy: &'b mut WeightCopy<'a>,
+pub(crate) struct Mixed<'a> {
+    w: Weights<'a>,
+    g: Gradient<'a>,
+    states: BlockStates<'a>,
+    copy: WeightCopy<'a>,
     /// What the rule's states are.
-    pub kinds: &'static [crate::State],
-    /// None to round to nearest.
-    pub key: Option<Key>,
-    /// The number of the first element.
-    pub number: u64,
+    kinds: &'static [State],
+    key: Key,
     /// Is the memory of what is `f32` to be asked for early? For the rest that is slower than to leave it to the hardware: as
     /// many requests at once as a group needs keep others waiting.
-    pub far: bool,
+    far: bool,
 }
 
-impl Mixed<'_, '_> {
+impl<'a> Mixed<'a> {
+    pub fn new(tensor: Tensor<'a>, kinds: &'static [State], key: Key, far: bool) -> Self {
+        let Tensor { w, g, state, copy, .. } = tensor;
+        let states = match state {
+            States::F32(arrays) => BlockStates::F32(arrays),
+            States::Bf16(arrays) => BlockStates::Bf16(arrays),
+            States::Bits8(bytes) => BlockStates::Bits8(Bits8::new(bytes)),
+            States::PartOfBits8(part) => BlockStates::Bits8(part),
+        };
+        Self { w, g, states, copy, kinds, key, far }
+    }
+
+    pub fn len(&self) -> usize {
+        self.w.len()
+    }
+
+    pub fn gradient(&mut self) -> &mut Gradient<'a> {
+        &mut self.g
+    }
+
+    /// Is there a number to be rounded that random bits decide about?
+    fn is_rounded(&self) -> bool {
+        matches!(self.w, Weights::Bf16(_) | Weights::F16(_))
+            || !matches!(self.states, BlockStates::F32(_))
+    }
+
     /// Steps the elements from `start` on, of which there are at most [`MOST`], and says where it ended.
     pub fn step_group(
         &mut self,
@@ -90,7 +111,7 @@ impl Mixed<'_, '_> {
     /// The step itself, on the arrays that are `f32` and on what was widened.
     fn sweep(&mut self, range: Range<usize>, scratch: &mut Scratch, step: Step<'_>) {
         let n = range.len();
-        let Scratch { w: wide_w, g: wide_g, states: wide } = scratch;
+        let Scratch { w: wide_w, g: wide_g, states: wide, .. } = scratch;
         let w = match &mut self.w {
             Weights::F32(w) => &mut w[range.clone()],
             _ => &mut wide_w.0[..n],
@@ -116,13 +137,13 @@ impl Mixed<'_, '_> {
 }
 
 /// Everything that is not `f32`, widened.
-struct Open<'a, 'b, 'c> {
-    part: &'c mut Mixed<'a, 'b>,
+struct Open<'a, 'b> {
+    part: &'b mut Mixed<'a>,
     range: Range<usize>,
-    scratch: &'c mut Scratch,
+    scratch: &'b mut Scratch,
 }
 
-impl Kernel for Open<'_, '_, '_> {
+impl Kernel for Open<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -155,48 +176,69 @@ impl Kernel for Open<'_, '_, '_> {
 }
 
 /// And back.
-struct Close<'a, 'b, 'c> {
-    part: &'c mut Mixed<'a, 'b>,
+struct Close<'a, 'b> {
+    part: &'b mut Mixed<'a>,
     range: Range<usize>,
-    scratch: &'c mut Scratch,
+    scratch: &'b mut Scratch,
 }
 
-impl Kernel for Close<'_, '_, '_> {
+impl Kernel for Close<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Self { part, range, scratch } = self;
-        let Mixed { w, states, copy, kinds, key, number, .. } = &mut **part;
-        let first_block = (*number + range.start as u64) / BLOCK as u64;
-        let random = key.map(|key| (key, first_block));
-        match states {
-            BlockStates::F32(_) => {}
-            BlockStates::Bf16(arrays) => {
-                for (k, array) in arrays.as_mut_slice().iter_mut().enumerate() {
-                    let random = random.filter(|_| kinds[k].kind != StateKind::Maximum);
-                    narrow(&scratch.states[k], &mut array[range.clone()], random, k);
-                }
+        let is_rounded = part.is_rounded();
+        let Mixed { w, states, copy, kinds, key, .. } = &mut **part;
+        let Scratch { w: wide_w, states: wide, words, .. } = &mut **scratch;
+        let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
+        let mut is_random = false;
+        if is_rounded {
+            for (words, block) in words.iter_mut().zip(blocks.clone()) {
+                let random = key.words(block);
+                is_random = random.is_some();
+                *words = random.unwrap_or(NEAREST);
             }
-            BlockStates::Bits8(bytes) => close_codes(bytes, kinds, range, &mut scratch.states, random),
         }
-        match w {
-            Weights::Absent(_) => {}
-            Weights::F32(w) => return copy_to(copy, range, &w[range.clone()]),
+        let is_f32 = match w {
+            Weights::Absent(_) => true,
+            Weights::F32(w) => {
+                copy_to(copy, range, &w[range.clone()]);
+                true
+            }
             Weights::Bf16(w) => {
-                narrow(&scratch.w, &mut w[range.clone()], random, WEIGHT);
+                narrow(wide_w, &mut w[range.clone()], is_random.then_some(&*words));
                 // The copy is of what is stored.
-                widen(&w[range.clone()], &mut scratch.w.0);
+                widen(&w[range.clone()], &mut wide_w.0);
+                false
             }
             Weights::F16(w) => {
-                narrow(&scratch.w, &mut w[range.clone()], random, WEIGHT);
-                widen(&w[range.clone()], &mut scratch.w.0);
+                narrow(wide_w, &mut w[range.clone()], is_random.then_some(&*words));
+                widen(&w[range.clone()], &mut wide_w.0);
+                false
             }
             Weights::Split { high, low } => {
-                split_all(&scratch.w.0, &mut high[range.clone()], &mut low[range.clone()]);
+                split_all(&wide_w.0, &mut high[range.clone()], &mut low[range.clone()]);
+                false
+            }
+        };
+        if !is_f32 {
+            copy_to(copy, range, &wide_w.0[..range.len()]);
+        }
+        for (k, state) in kinds.iter().enumerate() {
+            match states {
+                BlockStates::F32(_) => {}
+                BlockStates::Bf16(arrays) => {
+                    let is_random = is_random && state.kind != StateKind::Maximum;
+                    let array = &mut arrays.as_mut_slice()[k][range.clone()];
+                    narrow_state(&wide[k], array, is_random.then_some(&mut *words));
+                }
+                BlockStates::Bits8(bytes) => {
+                    let random = is_random.then_some(&mut *words);
+                    close_codes(bytes, kinds, k, range, &mut wide[k], random);
+                }
             }
         }
-        copy_to(copy, range, &scratch.w.0[..range.len()]);
     }
 }
 
@@ -206,12 +248,25 @@ fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats) {
     widen(&array[range.clone()], &mut wide.0);
 }
 
-/// Narrows floats: at random with a key and the number of the first block, or to nearest.
+/// Narrows floats, at random with the next bits, or to nearest. (The next bits of all blocks are not made in a loop of their own:
+/// the compiler would make those of several blocks side by side, a lane for each.)
 #[inline(always)]
-fn narrow<E: Narrow>(from: &Floats, to: &mut [E], random: Option<(Key, u64)>, value: usize) {
-    let Some((key, first_block)) = random else { return narrow_nearest(&from.0, to) };
-    for (b, (from, to)) in from.0.as_chunks().0.iter().zip(to.chunks_mut(BLOCK)).enumerate() {
-        narrow_random(from, to, &key.words(first_block + b as u64, value));
+fn narrow_state<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&mut [Words; GROUP]>) {
+    let Some(words) = random else { return narrow_nearest(&from.0, to) };
+    let blocks = from.0.as_chunks().0.iter().zip(to.chunks_mut(BLOCK));
+    for ((from, to), words) in blocks.zip(words) {
+        *words = next(words);
+        narrow_random(from, to, hint::black_box(words));
+    }
+}
+
+/// Narrows floats, at random or to nearest.
+#[inline(always)]
+fn narrow<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&[Words; GROUP]>) {
+    let Some(words) = random else { return narrow_nearest(&from.0, to) };
+    let blocks = from.0.as_chunks().0.iter().zip(to.chunks_mut(BLOCK));
+    for ((from, to), words) in blocks.zip(words) {
+        narrow_random(from, to, words);
     }
 }
 
@@ -228,7 +283,7 @@ fn copy_to(copy: &mut WeightCopy<'_>, range: &Range<usize>, from: &[f32]) {
 #[inline(always)]
 fn open_codes(
     bytes: &Bits8<'_>,
-    states: &[crate::State],
+    states: &[State],
     range: &Range<usize>,
     wide: &mut [Floats; MOST_STATES],
 ) {
@@ -246,31 +301,34 @@ fn open_codes(
     }
 }
 
+/// Encodes state `k`.
 #[inline(always)]
 fn close_codes(
     bytes: &mut Bits8<'_>,
-    states: &[crate::State],
+    states: &[State],
+    k: usize,
     range: &Range<usize>,
-    wide: &mut [Floats; MOST_STATES],
-    random: Option<(Key, u64)>,
+    wide: &mut Floats,
+    mut random: Option<&mut [Words; GROUP]>,
 ) {
     let count = states.len();
     let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
     let codes = &mut bytes.codes.as_chunks_mut::<BLOCK>().0[count * blocks.start..count * blocks.end];
     let scales = &mut bytes.scales[count * blocks.start..count * blocks.end];
-    for (k, state) in states.iter().enumerate() {
-        let kind = Kind::of(state.kind).unwrap_or(Kind::Signed);
-        // What fills the last block up has no part in its scale.
-        wide[k].0[range.len()..range.len().next_multiple_of(BLOCK)].fill(0.0);
-        for (b, x) in wide[k].0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
-            let words = match random {
-                Some((key, first_block)) => key.words(first_block + b as u64, k),
-                None => NEAREST,
-            };
-            let (encoded, new_scale) = encode(kind, x, &words);
-            let place = count * b + k;
-            codes[place].copy_from_slice(encoded.as_flattened());
-            scales[place] = new_scale;
-        }
+    let kind = Kind::of(states[k].kind).unwrap_or(Kind::Signed);
+    // What fills the last block up has no part in its scale.
+    wide.0[range.len()..range.len().next_multiple_of(BLOCK)].fill(0.0);
+    for (b, x) in wide.0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
+        let new = match &mut random {
+            Some(words) => {
+                words[b] = next(&words[b]);
+                hint::black_box(&words[b])
+            }
+            None => &NEAREST,
+        };
+        let (encoded, new_scale) = encode(kind, x, new);
+        let place = count * b + k;
+        codes[place].copy_from_slice(encoded.as_flattened());
+        scales[place] = new_scale;
     }
 }

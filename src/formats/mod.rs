@@ -6,9 +6,10 @@ mod convert;
 mod narrow;
 mod random;
 
-pub(crate) use bits8::{Bits8, check_bytes};
+pub use bits8::Bits8;
+pub(crate) use bits8::check_bytes;
 pub use bits8::{pack, state_bytes, unpack};
-pub(crate) use blocks::{BlockStates, Mixed, Scratch};
+pub(crate) use blocks::{Mixed, Scratch};
 pub use convert::{Values, convert};
 pub(crate) use narrow::Value;
 pub(crate) use random::Key;

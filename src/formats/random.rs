@@ -1,7 +1,7 @@
 //! Random bits for rounding: a function of seed, step, element and which of its values is rounded, so that nothing depends
 //! on which thread or which vector an element is in.
 
-use super::BLOCK;
+use super::{BLOCK, Rounding};
 
 /// Two elements of a block that are this far apart share a word: its lower half is for the first, the upper for the second.
 pub(super) const HALF: usize = BLOCK / 2;
@@ -12,33 +12,64 @@ pub(super) type Words = [u32; HALF];
 /// What is added to round to nearest, where 16 bits are dropped.
 pub(super) const NEAREST: Words = [0x8000_8000; HALF];
 
-/// The values of an element that may be rounded: its states, and behind them its weight.
-pub(super) const WEIGHT: usize = 7;
-
 /// 2^32 divided by the golden ratio; and 2^64.
 const GOLDEN_32: u32 = 0x9e37_79b9;
 const GOLDEN_64: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What the random bits of one step are made from.
+/// What the random bits of a tensor are made from, in one step. None to round to nearest.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Key(u64);
+pub(crate) struct Key(Option<Random>);
+
+#[derive(Clone, Copy, Debug)]
+struct Random {
+    /// Of seed and step.
+    hash: u64,
+    /// The number of the first block.
+    block: u64,
+}
 
 impl Key {
-    pub fn new(seed: u64, t: u64) -> Self {
-        Self(mixed(seed ^ mixed(t)))
+    /// That of a tensor with this number of its first element.
+    #[inline]
+    pub fn of(rounding: Rounding, t: u64, number: u64) -> Self {
+        match rounding {
+            Rounding::Stochastic { seed } => {
+                Self(Some(Random { hash: mixed(seed ^ mixed(t)), block: number / BLOCK as u64 }))
+            }
+            Rounding::Nearest => Self(None),
+        }
     }
 
-    /// The random bits of one value (a state's place, or [`WEIGHT`]) of all elements of a block.
+    /// That of the part from an element on, which is the first of a block.
+    pub fn after(self, element: usize) -> Self {
+        let blocks = (element / BLOCK) as u64;
+        Self(self.0.map(|random| Random { block: random.block + blocks, ..random }))
+    }
+
+    /// Those of the weights of a block, or None to round to nearest; [`next`] makes those of the states.
     #[inline(always)]
-    pub(super) fn words(self, block: u64, value: usize) -> Words {
-        let key = mixed(self.0.wrapping_add(8 * block + value as u64));
+    pub(super) fn words(self, block: usize) -> Option<Words> {
+        let random = self.0?;
+        let key = mixed(random.hash.wrapping_add(random.block + block as u64));
         let (first, second) = (key as u32, (key >> 32) as u32);
         let mut words = [0; HALF];
         for (i, word) in words.iter_mut().enumerate() {
             *word = element(first, second, i as u32);
         }
-        words
+        Some(words)
     }
+}
+
+/// The random bits of the next value of each element: of the first state after the weight, of the second after the first, of
+/// those that are rounded at random. Cheaper than
+/// another hash; no two values of an element, or of two, have bits that depend on each other (`tests/rounding.rs`).
+#[inline(always)]
+pub(super) fn next(words: &Words) -> Words {
+    let mut next = [0; HALF];
+    for i in 0..HALF {
+        next[i] = (words[i] ^ (words[i] >> 16)).wrapping_mul(GOLDEN_32);
+    }
+    next
 }
 
 /// A hash of 32 bits (Wellons, "Hash Prospector", 2018: lowbias32), with another part of the key in its middle.

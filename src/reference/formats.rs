@@ -19,26 +19,30 @@ pub(super) struct RandomBits {
 impl RandomBits {
     /// 16 bits for state `k` of element `i`; None to round to nearest.
     pub fn of_state(&self, i: usize, k: usize) -> Option<u32> {
-        self.seed.map(|seed| self.bits(seed, i, k as u64))
+        self.seed.map(|seed| self.bits(seed, i, k + 1))
     }
 
     /// 16 bits for the weight of element `i`.
     pub fn of_weight(&self, i: usize) -> Option<u32> {
-        self.seed.map(|seed| self.bits(seed, i, 7))
+        self.seed.map(|seed| self.bits(seed, i, 0))
     }
 
-    /// Half of a word that is a hash of the place in half a block (Wellons, lowbias32, 2018) with two words for block and
-    /// value, which are a hash of seed, step, block and value (Steele, Lea & Flood, SplitMix64, 2014).
-    fn bits(&self, seed: u64, i: usize, value: u64) -> u32 {
+    /// Half of a word. The first one is a hash of the place in half a block (Wellons, lowbias32, 2018) with two words for
+    /// the block, which are a hash of seed, step and block (Steele, Lea & Flood, SplitMix64, 2014). Each next value has
+    /// another one, made of the one before.
+    fn bits(&self, seed: u64, i: usize, value: usize) -> u32 {
         let block = self.number / BLOCK as u64 + (i / BLOCK) as u64;
         let place = i % BLOCK;
-        let key = splitmix(splitmix(seed ^ splitmix(self.t)).wrapping_add(8 * block + value));
+        let key = splitmix(splitmix(seed ^ splitmix(self.t)).wrapping_add(block));
         let mut x = ((place % 32) as u32).wrapping_mul(0x9e37_79b9).wrapping_add(key as u32);
         x ^= x >> 16;
         x = x.wrapping_mul(0x21f0_aaad) ^ (key >> 32) as u32;
         x ^= x >> 15;
         x = x.wrapping_mul(0x735a_2d97);
         x ^= x >> 15;
+        for _ in 0..value {
+            x = (x ^ x >> 16).wrapping_mul(0x9e37_79b9);
+        }
         if place < 32 { x % 0x1_0000 } else { x / 0x1_0000 }
     }
 }

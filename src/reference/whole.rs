@@ -17,8 +17,8 @@ use crate::{
 /// # Random rounding
 /// A number `x` between two neighbours of its type, the fraction `f` of the way from the one that is nearer to zero to the
 /// other, becomes the other if `⌊f·2^16⌋ + r ≥ 2^16`. `r` is one half of a word: the lower one for the first 32 elements
-/// of a block of 64, the upper one for the others. The word is a hash of seed, step, block, place in the block and which
-/// value of the element is rounded: the number of a state, or 7 for the weight.
+/// of a block of 64, the upper one for the others. The weight's word `x` is a hash of seed, step, block and place in the
+/// half block. The next values are the states that are rounded at random, in order, and the next word is `(x ^ x >> 16)·0x9e3779b9` mod 2^32.
 ///
 /// # Eight bits
 /// Each state of a block of 64 elements has a scale `s`: the exponent field of the largest magnitude, one more where it is
@@ -182,24 +182,28 @@ fn states(config: &dyn Optimizer, n: usize, state: &mut States<'_>) -> Vec<Vec<f
             let kind = |k: usize| config.states()[k].kind;
             (0..count).map(|k| formats::decode(bytes, kind(k), n, count, k)).collect()
         }
+        States::PartOfBits8(_) => unreachable!("only threads make one"),
     }
 }
 
 fn store_states(config: &dyn Optimizer, wide: &[Vec<f32>], bits: &RandomBits, state: &mut States<'_>) {
     for (k, wide) in wide.iter().enumerate() {
         let kind = config.states()[k].kind;
+        // Among those that are rounded at random.
+        let place = config.states()[..k].iter().filter(|state| state.kind != StateKind::Maximum).count();
         match state {
             States::F32(arrays) => arrays.as_mut_slice()[k].copy_from_slice(wide),
             States::Bf16(arrays) => {
                 for (i, x) in arrays.as_mut_slice()[k].iter_mut().enumerate() {
                     // A maximum keeps whatever was rounded up.
-                    let r = if kind == StateKind::Maximum { None } else { bits.of_state(i, k) };
+                    let r = if kind == StateKind::Maximum { None } else { bits.of_state(i, place) };
                     *x = formats::to_bf16(wide[i], r);
                 }
             }
             States::Bits8(bytes) => {
                 formats::encode(wide, bytes, kind, config.states().len(), k, bits);
             }
+            States::PartOfBits8(_) => unreachable!("only threads make one"),
         }
     }
 }
