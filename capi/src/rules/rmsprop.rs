@@ -78,7 +78,8 @@ pub unsafe extern "C" fn downhill_rmsprop_step(
     boundary::call(|| {
         // SAFETY: the C caller keeps the preconditions of plain steps.
         let config: Rmsprop = unsafe { read(config)? };
-        let (centered, has_momentum) = (config.centered, config.momentum != 0.0);
+        // A momentum that is out of its range is refused by the step itself.
+        let (centered, has_momentum) = (config.centered, config.momentum > 0.0);
         // Without elements the pointers may be anything.
         if n > 0 {
             check_state(("g_avg", g_avg), "centered", centered)?;
