@@ -33,8 +33,8 @@ pub extern "C" fn step(w: &mut f32) {
     other::sgd_step(std::slice::from_mut(w), &[1.0], &other::Sgd::default()).unwrap();
     // Of a tensor without elements, by a trait object.
     let adam: Box<dyn downhill::Optimizer> = downhill::Adam::default().into();
-    let (mut m, mut v) = ([], []);
-    let mut tensors = [downhill::Tensor::new(&mut [][..], &[][..], [&mut m[..], &mut v[..]])];
+    let (mut w, g, mut m, mut v): ([f32; 0], [f32; 0], [f32; 0], [f32; 0]) = ([], [], [], []);
+    let mut tensors = [downhill::Tensor::new(&mut w, &g, [&mut m, &mut v])];
     let mut groups = [downhill::Group::new(&*adam, 1, &mut tensors)];
     downhill::step(&mut groups, &downhill::Extras::default(), downhill::Threads::Caller).unwrap();
 }
