@@ -46,7 +46,7 @@ fn every_name_of_the_cpp_header_is_in_its_namespace_or_begins_with_downhill() {
 fn names_are_found_wherever_they_are_declared() {
     let text = "typedef struct Failure Failure; struct A { int b; }; enum C { D = 1, E }; typedef uint32_t F; \
                 extern \"C\" { G *h(I j, int k); static inline int l(void) { int m; return m; } } \
-                namespace n { int o; } typedef int (*p)(int q); extern int r[3];";
+                namespace n { int o; } typedef int (*p)(int q, int (*s)(int t)); extern int r[3];";
     let expected =
         ["Failure", "Failure", "A", "C", "D", "E", "F", "G", "h", "l", "namespace n", "p", "r"];
     assert_eq!(declared(text), expected);
@@ -200,7 +200,7 @@ fn declared(text: &str) -> Vec<String> {
             "]" => brackets -= 1,
             _ if !is_name || inside || brackets > 0 => {}
             _ if in_enum => names.extend(may_be_enumerator.then(|| token.clone())),
-            _ if parentheses > 0 && !(before[0] == "(" && before[1] == "*") => {}
+            _ if parentheses > 1 || (parentheses == 1 && before != ["(", "*"]) => {}
             name if before[1] == "namespace" => names.push(format!("namespace {name}")),
             name => names.extend((!is_languages(name)).then(|| token.clone())),
         }

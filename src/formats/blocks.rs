@@ -207,13 +207,13 @@ impl Kernel for Close<'_, '_> {
                 true
             }
             Weights::Bf16(w) => {
-                narrow(wide_w, &mut w[range.clone()], is_random.then_some(&*words));
+                narrow(wide_w, &mut w[range.clone()], is_random.then_some(&mut *words), false);
                 // The copy is of what is stored.
                 widen(&w[range.clone()], &mut wide_w.0);
                 false
             }
             Weights::F16(w) => {
-                narrow(wide_w, &mut w[range.clone()], is_random.then_some(&*words));
+                narrow(wide_w, &mut w[range.clone()], is_random.then_some(&mut *words), false);
                 widen(&w[range.clone()], &mut wide_w.0);
                 false
             }
@@ -231,7 +231,7 @@ impl Kernel for Close<'_, '_> {
                 BlockStates::Bf16(arrays) => {
                     let is_random = is_random && state.kind != StateKind::Maximum;
                     let array = &mut arrays.as_mut_slice()[k][range.clone()];
-                    narrow_state(&wide[k], array, is_random.then_some(&mut *words));
+                    narrow(&wide[k], array, is_random.then_some(&mut *words), true);
                 }
                 BlockStates::Bits8(bytes) => {
                     let random = is_random.then_some(&mut *words);
@@ -248,25 +248,29 @@ fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats) {
     widen(&array[range.clone()], &mut wide.0);
 }
 
-/// Narrows floats, at random with the next bits, or to nearest. (The next bits of all blocks are not made in a loop of their own:
-/// the compiler would make those of several blocks side by side, a lane for each.)
+/// Narrows floats, to nearest or at random: with these bits, or, if they are for the value before, with the next ones. (Those of all
+/// blocks are not made in a loop of their own: the compiler would make those of several blocks side by side, a lane for
+/// each.)
 #[inline(always)]
-fn narrow_state<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&mut [Words; GROUP]>) {
+fn narrow<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&mut [Words; GROUP]>, is_next: bool) {
     let Some(words) = random else { return narrow_nearest(&from.0, to) };
-    let blocks = from.0.as_chunks().0.iter().zip(to.chunks_mut(BLOCK));
-    for ((from, to), words) in blocks.zip(words) {
-        *words = next(words);
+    let from = from.0.as_chunks::<BLOCK>().0;
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let whole = blocks.len();
+    for ((from, to), words) in from.iter().zip(blocks).zip(&mut *words) {
+        if is_next {
+            *words = next(words);
+        }
         narrow_random(from, to, hint::black_box(words));
     }
-}
-
-/// Narrows floats, at random or to nearest.
-#[inline(always)]
-fn narrow<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&[Words; GROUP]>) {
-    let Some(words) = random else { return narrow_nearest(&from.0, to) };
-    let blocks = from.0.as_chunks().0.iter().zip(to.chunks_mut(BLOCK));
-    for ((from, to), words) in blocks.zip(words) {
-        narrow_random(from, to, words);
+    if !rest.is_empty() {
+        let words = &mut words[whole];
+        if is_next {
+            *words = next(words);
+        }
+        let mut rounded = [E::ZERO; BLOCK];
+        narrow_random(&from[whole], &mut rounded, words);
+        rest.copy_from_slice(&rounded[..rest.len()]);
     }
 }
 

@@ -202,21 +202,9 @@ pub(super) fn narrow_nearest<E: Narrow>(from: &[f32], to: &mut [E]) {
     }
 }
 
-/// Rounds a block at random, of which `to` may have less.
+/// Rounds a block at random.
 #[inline(always)]
-pub(super) fn narrow_random<E: Narrow>(from: &[f32; BLOCK], to: &mut [E], words: &Words) {
-    if let Ok(block) = <&mut [E; BLOCK]>::try_from(&mut *to) {
-        // Not by way of a local, which would be stored in halves of the vectors that it is loaded in: a CPU waits for that.
-        round(from, block, words);
-    } else {
-        let mut rounded = [E::ZERO; BLOCK];
-        round(from, &mut rounded, words);
-        to.copy_from_slice(&rounded[..to.len()]);
-    }
-}
-
-#[inline(always)]
-fn round<E: Narrow>(from: &[f32; BLOCK], to: &mut [E; BLOCK], words: &Words) {
+pub(super) fn narrow_random<E: Narrow>(from: &[f32; BLOCK], to: &mut [E; BLOCK], words: &Words) {
     let largest = from.iter().fold(0, |largest, x| largest.max(x.to_bits() & MAGNITUDE));
     if largest < E::UNUSUAL {
         round_by(from, to, words, E::random_usual);
