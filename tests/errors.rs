@@ -1,5 +1,5 @@
-//! Bad input is refused by name, by kernels and reference alike, and nothing is written: hyper-parameters, plain steps,
-//! packing, converting. Whole steps are in `whole_errors.rs`.
+//! Bad input is refused by name, by kernels and reference alike, and nothing is written:
+//! hyper-parameters, plain steps, packing, converting. Whole steps are in `whole_errors.rs`.
 
 mod common;
 
@@ -11,7 +11,8 @@ use downhill::{
 };
 use half::bf16;
 
-/// The step of every ISA and of the reference must refuse this configuration with this text, and whole steps too.
+/// The step of every ISA and of the reference must refuse this configuration with this text, and whole
+/// steps too.
 #[track_caller]
 fn refuse(rule: &Rule, t: u64, text: &str) {
     let start = Arrays::new(&**rule, 37, uniform());
@@ -78,7 +79,8 @@ fn hyperparameters_out_of_range() {
     }
 }
 
-/// The ends of the ranges are in them. The largest rate is another matter: what is derived from it may be too large.
+/// The ends of the ranges are in them. The largest rate is another matter: what is derived from it may
+/// be too large.
 #[test]
 fn hyperparameters_at_the_ends_of_their_ranges() {
     for rule in every_option() {

@@ -1,4 +1,5 @@
-//! Every rule is in each place that has to name it, in the order of the list, and what is said there of it is so.
+//! Every rule is in each place that has to name it, in the order of the list, and what is said there of
+//! it is so.
 
 mod common;
 
@@ -128,8 +129,8 @@ fn the_page_of_the_rules_has_every_rule_and_its_defaults() {
     }
 }
 
-/// The sentence with all ranges, "`momentum`, ... are at least 0 and below 1; `dampening`, ... from 0 to 1; all others at
-/// least 0".
+/// The sentence with all ranges, "`momentum`, ... are at least 0 and below 1; `dampening`, ... from 0 to
+/// 1; all others at least 0".
 #[test]
 fn the_page_of_the_rules_has_every_range() {
     let text = read("docs/rules.md").replace('\n', " ");

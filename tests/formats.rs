@@ -1,5 +1,5 @@
-//! Conversions and packing: each type's numbers against another implementation or by their definition, all bit patterns where
-//! that is possible.
+//! Conversions and packing: each type's numbers against another implementation or by their definition,
+//! all bit patterns where that is possible.
 
 mod common;
 
@@ -16,7 +16,7 @@ use common::{
 };
 use downhill::{
     Element, Extras, Group, Isa, Momentum, Optimizer, Rounding, Sgd, StateKind, States, Tensor, Threads,
-    Values, Weights, convert, pack, rules, state_bytes, step_on, unpack,
+    Values, Weights, convert, pack, reference, rules, state_bytes, step_on, unpack,
 };
 use half::{bf16, f16};
 
@@ -34,7 +34,8 @@ fn every_number_of_sixteen_bits_is_widened_exactly() {
     assert!(numbers.iter().zip(&wide).all(|(x, &wide)| same(x.to_f32(), wide)));
 }
 
-/// Of every upper 20 bits of an `f32` some with lower ones that matter: all, none, half of a distance, and next to them.
+/// Of every upper 20 bits of an `f32` some with lower ones that matter: all, none, half of a distance,
+/// and next to them.
 fn around_every_half() -> impl Iterator<Item = f32> {
     let upper = (0..1_u32 << 20).step_by(if is_brief() { 97 } else { 1 });
     upper.flat_map(|upper| {
@@ -57,7 +58,8 @@ fn numbers_are_rounded_to_the_nearest() {
     }
 }
 
-/// Steps without a rate leave what they narrow as it is: the kernels' conversions on each instruction set are `convert`'s.
+/// Steps without a rate leave what they narrow as it is: the kernels' conversions on each instruction
+/// set are `convert`'s.
 #[test]
 fn kernels_round_as_conversions_do() {
     let config = Sgd { lr: 0.0, ..Sgd::default() };
@@ -83,6 +85,33 @@ fn copied<E: Element + Copy>(isa: Isa, config: &dyn Optimizer, x: &[f32], start:
         .unwrap();
     assert!(w.iter().zip(x).all(|(&w, &x)| same(w, x)));
     copy
+}
+
+/// Rounded at random, for which no other implementation is at hand but the reference.
+#[test]
+fn kernels_round_at_random_as_the_reference() {
+    let x: Vec<f32> = around_every_half().collect();
+    let expected_b = narrowed(None, &x, bf16::ZERO);
+    let expected_h = narrowed(None, &x, f16::ZERO);
+    for isa in Isa::available() {
+        let b = narrowed(Some(isa), &x, bf16::ZERO);
+        assert!(b.iter().zip(&expected_b).all(|(a, b)| same(a.to_f32(), b.to_f32())), "{isa}");
+        let h = narrowed(Some(isa), &x, f16::ZERO);
+        assert!(h.iter().zip(&expected_h).all(|(a, b)| same(a.to_f32(), b.to_f32())), "{isa}");
+    }
+}
+
+/// Weights that were zero after a step of `-x`.
+fn narrowed<E: Element + Copy>(isa: Option<Isa>, x: &[f32], zero: E) -> Vec<E> {
+    let (config, mut w) = (Sgd { lr: 1.0, ..Sgd::default() }, vec![zero; x.len()]);
+    let mut tensors = [Tensor::new(&mut w, x, States::default())];
+    let mut groups = [Group::new(&config, 1, &mut tensors)];
+    let extras = Extras { grad_scale: -1.0, ..Extras::default() };
+    match isa {
+        Some(isa) => step_on(isa, &mut groups, &extras, Threads::Caller).unwrap(),
+        None => reference::step(&mut groups, &extras).unwrap(),
+    };
+    w
 }
 
 /// Between any two types: through `f32`.
@@ -125,8 +154,8 @@ fn conversions_between_all_types() {
 /// How many bit patterns are looked at at a time. All of their arrays stay in cache.
 const LEN: usize = 1 << 13;
 
-/// Calls `f` with all bit patterns, `LEN` at a time, or with every `step`-th time, on as many threads as there are. In brief,
-/// with few of them.
+/// Calls `f` with all bit patterns, `LEN` at a time, or with every `step`-th time, on as many threads as
+/// there are. In brief, with few of them.
 fn for_patterns(step: usize, f: impl Fn(&[u32; LEN]) + Sync) {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
     let step = if is_brief() { 251 } else { step };
@@ -151,8 +180,8 @@ fn is_nan(bits: u32) -> bool {
     bits & 0x7fff_ffff > 0x7f80_0000
 }
 
-/// An `f32` comes back, its upper half is the nearest bfloat16, and a NaN stays one, also in its upper half. A seventh of all,
-/// with each upper half.
+/// An `f32` comes back, its upper half is the nearest bfloat16, and a NaN stays one, also in its upper
+/// half. A seventh of all, with each upper half.
 #[test]
 fn numbers_survive_being_split() {
     for_patterns(7, |patterns| {
@@ -175,8 +204,8 @@ fn numbers_survive_being_split() {
     });
 }
 
-/// All of them by the kernels: a step that adds nothing. Two halves that are those of no number become those of the number
-/// that they stand for.
+/// All of them by the kernels: a step that adds nothing. Two halves that are those of no number become
+/// those of the number that they stand for.
 #[test]
 fn every_number_survives_steps_of_split_weights() {
     let config = Sgd { lr: 0.0, ..Sgd::default() };
@@ -235,7 +264,8 @@ fn the_bytes_of_packed_states() {
     }
 }
 
-/// By the definition in `reference::step`: codes of floats with three bits of mantissa, and where they are.
+/// By the definition in `reference::step`: codes of floats with three bits of mantissa, and where they
+/// are.
 #[test]
 fn every_code_means_what_is_documented() {
     const N: usize = 256;

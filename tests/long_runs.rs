@@ -1,4 +1,5 @@
-//! Thousands of steps with numbers held in fewer bits: what loses nothing, what is right on average, and what stays where it is.
+//! Thousands of steps with numbers held in fewer bits: what loses nothing, what is right on average, and
+//! what stays where it is.
 
 mod common;
 
@@ -24,7 +25,8 @@ fn step_one(config: &dyn Optimizer, tensor: &mut Owned, t: u64, rounding: Roundi
     step(&mut [group], extras, Threads::Caller).unwrap();
 }
 
-/// Each step loses nothing, so that 10,000 of them end with the bits of `f32`. Rounding has no part in it.
+/// Each step loses nothing, so that 10,000 of them end with the bits of `f32`. Rounding has no part in
+/// it.
 #[test]
 fn split_weights_have_the_bits_of_f32() {
     let n = 100;
@@ -80,7 +82,8 @@ fn mean_of_state(config: &dyn Optimizer, tensor: &Owned, k: usize) -> f64 {
     wide.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64
 }
 
-/// With β2 = 0.999 a step's part in `v` is less than half of the distance between two numbers of few bits.
+/// With β2 = 0.999 a step's part in `v` is less than half of the distance between two numbers of few
+/// bits.
 #[test]
 fn random_rounding_moves_states_that_nearest_leaves() {
     let n = 6400;
@@ -94,7 +97,7 @@ fn random_rounding_moves_states_that_nearest_leaves() {
             }
             let v = mean_of_state(&config, &tensor, 1);
             match rounding {
-                // The mean of so many is this near.
+                // The mean of 6,400 is this near.
                 Rounding::Stochastic { .. } => {
                     assert!((v / exact - 1.0).abs() < 0.01, "{state:?}: {v}");
                 }
@@ -127,7 +130,8 @@ fn random_rounding_moves_weights_that_nearest_leaves() {
     }
 }
 
-/// A running maximum would keep every rounding up, so it is rounded to nearest, and the other states are not.
+/// A running maximum would keep every rounding up, so it is rounded to nearest, and the other states are
+/// not.
 #[test]
 fn a_maximum_is_rounded_to_nearest() {
     let (n, mut tested) = (1000, 0);

@@ -1,5 +1,6 @@
-//! Steps in pieces have the bits of one step: layer by layer, rank by rank, and tensors that are cut. The sums of squares are
-//! gathered, added from left to right and handed to each call; the elements have the numbers that they have in the whole.
+//! Steps in pieces have the bits of one step: layer by layer, rank by rank, and tensors that are cut.
+//! The sums of squares are gathered, added from left to right and handed to each call; the elements have
+//! the numbers that they have in the whole.
 
 mod common;
 
@@ -27,7 +28,8 @@ const ALL: Extras = Extras {
 
 const LENGTHS: [usize; 6] = [130, 64, 0, 1, 4096 + 300, 257];
 
-/// Groups of two rules, some of whose tensors have a step count of their own or no gradient, each numbered by its place.
+/// Groups of two rules, some of whose tensors have a step count of their own or no gradient, each
+/// numbered by its place.
 fn model(rule: &Rule, other: &Rule, types: Types, seed: u64) -> Vec<OwnedGroup> {
     let group = |rule: &Rule, types: Types, seed: u64| {
         let tensor = |n| Owned::new(&**rule, n, types, uniform_from(seed + n as u64));
@@ -140,7 +142,8 @@ fn layer_by_layer() {
     });
 }
 
-/// Each rank steps whole tensors of both groups and knows the sums of the other; one of them has threads.
+/// Each rank steps whole tensors of both groups and knows the sums of the other; one of them has
+/// threads.
 #[test]
 fn two_ranks() {
     let pool = Pool::new(2);
@@ -170,8 +173,8 @@ fn two_ranks() {
     });
 }
 
-/// Tensors that are themselves cut, at multiples of 64. Their sum has another last bit than that of the parts, so that it is the
-/// whole's that is handed on.
+/// Tensors that are themselves cut, at multiples of 64. Their sum has another last bit than that of the
+/// parts, so that it is the whole's that is handed on.
 #[test]
 fn tensors_that_are_cut() {
     for_every_model(|groups| {
@@ -201,7 +204,8 @@ fn tensors_that_are_cut() {
     });
 }
 
-/// Where one piece has a gradient that is not finite, or scaled would not be, none of them does anything.
+/// Where one piece has a gradient that is not finite, or scaled would not be, none of them does
+/// anything.
 #[test]
 fn all_pieces_are_skipped_or_none() {
     for_every_model(|groups| {
@@ -279,7 +283,8 @@ fn only_infinity_has_an_infinite_square() {
     }
 }
 
-/// Of a group nothing is looked at but its gradients: a wrong configuration, a `t` of 0 and states that do not fit are no error.
+/// Of a group nothing is looked at but its gradients: a wrong configuration, a `t` of 0 and states that
+/// do not fit are no error.
 #[test]
 fn the_sums_need_gradients_only() {
     for rule in every_option() {

@@ -35,7 +35,7 @@ fn the_number_of_threads() {
     }
 }
 
-/// Fewer, where the system does not let so many start.
+/// Fewer, where the system does not let 1,024 start.
 #[test]
 fn there_are_at_most_1024() {
     let _alone = alone();
@@ -91,7 +91,7 @@ fn a_pool_can_be_shared_and_sent() {
     check::<Pool>();
 }
 
-/// Steps over so many elements; where they are wrong, if they are.
+/// Steps over `n` elements; says where they are wrong, if they are.
 fn steps(pool: &Pool, n: usize, count: u64) -> Option<String> {
     let rule = &*rule();
     let lengths = [n / 2, n - n / 2];
@@ -150,8 +150,8 @@ mod proc {
         threads.map(|thread| thread.path()).filter(is_worker).collect()
     }
 
-    /// Waits for this number of workers. The system forgets a thread a little after it has been joined, and
-    /// a thread names itself a little after it has been started.
+    /// Waits for this number of workers. The system forgets a thread a little after it has been joined,
+    /// and a thread names itself a little after it has been started.
     fn await_workers(count: usize) {
         let mut looks = (0..5000).map(|_| {
             thread::sleep(Duration::from_millis(1));
@@ -320,8 +320,8 @@ mod proc {
         Some(Duration::from_nanos(times.split(' ').next()?.parse().ok()?))
     }
 
-    /// What they compute cannot be seen from outside, but that they do: in some long step each of them for more
-    /// than a twentieth of its time, of which waking up to find nothing to do takes far less.
+    /// What they compute cannot be seen from outside, but that they do: in some long step each of them
+    /// for more than a twentieth of its time, of which waking up to find nothing to do takes far less.
     #[test]
     fn workers_work() {
         let _alone = alone();
@@ -347,14 +347,14 @@ mod proc {
         }
     }
 
-    /// For how much of its time that worker has computed who has least, for each of some steps: up to the
-    /// first for which it is much.
+    /// For how much of its time that worker has computed who has least, for each of some steps: up to
+    /// the first for which it is much.
     fn least_shares(pool: &Pool) -> Vec<f64> {
         let rule = &*rule();
         let n = 1 << 20;
         let mut value = uniform();
-        // Subnormal gradients, and the narrowest instruction set: so slow that workers have their turn even if
-        // there are fewer cores than threads.
+        // Subnormal gradients, and the narrowest instruction set: so slow that workers have their turn
+        // even if there are fewer cores than threads.
         let mut arrays = Arrays::new(rule, n, || value() * 1e-39);
         let isa = Isa::available().first().copied();
         let workers = workers();

@@ -93,9 +93,9 @@ fn arrays_of_64_mebibytes() {
     }
 }
 
-/// The first rule with so many states.
+/// The first rule with this number of states.
 fn rule_with(states: usize) -> Rule {
-    rules().into_iter().find(|rule| rule.states().len() == states).expect("a rule with so many states")
+    rules().into_iter().find(|rule| rule.states().len() == states).expect("a rule of each size")
 }
 
 /// Each array at an offset of its own, so that no two are aligned alike.

@@ -1,4 +1,5 @@
-//! Random rounding: how far from random its bits are, seen through steps, and that it rounds right on average.
+//! Random rounding: how far from random its bits are, seen through steps, and that it rounds right on
+//! average.
 
 use downhill::{
     Adam, Element, Extras, Form, Group, Momentum, Numbering, Rounding, Sgd, States, Tensor, Threads,
@@ -25,7 +26,8 @@ enum Of {
     State,
 }
 
-/// The weight and the state after the step with these gradients, from zeros: `u = g; w = -g`, both rounded to bfloat16.
+/// The weight and the state after the step with these gradients, from zeros: `u = g; w = -g`, both
+/// rounded to bfloat16.
 fn rounded(bits: Bits, g: &[f32]) -> [Vec<bf16>; 2] {
     let config = Momentum { lr: 1.0, momentum: 0.0, form: Form::Torch, ..Momentum::default() };
     let [mut w, mut u] = [(); 2].map(|()| vec![bf16::ZERO; g.len()]);
@@ -40,8 +42,9 @@ fn rounded(bits: Bits, g: &[f32]) -> [Vec<bf16>; 2] {
     [w, u]
 }
 
-/// The 16 random bits of each of `N` elements, found as a number is that is only told to be larger or not: from 1 the fraction
-/// `f` of the way to the next bfloat16 is rounded up if `r` is at least `(1 - f)·2^16`.
+/// The 16 random bits of each of `N` elements, found as a number is that is only told to be larger or
+/// not: from 1 the fraction `f` of the way to the next bfloat16 is rounded up if `r` is at least `(1 -
+/// f)·2^16`.
 fn random_bits(bits: Bits) -> Vec<u16> {
     let mut found = vec![0_u32; N];
     for bit in (0..16).rev() {
@@ -75,7 +78,8 @@ fn assert_uniform(bits: &[u16], what: &str) {
     }
 }
 
-/// No bit of one goes with a bit of the other: each of 256 pairs of bits is equal for half of all elements.
+/// No bit of one goes with a bit of the other: each of 256 pairs of bits is equal for half of all
+/// elements.
 fn assert_independent(a: &[u16], b: &[u16], what: &str) {
     let n = a.len() as f64;
     assert!(n > 30_000.0 && a.len() == b.len());
@@ -237,7 +241,8 @@ fn rounding_is_right_on_average() {
     }
 }
 
-/// Exact numbers, infinity and NaN take no part, and a finite number is infinite only where the nearest is.
+/// Exact numbers, infinity and NaN take no part, and a finite number is infinite only where the nearest
+/// is.
 #[test]
 fn what_is_not_rounded() {
     let repeated = |x: f32| vec![-x; 4096];
@@ -271,7 +276,8 @@ fn what_is_not_rounded() {
     }
 }
 
-/// A seed is the same rounding everywhere, for ever. Worked out from the definition in `reference::step`.
+/// A seed is the same rounding everywhere, for ever. Worked out from the definition in
+/// `reference::step`.
 #[test]
 fn the_bits_of_a_seed() {
     let bits = Bits { seed: 1, t: 2, ..PLAIN };

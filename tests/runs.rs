@@ -1,4 +1,5 @@
-//! Whole runs end with the bits of the reference: step for step, with plain steps and with whole ones, skipped ones among them.
+//! Whole runs end with the bits of the reference: step for step, with plain steps and with whole ones,
+//! skipped ones among them.
 
 use std::fmt::Debug;
 
@@ -119,8 +120,8 @@ impl Whole<'_> {
         scales
     }
 
-    /// Some epochs by the reference and in each of these ways must end alike, with some steps clipped and
-    /// some not.
+    /// Some epochs by the reference and in each of these ways must end alike, with some steps clipped
+    /// and some not.
     fn check<M: Model + Copy>(
         &self,
         model: &M,

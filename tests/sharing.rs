@@ -1,4 +1,5 @@
-//! Threads change no bit of a whole step: whoever works on it, however large the tensors are, and whatever else goes on.
+//! Threads change no bit of a whole step: whoever works on it, however large the tensors are, and
+//! whatever else goes on.
 
 mod common;
 
@@ -57,7 +58,7 @@ impl Who {
     }
 }
 
-/// Calls the body on so many threads, or one time after another on the caller's.
+/// Calls the body on threads of its own, and one time after another on the caller's.
 #[derive(Debug)]
 struct Calls {
     threads: usize,
@@ -126,7 +127,8 @@ fn threads_change_nothing() {
     }
 }
 
-/// Groups of all rules together, each with other types, a tensor with its own step count and one without a gradient.
+/// Groups of all rules together, each with other types, a tensor with its own step count and one without
+/// a gradient.
 #[test]
 fn threads_change_nothing_for_any_types() {
     let everyone = everyone();
@@ -137,8 +139,8 @@ fn threads_change_nothing_for_any_types() {
             let lengths = [0, 65, 50_000 + 64 * k + round, 4096, 1];
             let tensors = lengths.map(|n| Owned::new(&*rule, n, types, uniform_from(k as u64)));
             let mut group = one(rule, 2, tensors.to_vec());
-            group.tensors[3].t = 9;
-            group.tensors[4].g = None;
+            group.tensors[2].t = 9;
+            group.tensors[0].g = None;
             group
         };
         let groups: Vec<OwnedGroup> = rules().into_iter().enumerate().map(group).collect();
@@ -249,7 +251,8 @@ proptest! {
         let call = Call { rule: &*rule, isa: None, lengths: &list.lengths, t, extras };
         let expected = call.expected(&start);
         let own = Calls { threads: 3, at_once: 2, in_order: 1 };
-        let others = [Who::Pool(Pool::new(2)), Who::Pool(Pool::new(4)), Who::InRayon(rayon(3)), Who::Own(own)];
+        let [two, four] = [2, 4].map(|threads| Who::Pool(Pool::new(threads)));
+        let others = [two, four, Who::InRayon(rayon(3)), Who::Own(own)];
         for (who, isa) in others.iter().zip(Isa::available().into_iter().cycle()) {
             restore(&mut ours, &start);
             let call = Call { isa: Some(isa), ..call };
@@ -342,7 +345,8 @@ fn sums_of_squares_do_not_depend_on_threads() {
     }
 }
 
-/// Lists that no cache holds, which the kernels treat in a way of their own, down to the shortest tensor.
+/// Lists that no cache holds, which the kernels treat in a way of their own, down to the shortest
+/// tensor.
 #[test]
 fn lists_of_64_mebibytes() {
     let rule = some_rules().remove(3);

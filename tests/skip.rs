@@ -1,4 +1,5 @@
-//! A skipped step changes nothing in any group, and its report names the first gradient that is not finite.
+//! A skipped step changes nothing in any group, and its report names the first gradient that is not
+//! finite.
 
 mod common;
 
@@ -167,7 +168,8 @@ fn a_skipped_step_is_as_if_it_had_not_been() {
     }
 }
 
-/// Gradients that are finite, and would not be once they are scaled. No second look: the norm of all decides.
+/// Gradients that are finite, and would not be once they are scaled. No second look: the norm of all
+/// decides.
 #[test]
 fn a_scale_that_could_overflow_is_skipped_and_one_that_cannot_is_not() {
     let scaled = |grad_scale| Extras { grad_scale, ..SKIP };
@@ -227,6 +229,8 @@ fn a_given_sum_decides_alone() {
     }
     let (report, w) = run(2.0, 1e78);
     assert!(report.skipped && report.nonfinite.is_none() && w == 0.0, "beyond the largest f32");
+    // Nor is anything looked for then.
+    assert_eq!(run(f32::NAN, 1e78).0.nonfinite, None);
     let (report, w) = run(2.0, 9.0);
     assert_eq!((report.skipped, report.grad_norm, w), (false, Some(3.0), -2.0));
     let (report, w) = run(f32::NAN, 9.0);

@@ -1,4 +1,5 @@
-//! The trainer: the four walks over a training set, and what a lecture on stochastic gradient descent says about them.
+//! The trainer: the four walks over a training set, and what a lecture on stochastic gradient descent
+//! says about them.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,5 @@
-//! The whole step: the reference's bits for any groups, rules, types and extras, and what it does to each tensor.
+//! The whole step: the reference's bits for any groups, rules, types and extras, and what it does to
+//! each tensor.
 
 mod common;
 
@@ -313,7 +314,8 @@ fn rounded(weight: WeightType, x: f32) -> f32 {
     }
 }
 
-/// Nothing is decayed or copied or zeroed, nor is it counted; but the elements behind it are numbered as if it were there.
+/// Nothing is decayed or copied or zeroed, nor is it counted; but the elements after it are numbered as
+/// if it were there.
 #[test]
 fn a_tensor_without_a_gradient_is_left_alone() {
     for rule in every_option() {

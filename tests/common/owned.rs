@@ -346,7 +346,8 @@ pub fn one(config: Rule, t: u64, tensors: Vec<Owned>) -> OwnedGroup {
     OwnedGroup { config, t, rounding: Rounding::default(), numbering: Numbering::ByPlace, tensors }
 }
 
-/// The tensors of the groups after a whole step by the kernels of an ISA or by the reference, and its report.
+/// The tensors of the groups after a whole step by the kernels of an ISA or by the reference, and its
+/// report.
 pub fn stepped(
     groups: &[OwnedGroup],
     isa: Option<Isa>,
