@@ -1,5 +1,6 @@
-//! An offloaded training step: a model in bfloat16 on one side, `f32` weights and Adam's states here. Gradients arrive in
-//! bfloat16 and times a loss scale; weights go back in bfloat16. In one call, and as it is usually done, in passes.
+//! An offloaded training step: a model in bfloat16 on one side, `f32` weights and Adam's states here.
+//! Gradients arrive in bfloat16 and times a loss scale; weights go back in bfloat16. In one call, and as
+//! it is usually done, in passes.
 //!
 //! `cargo run --release --example offload -- --help`
 
@@ -33,12 +34,14 @@ use model::Model;
 use target::in_target;
 use ways::{CALL_BYTES, PASSES, one_call, passes};
 
-/// Steps a model of GPT-2's shapes by AdamW as it is done where a model runs on another device in bfloat16 and its
-/// f32 weights and Adam's states are here: unscale the gradients, clip them by their norm, skip the step if one is
-/// not finite, step two groups (biases and normalizations do not decay), round the weights to bfloat16.
+/// Steps a model of GPT-2's shapes by AdamW as it is done where a model runs on another device in
+/// bfloat16 and its f32 weights and Adam's states are here: unscale the gradients, clip them by their
+/// norm, skip the step if one is not finite, step two groups (biases and normalizations do not decay),
+/// round the weights to bfloat16.
 ///
-/// Once in passes over all tensors, and once in one call. Both must end with the same bits; the table says what they
-/// cost with one thread and with all. It needs 20 bytes of memory for each parameter, and random gradients.
+/// Once in passes over all tensors, and once in one call. Both must end with the same bits; the table
+/// says what they cost with one thread and with all. It needs 20 bytes of memory for each parameter, and
+/// random gradients.
 #[derive(Parser)]
 #[command(name = "offload", allow_negative_numbers = true)]
 struct Arguments {
@@ -107,7 +110,8 @@ const CHECKED: u64 = 4;
 /// That one of them which has an infinite gradient.
 const OVERFLOW: u64 = 1;
 
-/// Both ways from the same start with the same gradients: do they skip the same step, and end with the same bits?
+/// Both ways from the same start with the same gradients: do they skip the same step, and end with the
+/// same bits?
 fn are_same(
     model: &mut Model,
     threads: Threads<'_>,
