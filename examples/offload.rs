@@ -1,5 +1,6 @@
-//! An offloaded training step: a model in bfloat16 on one side, `f32` weights and Adam's states here. Gradients arrive in
-//! bfloat16 and times a loss scale; weights go back in bfloat16. In one call, and as it is usually done, in passes.
+//! An offloaded training step: a model in bfloat16 on one side, `f32` weights and Adam's states here.
+//! Gradients arrive in bfloat16 and times a loss scale; weights go back in bfloat16. In one call, and as
+//! it is usually done, in passes.
 //!
 //! `cargo run --release --example offload -- --help`
 
@@ -9,7 +10,6 @@ use std::{
     io::{IsTerminal, Write, stderr, stdout},
     path::PathBuf,
     process::ExitCode,
-    time::Instant,
 };
 
 use clap::Parser;
@@ -26,19 +26,24 @@ mod palette;
 mod picture;
 #[path = "common/target.rs"]
 mod target;
+#[path = "offload/timing.rs"]
+mod timing;
 #[path = "offload/ways.rs"]
 mod ways;
 
 use model::Model;
 use target::in_target;
+use timing::{Timing, time};
 use ways::{CALL_BYTES, PASSES, one_call, passes};
 
-/// Steps a model of GPT-2's shapes by AdamW as it is done where a model runs on another device in bfloat16 and its
-/// f32 weights and Adam's states are here: unscale the gradients, clip them by their norm, skip the step if one is
-/// not finite, step two groups (biases and normalizations do not decay), round the weights to bfloat16.
+/// Steps a model of GPT-2's shapes by AdamW as it is done where a model runs on another device in
+/// bfloat16 and its f32 weights and Adam's states are here: unscale the gradients, clip them by their
+/// norm, skip the step if one is not finite, step two groups (biases and normalizations do not decay),
+/// round the weights to bfloat16.
 ///
-/// Once in passes over all tensors, and once in one call. Both must end with the same bits; the table says what they
-/// cost with one thread and with all. It needs 20 bytes of memory for each parameter, and random gradients.
+/// Once in passes over all tensors, and once in one call. Both must end with the same bits; the table
+/// says what they cost with one thread and with all. It needs 20 bytes of memory for each parameter, and
+/// random gradients.
 #[derive(Parser)]
 #[command(name = "offload", allow_negative_numbers = true)]
 struct Arguments {
@@ -107,7 +112,8 @@ const CHECKED: u64 = 4;
 /// That one of them which has an infinite gradient.
 const OVERFLOW: u64 = 1;
 
-/// Both ways from the same start with the same gradients: do they skip the same step, and end with the same bits?
+/// Both ways from the same start with the same gradients: do they skip the same step, and end with the
+/// same bits?
 fn are_same(
     model: &mut Model,
     threads: Threads<'_>,
@@ -136,76 +142,6 @@ fn walk(
         bar.inc(1);
     }
     Ok((done, model.hashes()))
-}
-
-/// Milliseconds of a step with so many threads, medians of all rounds.
-struct Timing {
-    threads: usize,
-    /// Of each pass, and of all of one step.
-    passes: [f64; 4],
-    together: f64,
-    call: f64,
-}
-
-/// Both ways take turns, and so do the numbers of threads.
-fn time(
-    model: &mut Model,
-    threads: &[(usize, Threads<'_>)],
-    rounds: u16,
-    bar: &ProgressBar,
-) -> Result<Vec<Timing>, Box<dyn Error>> {
-    let mut samples = vec![Samples::default(); threads.len()];
-    for round in 0..rounds {
-        for (samples, &(_, threads)) in samples.iter_mut().zip(threads) {
-            let t = CHECKED + u64::from(round);
-            if round % 2 == 0 {
-                samples.call(model, t, threads)?;
-                samples.passes(model, t, threads)?;
-            } else {
-                samples.passes(model, t, threads)?;
-                samples.call(model, t, threads)?;
-            }
-        }
-        bar.inc(1);
-    }
-    Ok(samples.into_iter().zip(threads).map(|(samples, &(count, _))| samples.medians(count)).collect())
-}
-
-/// Milliseconds.
-#[derive(Clone, Default)]
-struct Samples {
-    passes: [Vec<f64>; 4],
-    together: Vec<f64>,
-    call: Vec<f64>,
-}
-
-impl Samples {
-    fn call(&mut self, model: &mut Model, t: u64, threads: Threads<'_>) -> Result<(), Box<dyn Error>> {
-        let start = Instant::now();
-        let is_done = one_call(model, t, threads)?;
-        self.call.push(1e3 * start.elapsed().as_secs_f64());
-        if is_done { Ok(()) } else { Err("a step was skipped".into()) }
-    }
-
-    fn passes(&mut self, model: &mut Model, t: u64, threads: Threads<'_>) -> Result<(), Box<dyn Error>> {
-        let times = passes(model, t, threads)?.ok_or("a step was skipped")?;
-        let times = times.map(|time| 1e3 * time.as_secs_f64());
-        self.passes.iter_mut().zip(times).for_each(|(samples, time)| samples.push(time));
-        self.together.push(times.iter().sum());
-        Ok(())
-    }
-
-    fn medians(self, threads: usize) -> Timing {
-        let Self { passes, together, call } = self;
-        let passes = passes.map(median);
-        Timing { threads, passes, together: median(together), call: median(call) }
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let n = values.len();
-    (values[(n - 1) / 2] + values[n / 2]) / 2.0
 }
 
 fn progress_bar(steps: u64) -> ProgressBar {

@@ -1,4 +1,5 @@
-//! What fewer bits cost: the same training with weights and states of `f32`, of bfloat16 and of eight bits, from many seeds.
+//! What fewer bits cost: the same training with weights and states of `f32`, of bfloat16 and of eight
+//! bits, from many seeds.
 //!
 //! `cargo run --release --example packed -- --help`
 
@@ -85,21 +86,22 @@ const fn required(name: &'static str, held: Held) -> Entry {
     Entry { required: true, ..entry(name, held) }
 }
 
-/// Trains a network with one hidden layer and a softmax regression on 8×8 handwritten digits, with weights and
-/// states in f32, bfloat16 and eight bits, from many seeds, and compares how they end.
+/// Trains a network with one hidden layer and a softmax regression on 8×8 handwritten digits, with
+/// weights and states in f32, bfloat16 and eight bits, from many seeds, and compares how they end.
 ///
-/// Numbers are rounded at random, but where "nearest" is said. Where weights are bfloat16 or split, a bfloat16
-/// and the rest of the f32, gradients are bfloat16 and the model runs on bfloat16 weights. The rules, their
-/// learning rates and all else are those of the example `train`. With errors in v as large as those of eight
-/// bits, 1/√v is too large on average by about 2 %, and training goes as with a learning rate higher by so
-/// much: one row has that in f32.
+/// Numbers are rounded at random, but where "nearest" is said. Where weights are bfloat16 or split, a
+/// bfloat16 and the rest of the f32, gradients are bfloat16 and the model runs on bfloat16 weights. The
+/// rules, their learning rates and all else are those of the example `train`. With errors in v as large
+/// as those of eight bits, 1/√v is too large on average by about 2 %, and training goes as with a
+/// learning rate higher by so much: one row has that in f32.
 ///
-/// Fails if with Adam, rounded at random, the mean final loss is more than 2 % higher than with f32, or the
-/// accuracy more than 0.3 points lower.
+/// Fails if with Adam, rounded at random, the mean final loss is more than 2 % higher than with f32, or
+/// the accuracy more than 0.3 points lower.
 #[derive(Parser)]
 #[command(name = "packed", allow_negative_numbers = true)]
 struct Arguments {
-    /// Runs of each kind, from 2 to 1000; each with its own initial weights, order of samples and rounding
+    /// Runs of each kind, from 2 to 1000; each with its own initial weights, order of samples and
+    /// rounding
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(2..=1000))]
     seeds: u64,
     /// Walks over the 1,437 training digits, from 1 to 1000

@@ -40,9 +40,9 @@ const ARRIVED: f64 = 1e-3;
 /// Draws how every rule descends into the narrow valley f(x, y) = ½(x² + 36y²), and prints how far each
 /// came.
 ///
-/// Three ways have hyper-parameters of their own. Below them every rule has the defaults and the smallest learning
-/// rate of 0.001, 0.002, 0.003, 0.005, 0.01, ... with which it comes to a thousandth of the loss at the start; if
-/// there is none, the one with which it comes nearest.
+/// Three ways have hyper-parameters of their own. Below them every rule has the defaults and the
+/// smallest learning rate of 0.001, 0.002, 0.003, 0.005, 0.01, ... with which it comes to a thousandth
+/// of the loss at the start; if there is none, the one with which it comes nearest.
 #[derive(Parser)]
 #[command(name = "valley", allow_negative_numbers = true)]
 struct Arguments {
@@ -91,7 +91,8 @@ fn course() -> [Box<dyn Optimizer>; 3] {
     ]
 }
 
-/// The way of a rule with the smallest rate with which it arrives, or else comes nearest. It stays in the picture.
+/// The way of a rule with the smallest rate with which it arrives, or else comes nearest. It stays in
+/// the picture.
 fn arrive(mut rule: Box<dyn Optimizer>, steps: u16, isa: Isa) -> Result<Path, Box<dyn Error>> {
     let mut paths = Vec::new();
     for lr in (0..DECADES).flat_map(|k| FIRST_RATES.map(|lr| lr * 10f64.powi(k))) {

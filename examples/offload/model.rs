@@ -7,8 +7,8 @@ use rayon::prelude::*;
 const VOCABULARY: usize = 50_257;
 const CONTEXT: usize = 1024;
 
-/// What the losses were multiplied by, so that small gradients are no subnormal numbers of the model's type. Not a power of two,
-/// by which multiplication would be exact.
+/// What the losses were multiplied by: f16 gradients need it, bfloat16 ones may have it. Not a power of
+/// two, by which multiplication would be exact.
 pub const LOSS_SCALE: f64 = 1000.0;
 
 /// The tensors in their two groups.

@@ -9,8 +9,8 @@ use plotters::{
 };
 
 use crate::{
-    Timing,
     palette::color,
+    timing::Timing,
     ways::{CALL_BYTES, PASSES},
 };
 

@@ -20,7 +20,8 @@ pub const PASSES: [(&str, usize); 4] = [
     ("weights to bf16", 6),
 ];
 
-/// Of the call: the gradients twice, since a norm is needed; weights and states read and written; the copy.
+/// Of the call: the gradients twice, since a norm is needed; weights and states read and written; the
+/// copy.
 pub const CALL_BYTES: usize = 30;
 
 /// The rule for what decays, and for what does not.
@@ -52,9 +53,9 @@ fn with_groups<T>(
 
 /// The passes of one step, with what each took. None if it was skipped.
 ///
-/// The norm and AdamW are this library's own, and the two conversions are compiled for this CPU: what the call can gain is
-/// only what it saves in memory traffic. That the norm comes first, so that unscaling and clipping are one multiplication, is
-/// the best that passes can do.
+/// The norm and AdamW are this library's own, and the two conversions are compiled for this CPU: what
+/// the call can gain is only what it saves in memory traffic. That the norm comes first, so that
+/// unscaling and clipping are one multiplication, is the best that passes can do.
 pub fn passes(model: &mut Model, t: u64, threads: Threads<'_>) -> Result<Option<[Duration; 4]>, Error> {
     let mut watch = Stopwatch(Instant::now());
     let sums = with_groups(model, t, Arrays::tensor, |groups| grad_squares(groups, threads))?;
@@ -106,7 +107,8 @@ fn convert<'a, T: Copy + Sync + 'a, U: Send + 'a>(
     }
 }
 
-/// The nearest bfloat16, of two the even one: `bf16::from_f32` without a branch, so that it is vectorized.
+/// The nearest bfloat16, of two the even one: `bf16::from_f32` without a branch, so that it is
+/// vectorized.
 #[inline(always)]
 fn nearest(x: f32) -> bf16 {
     let bits = x.to_bits();

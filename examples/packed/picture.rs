@@ -127,8 +127,8 @@ fn draw_line<Y: Ranged<ValueType = f64>>(
     Ok(())
 }
 
-/// A color for each way to hold numbers, whichever way they are rounded. Others lie on that of `f32`, and leave its borders to
-/// be seen.
+/// A color for each way to hold numbers, whichever way they are rounded. Others lie on that of `f32`,
+/// and leave its borders to be seen.
 fn style(entry: &Entry) -> ShapeStyle {
     let Held { weights, states, .. } = entry.held;
     match (weights, states) {
@@ -145,7 +145,8 @@ fn style(entry: &Entry) -> ShapeStyle {
 }
 
 fn draw_names(area: &Area, results: &Results) -> Result {
-    let note = "Means over all seeds. Dashed: rounded to nearest, not at random. Where weights are not f32, gradients are bf16.";
+    let note = "Means over all seeds. Dashed: rounded to nearest, not at random. Where weights are not f32, \
+                gradients are bf16.";
     area.draw(&Text::new(note, (84, 0), ("sans-serif", 15)))?;
     let (dash, room) = (DASHES.0 as i32, DASHES.1 as i32);
     for (k, (entry, _)) in (0..).zip(&results.runs) {

@@ -169,7 +169,8 @@ pub fn train<M: Model<Target = usize>>(
     Ok(Outcome { losses, accuracy: trainer.accuracy(digits.test())? })
 }
 
-/// A rule's steps, with all that the trainer does not have: it knows the weights that the model runs on, in `f32`.
+/// A rule's steps, with all that the trainer does not have: it knows the weights that the model runs on,
+/// in `f32`.
 pub struct Steps<'a> {
     rule: &'a dyn Optimizer,
     rounding: Rounding,

@@ -24,7 +24,8 @@ pub struct Deviation {
     pub step: f64,
 }
 
-/// For each way to hold them, the deviation of each state. All are fed with the gradients of a run with `f32`.
+/// For each way to hold them, the deviation of each state. All are fed with the gradients of a run with
+/// `f32`.
 pub fn deviations(
     rule: &dyn Optimizer,
     digits: &Digits,

@@ -16,9 +16,9 @@ use crate::{
 /// Trains a network with one hidden layer on 8×8 handwritten digits, once with the scalar reference
 /// and once with the kernels, and checks that both end with the same bits.
 ///
-/// Each rule is first tried with each of several learning rates, from 0.0001 to 1, for a tenth of the epochs, and then
-/// trained with the smallest that came to at most twice the least loss. A rate given with --lr is used for all
-/// rules. The other hyper-parameters are the defaults.
+/// Each rule is first tried with each of several learning rates, from 0.0001 to 1, for a tenth of the
+/// epochs, and then trained with the smallest that came to at most twice the least loss. A rate given
+/// with --lr is used for all rules. The other hyper-parameters are the defaults.
 #[derive(Parser)]
 #[command(name = "train", allow_negative_numbers = true)]
 #[command(after_help = format!("Rules: {}", variants::names()))]

@@ -84,8 +84,8 @@ impl All<'_> {
         })
     }
 
-    /// The smallest rate with which a few epochs come to at most twice the least loss. The one with the least is good for a
-    /// short run, and too large for a long one.
+    /// The smallest rate with which a few epochs come to at most twice the least loss. The one with the
+    /// least is good for a short run, and too large for a long one.
     fn good_rate(&self, rule: Box<dyn Optimizer>) -> Result<f64, Box<dyn Error>> {
         let losses = RATES.map(|lr| self.trial(rule.clone(), lr));
         let losses: Vec<f64> = losses.into_iter().collect::<Result<_, _>>()?;

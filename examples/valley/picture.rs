@@ -89,8 +89,8 @@ pub fn draw(top: &[Path], grid: &[Path]) -> Result<String> {
         panel.label_axes(&root)?;
     }
     Label { size: 15, bold: true, ..Label::default() }.draw(&root, "Every rule", [MARGIN, 302])?;
-    let how = "with the smallest η of 0.001, 0.002, 0.003, 0.005, 0.01, … that comes to a thousandth of the loss at the \
-               start, or nearest";
+    let how = "with the smallest η of 0.001, 0.002, 0.003, 0.005, 0.01, … that comes to a thousandth \
+               of the loss at the start, or nearest";
     Label { color: FAINT, ..Label::default() }.draw(&root, how, [MARGIN + 100, 304])?;
     for (path, panel) in grid.iter().zip(Panel::row_by_row(4, 330)) {
         panel.draw(&root, path)?;

@@ -9,8 +9,8 @@ pub struct Setting {
     pub default: bool,
 }
 
-/// The numbers of a rule that are not 0, which turns most of them off, in the order of its fields. `default` is the same rule
-/// with the defaults.
+/// The numbers of a rule that are not 0, which turns most of them off, in the order of its fields.
+/// `default` is the same rule with the defaults.
 pub fn settings(rule: &dyn Optimizer, default: &dyn Optimizer) -> Vec<Setting> {
     let mut all: Vec<Setting> = Vec::new();
     for (own, default) in rule.hyperparameters().iter().zip(default.hyperparameters()) {
