@@ -34,7 +34,11 @@ fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
             }
             let uses = loops.concat().iter().any(|(_, text)| text.contains(registers));
             assert!(uses, "{function} at {:x}: no loop uses {registers}", code[0].0);
-            let call = loops.concat().into_iter().find(|(_, text)| text.starts_with("call"));
+            // What narrows has a copy of less than a block in its loop over blocks.
+            let is_of_the_last_block =
+                |text: &str| counts.last() >= Some(&8) && text.contains("<memcpy");
+            let mut calls = loops.concat().into_iter().filter(|(_, text)| text.starts_with("call"));
+            let call = calls.find(|(_, text)| !is_of_the_last_block(text));
             assert!(call.is_none(), "{function}: {call:x?} in a loop");
         }
         // Each conversion is a loop of whole vectors. To f32: weights, gradients and states of bfloat16; weights and gradients

@@ -200,6 +200,7 @@ fn declared(text: &str) -> Vec<String> {
             "]" => brackets -= 1,
             _ if !is_name || inside || brackets > 0 => {}
             _ if in_enum => names.extend(may_be_enumerator.then(|| token.clone())),
+            _ if parentheses > 1 => {}
             _ if parentheses > 0 && !(before[0] == "(" && before[1] == "*") => {}
             name if before[1] == "namespace" => names.push(format!("namespace {name}")),
             name => names.extend((!is_languages(name)).then(|| token.clone())),
