@@ -167,7 +167,7 @@ fn two_ranks() {
             assert_eq!(of_rank.applied_scale, report.applied_scale);
             for (group, (ours, expected)) in ours.iter().zip(&expected).enumerate() {
                 let expected: Vec<_> = expected.iter().skip(rank).step_by(2).cloned().collect();
-                assert_same(&groups[group..], &[ours.clone()], &[expected], "rank by rank");
+                assert_same(&groups[group..], std::slice::from_ref(ours), &[expected], "rank by rank");
             }
         }
     });
