@@ -292,8 +292,8 @@ impl AnyConfig {
         self.decoded.optimizer()
     }
 
-    /// The name of the state at a place of a tensor of C, if there is one. A rule's states do not move up where one of them is
-    /// missing.
+    /// The name of the state at a place of a tensor of C, if there is one. A rule's states do not move
+    /// up where one of them is missing.
     pub fn state_name(&self, place: usize) -> Option<&'static str> {
         let name = *self.rule.states.get(place)?;
         self.optimizer().states().iter().any(|state| state.name == name).then_some(name)
