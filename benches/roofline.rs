@@ -8,8 +8,11 @@
 //! about C are missing, and it says so.
 
 mod c;
+mod calls;
 mod common;
-mod packed;
+mod offload;
+mod timing;
+mod types;
 mod whole;
 
 use std::{
@@ -20,7 +23,8 @@ use std::{
 use c::{CLoop, Loops};
 use clap::{Parser, ValueEnum};
 use common::{Arrays, T, assert_reference_bits, bytes_per_element, rules};
-use downhill::{Adam, Adamw, Error, Isa, Optimizer, Sgd, optimizer};
+use downhill::{Adam, Adamw, Error, Isa, Optimizer, Sgd};
+use timing::{Effort, cell, enough, fastest, median, ratio};
 
 const SIZES: [usize; 8] = [16, 256, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 24];
 
@@ -60,25 +64,13 @@ enum Table {
     Lists,
     /// Scale, norm, clip, skip, update and zero in one call.
     Extras,
-    /// Adam with states in fewer bits.
-    Packed,
+    /// Gradients in bfloat16 and a copy out, in one call.
+    Offload,
+    /// Adam with types of fewer bits.
+    Types,
+    /// What a whole step costs where there is little to do.
+    Calls,
 }
-
-/// How long to measure.
-struct Effort {
-    rounds: usize,
-    /// Rounds on the same arrays. Then new ones, elsewhere in memory and in their pages.
-    rounds_per_placement: usize,
-    /// What each contestant runs for in each round, at least.
-    block: Duration,
-    /// Pairs of calls for a row about subnormal states.
-    pairs: usize,
-}
-
-const FULL: Effort =
-    Effort { rounds: 60, rounds_per_placement: 6, block: Duration::from_millis(1), pairs: 2000 };
-const QUICK: Effort =
-    Effort { rounds: 9, rounds_per_placement: 3, block: Duration::from_micros(300), pairs: 200 };
 
 /// One of the loops that take turns.
 enum Contestant<'a> {
@@ -124,7 +116,7 @@ struct Contest<'a> {
 
 impl<'a> Contest<'a> {
     fn new(name: &'a str, rule: &'a dyn Optimizer, loops: Option<&Loops>) -> Self {
-        let states = rule.state_names().len();
+        let states = rule.states().len();
         let mut contestants = vec![Contestant::Step { rule, isa: None }];
         let plain = contestants.len();
         contestants.extend(loops.iter().flat_map(|c| c.plain(name, states)).map(Contestant::C));
@@ -176,7 +168,6 @@ impl<'a> Contest<'a> {
         let plain = fastest(&samples[self.plain..self.stream]);
         let stream = fastest(&samples[self.stream..]);
         let ns = median(&samples[0]);
-        let cell = |value: Option<f64>| value.map_or("-".to_owned(), |x| format!("{x:.2}"));
         println!(
             "| {:<25} | {n:>8} | {ns:>12.1} | {:>10.4} | {:>6.1} | {:>12} | {:>8} | {:>9} |",
             self.name,
@@ -187,33 +178,6 @@ impl<'a> Contest<'a> {
             cell(stream.map(|c| ratio(c, &samples[0]))),
         );
     }
-}
-
-/// How many calls take as long as a block.
-fn enough(block: Duration, mut time: impl FnMut(u32) -> Duration) -> u32 {
-    let mut calls = 1;
-    while time(calls) < block {
-        calls *= 2;
-    }
-    calls
-}
-
-/// The samples of the contestant with the lowest median.
-fn fastest(samples: &[Vec<f64>]) -> Option<&[f64]> {
-    samples.iter().map(Vec::as_slice).min_by(|a, b| median(a).total_cmp(&median(b)))
-}
-
-/// The median of each round's own ratio.
-fn ratio(a: &[f64], b: &[f64]) -> f64 {
-    let ratios: Vec<_> = a.iter().zip(b).map(|(a, b)| a / b).collect();
-    median(&ratios)
-}
-
-/// The middle one.
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
 
 fn print_roofline(contests: &[Contest], sizes: &[usize], effort: &Effort) {
@@ -284,7 +248,7 @@ fn print_subnormal(contests: &[Contest], effort: &Effort) {
         "rule", "loop", "normal, ns", "subnormal", "ratio"
     );
     println!("|---|---|--:|--:|--:|");
-    for contest in contests.iter().filter(|contest| !contest.rule.state_names().is_empty()) {
+    for contest in contests.iter().filter(|contest| !contest.rule.states().is_empty()) {
         for isa in Isa::available() {
             let step = Contestant::Step { rule: contest.rule, isa: Some(isa) };
             print_subnormal_row(contest.name, isa.name(), effort, on_states(contest, &step));
@@ -303,14 +267,15 @@ fn print_unprotected(effort: &Effort) {
         "rule, value", "loop", "1e-3, ns", "this, ns", "ratio"
     );
     println!("|---|---|--:|--:|--:|");
-    let (sgd, adam, adamw) =
-        (optimizer(Sgd::default()), optimizer(Adam::default()), optimizer(Adamw::default()));
+    let (sgd, adam, adamw) = (Sgd::default(), Adam::default(), Adamw::default());
     // The weight and the gradient where it is, and where it is not.
-    for (what, rule, tiny, usual) in [
-        ("adamw, w = 1e-40, g = 0", &*adamw, (1e-40, 0.0), (1e-3, 0.0)),
-        ("adam, g = 1e-19", &*adam, (1.0, 1e-19), (1.0, 1e-3)),
-        ("sgd, g = 1e-40", &*sgd, (1.0, 1e-40), (1.0, 1e-3)),
-    ] {
+    type Values = (f32, f32);
+    let rows: [(&str, &dyn Optimizer, Values, Values); 3] = [
+        ("adamw, w = 1e-40, g = 0", &adamw, (1e-40, 0.0), (1e-3, 0.0)),
+        ("adam, g = 1e-19", &adam, (1.0, 1e-19), (1.0, 1e-3)),
+        ("sgd, g = 1e-40", &sgd, (1.0, 1e-40), (1.0, 1e-3)),
+    ];
+    for (what, rule, tiny, usual) in rows {
         for isa in Isa::available() {
             let step = Contestant::Step { rule, isa: Some(isa) };
             let mut arrays = Arrays::new(rule, SUBNORMAL_SIZE, 0);
@@ -325,7 +290,7 @@ fn print_unprotected(effort: &Effort) {
         }
     }
     for isa in Isa::available() {
-        let time = packed::on_bf16_weights(SUBNORMAL_SIZE, isa);
+        let time = types::on_bf16_weights(SUBNORMAL_SIZE, isa);
         print_subnormal_row("adamw, bf16 w = 1e-40", isa.name(), effort, time);
     }
 }
@@ -354,10 +319,14 @@ fn main() -> Result<(), Error> {
     if options.test || !options.bench {
         return Ok(());
     }
-    let effort = if options.quick { QUICK } else { FULL };
+    let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
     let sizes = options.size.map_or(SIZES.to_vec(), |n| vec![n]);
     println!("CPU: {}\nISA: {isa}", cpu());
     println!("C:   {}", loops.as_ref().map_or("none", |loops| &loops.compiler));
+    // Of GPT-2.
+    let blocks = if options.quick { 1 } else { 12 };
+    // The widest first; the scalar one is for CPUs that have no other.
+    let vectors: Vec<_> = Isa::available().into_iter().skip(1).rev().collect();
     let wanted = |table| options.table.is_none_or(|only| only == table);
     if wanted(Table::Rules) {
         print_roofline(&contests, &sizes, &effort);
@@ -370,13 +339,19 @@ fn main() -> Result<(), Error> {
         whole::print_threads(&effort);
     }
     if wanted(Table::Lists) {
-        whole::print_lists(loops.as_ref(), &effort);
+        whole::print_lists(loops.as_ref(), &effort, blocks);
     }
     if wanted(Table::Extras) {
-        whole::print_extras(loops.as_ref(), &effort);
+        whole::print_extras(loops.as_ref(), &effort, blocks);
     }
-    if wanted(Table::Packed) {
-        packed::print_packed(loops.as_ref(), &effort, options.quick);
+    if wanted(Table::Offload) {
+        offload::print_offload(&effort, &vectors, options.quick);
+    }
+    if wanted(Table::Types) {
+        types::print_types(&effort, &vectors);
+    }
+    if wanted(Table::Calls) {
+        calls::print_calls(&effort, &vectors);
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ fn steps(criterion: &mut Criterion) {
                 step(&*rule, Some(isa), w, g, &mut state).expect("valid arguments");
             });
         }
-        sizes(criterion, name, &*rule);
+        sizes(criterion, &name, &*rule);
     }
 }
 

@@ -22,7 +22,8 @@
  *
  *     downhill_adam decayed = downhill_adamw_default(), not_decayed = decayed;
  *     not_decayed.weight_decay = 0.0;
- *     downhill_tensor weight = {n0, w0, g0, {m0, v0}}, bias = {n1, w1, g1, {m1, v1}};
+ *     downhill_tensor weight = {.n = n0, .w = w0, .g = g0, .state = {m0, v0}};
+ *     downhill_tensor bias = {.n = n1, .w = w1, .g = g1, .state = {m1, v1}};
  *     downhill_group groups[] = {downhill_group_default(), downhill_group_default()};
  *     groups[0].config = &decayed;
  *     groups[0].count = 1;
@@ -130,13 +131,10 @@ extern "C" {
 
 /** Major version of this header. */
 #define DOWNHILL_VERSION_MAJOR 0
-
 /** Minor version of this header. */
 #define DOWNHILL_VERSION_MINOR 1
-
 /** Patch version of this header. */
 #define DOWNHILL_VERSION_PATCH 0
-
 /** Version of this header as one number that grows: 10000*major + 100*minor + patch. */
 #define DOWNHILL_VERSION_NUMBER (((DOWNHILL_VERSION_MAJOR * 10000) + (DOWNHILL_VERSION_MINOR * 100)) + DOWNHILL_VERSION_PATCH)
 
@@ -180,41 +178,36 @@ typedef uint32_t downhill_status;
 
 /** The step was made. */
 #define DOWNHILL_STATUS_OK 0
-
 /** A pointer is NULL that may not be. */
 #define DOWNHILL_STATUS_NULL_POINTER 1
-
 /** A pointer is not aligned to its type. */
 #define DOWNHILL_STATUS_MISALIGNED 2
-
 /** Two arrays share memory. */
 #define DOWNHILL_STATUS_OVERLAP 3
 
 /**
- * n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
- * state_bytes is not what downhill_packed_bytes() says.
+ * An array of n elements does not fit in the address space, or a list of count structures; or
+ * state_bytes is not what downhill_state_bytes() says.
  */
 #define DOWNHILL_STATUS_INVALID_LENGTH 4
-
 /** t is 0. Steps are counted from 1. */
 #define DOWNHILL_STATUS_INVALID_STEP 5
 
 /**
- * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is wrong, an array is
- * there that the configuration does not ask for, first_element is not a multiple of 64, or DOWNHILL_ISA in the
- * environment names no instruction set of this CPU.
+ * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is
+ * wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
+ * 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
  */
 #define DOWNHILL_STATUS_INVALID_CONFIG 6
 
 /**
- * The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
- * it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
+ * The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
+ * become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
+ * the same t.
  */
 #define DOWNHILL_STATUS_SKIPPED 7
-
-/** Memory for the list of tensors could not be had. */
+/** There is no memory for a list of groups or arrays. */
 #define DOWNHILL_STATUS_OUT_OF_MEMORY 8
-
 /** A bug in this library. The arrays may have been written in part. */
 #define DOWNHILL_STATUS_PANIC 99
 
@@ -234,8 +227,9 @@ const char *downhill_status_message(uint32_t status);
  * Which argument was wrong in the last call of this thread that failed, its value and what is
  * allowed. A call that succeeds leaves it as it is.
  *
- * @return a string of at most 511 bytes that lives until the next failing call in this thread, or the thread's end
- *         (in the first thread also in atexit() handlers and static destructors); "" if no call has failed
+ * @return a string of at most 511 bytes that lives until the next failing call in this thread, or the
+ *         thread's end (in the first thread also in atexit() handlers and static destructors); "" if no
+ *         call has failed
  *
  * Threads: any number at once; each has its own text. Since 0.1.0.
  */
@@ -243,52 +237,42 @@ const char *downhill_last_error(void);
 
 /* ======== 3. Configurations ======== */
 
-/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then set fields:
+/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then
+ * set fields:
  *
- *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, which is accepted
- *                 up to 512 bytes if all that this release does not know is zero.
+ *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, up to
+ *                 512 bytes, if all that this release does not know is zero.
  *   rule          which rule it is for, a DOWNHILL_RULE_..., set by downhill_R_default().
  *   decay         a downhill_decay: how weight_decay enters.
  *   reserved      0.
  *   weight_decay  finite and >= 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
  *
- * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every configuration, in
- * all releases.
+ * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every
+ * configuration, in all releases.
  */
 
 /** downhill_sgd, for downhill_sgd_step(). */
 #define DOWNHILL_RULE_SGD 1
-
 /** downhill_momentum, for downhill_momentum_step(). */
 #define DOWNHILL_RULE_MOMENTUM 2
-
 /** downhill_nesterov, for downhill_nesterov_step(). */
 #define DOWNHILL_RULE_NESTEROV 3
-
 /** downhill_adagrad, for downhill_adagrad_step(). */
 #define DOWNHILL_RULE_ADAGRAD 4
-
 /** downhill_adadelta, for downhill_adadelta_step(). */
 #define DOWNHILL_RULE_ADADELTA 5
-
 /** downhill_rmsprop, for downhill_rmsprop_step(). */
 #define DOWNHILL_RULE_RMSPROP 6
-
 /** downhill_adam, for downhill_adam_step(). */
 #define DOWNHILL_RULE_ADAM 7
-
 /** downhill_adam, for downhill_adamw_step(): its decay must be DOWNHILL_DECAY_DECOUPLED. */
 #define DOWNHILL_RULE_ADAMW 8
-
 /** downhill_adam, for downhill_amsgrad_step(). */
 #define DOWNHILL_RULE_AMSGRAD 9
-
 /** downhill_adamax, for downhill_adamax_step(). */
 #define DOWNHILL_RULE_ADAMAX 10
-
 /** downhill_nadam, for downhill_nadam_step(). */
 #define DOWNHILL_RULE_NADAM 11
-
 /** downhill_lion, for downhill_lion_step(). */
 #define DOWNHILL_RULE_LION 12
 
@@ -296,8 +280,8 @@ const char *downhill_last_error(void);
 typedef uint32_t downhill_decay;
 
 /**
- * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both walk the same
- * path.
+ * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both
+ * walk the same path.
  */
 typedef uint32_t downhill_form;
 
@@ -306,39 +290,38 @@ typedef uint32_t downhill_form;
 
 /**
  * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
- * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
- * here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
- * weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
- * in the others.
+ * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in
+ * PyTorch as here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with
+ * 1e-7 (lr 1e-5, weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with
+ * k*weight_decay, and with 0 in the others.
  */
 #define DOWNHILL_DECAY_DECOUPLED 1
-
 /** lr is in the state: u is the last step. */
 #define DOWNHILL_FORM_CLASSIC 0
-
 /** lr is outside of the state: u sums gradients. As PyTorch has it. */
 #define DOWNHILL_FORM_TORCH 1
 
 /**
- * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C header.
+ * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C
+ * header.
  *
  * @param rule         which rule, DOWNHILL_RULE_...
  * @param config       a configuration of that rule, written
- * @param struct_size  how long it is, at most 512: what is behind the fields that this release knows is set to zero
+ * @param struct_size  how long it is, at most 512; behind the fields that this release knows it is set
+ *                     to zero
  * @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
  *
  * Threads: any number at once. Since 0.1.0.
  */
-downhill_status downhill_config_default(uint32_t rule,
-                                        void *config,
-                                        size_t struct_size);
+downhill_status downhill_config_default(uint32_t rule, void *config, size_t struct_size);
 
 /* ======== 4. Plain steps ======== */
 
-/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread. Each rule has
- * its configuration, one step function, and the defaults. The formulas are for each element, in this order.
+/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread.
+ * Each rule has a configuration, its defaults and one step function. The formulas are for each element, in
+ * this order.
  *
- * @param n       number of elements of every array; 0 is allowed, and the array pointers may then be anything
+ * @param n       number of elements of every array; with 0 the array pointers may be anything
  * @param w       weights, updated
  * @param g       gradient
  * @param ...     states, updated; zeros before the first step
@@ -349,7 +332,8 @@ downhill_status downhill_config_default(uint32_t rule,
  *         _OVERLAP                    two arrays
  *         _INVALID_LENGTH             n
  *         _INVALID_STEP               t
- *         _INVALID_CONFIG             config, an array that it does not ask for, DOWNHILL_ISA in the environment;
+ *         _INVALID_CONFIG             config, an array that it does not ask for, or DOWNHILL_ISA in the
+ *                                     environment
  *         or _PANIC
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
@@ -369,12 +353,8 @@ typedef struct downhill_sgd {
 /** The defaults of downhill_sgd_step(). */
 DOWNHILL_INLINE downhill_sgd downhill_sgd_default(void) {
   downhill_sgd config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_SGD;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.001;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_SGD; config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0; config.lr = 0.001; config.weight_decay = 0.0;
   return config;
 }
 
@@ -402,28 +382,20 @@ typedef struct downhill_momentum {
 /** The defaults of downhill_momentum_step(). */
 DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
   downhill_momentum config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_MOMENTUM;
-  config.form = DOWNHILL_FORM_CLASSIC;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.momentum = 0.9;
-  config.dampening = 0.0;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_MOMENTUM;
+  config.form = DOWNHILL_FORM_CLASSIC; config.decay = DOWNHILL_DECAY_L2; config.lr = 0.001;
+  config.momentum = 0.9; config.dampening = 0.0; config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors",
- * 1986). State: u. In the classic form and in the torch form:
+ * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by
+ * back-propagating errors", 1986). State: u. In the classic form and in the torch form:
  *     u = momentum*u + lr*g; w -= u
  *     u = momentum*u + (1-dampening)*g; w -= lr*u
  */
-downhill_status downhill_momentum_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const struct downhill_momentum *config);
+downhill_status downhill_momentum_step(size_t n, float *w, const float *g, float *u,
+    const struct downhill_momentum *config);
 
 /** The hyper-parameters of downhill_nesterov_step(). */
 typedef struct downhill_nesterov {
@@ -441,28 +413,22 @@ typedef struct downhill_nesterov {
 /** The defaults of downhill_nesterov_step(). */
 DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
   downhill_nesterov config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_NESTEROV;
-  config.form = DOWNHILL_FORM_CLASSIC;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.momentum = 0.9;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_NESTEROV;
+  config.form = DOWNHILL_FORM_CLASSIC; config.decay = DOWNHILL_DECAY_L2; config.lr = 0.001;
+  config.momentum = 0.9; config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming problem with
- * convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of initialization and momentum in deep
- * learning", 2013). State: u. In the classic form and in the torch form:
+ * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming
+ * problem with convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of
+ * initialization and momentum in deep learning", 2013). State: u. In the classic form and in the torch
+ * form:
  *     u = momentum*u + lr*g; w -= momentum*u + lr*g
  *     u = momentum*u + g; w -= lr*(g + momentum*u)
  */
-downhill_status downhill_nesterov_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *u,
-                                       const struct downhill_nesterov *config);
+downhill_status downhill_nesterov_step(size_t n, float *w, const float *g, float *u,
+    const struct downhill_nesterov *config);
 
 /** The hyper-parameters of downhill_adagrad_step(). */
 typedef struct downhill_adagrad {
@@ -480,27 +446,20 @@ typedef struct downhill_adagrad {
 /** The defaults of downhill_adagrad_step(). */
 DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
   downhill_adagrad config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAGRAD;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.01;
-  config.eps = 1e-10;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAGRAD;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.01; config.eps = 1e-10;
   config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011).
- * State: s, which may also start as another initial accumulator.
+ * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+ * Optimization", 2011). State: s, which may also start as another initial accumulator.
  *     s += g*g
  *     w -= (lr*g)/(sqrt(s) + eps)
  */
-downhill_status downhill_adagrad_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *s,
-                                      const struct downhill_adagrad *config);
+downhill_status downhill_adagrad_step(size_t n, float *w, const float *g, float *s,
+    const struct downhill_adagrad *config);
 
 /** The hyper-parameters of downhill_adadelta_step(). */
 typedef struct downhill_adadelta {
@@ -513,8 +472,8 @@ typedef struct downhill_adadelta {
   /** Decay rate of both averages, in [0, 1]. */
   double rho;
   /**
-   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is NaN where the
-   * gradient is zero.
+   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is
+   * NaN where the gradient is zero.
    */
   double eps;
   double weight_decay;
@@ -523,31 +482,22 @@ typedef struct downhill_adadelta {
 /** The defaults of downhill_adadelta_step(). */
 DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   downhill_adadelta config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADADELTA;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 1.0;
-  config.rho = 0.9;
-  config.eps = 1e-6;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADADELTA;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 1.0; config.rho = 0.9;
+  config.eps = 1e-6; config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of squared gradients
- * and of squared steps.
+ * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of
+ * squared gradients and of squared steps.
  *     v = rho*v + ((1-rho)*g)*g
  *     d = (sqrt(u + eps)/sqrt(v + eps))*g
  *     u = rho*u + ((1-rho)*d)*d
  *     w -= lr*d
  */
-downhill_status downhill_adadelta_step(size_t n,
-                                       float *w,
-                                       const float *g,
-                                       float *v,
-                                       float *u,
-                                       const struct downhill_adadelta *config);
+downhill_status downhill_adadelta_step(size_t n, float *w, const float *g, float *v, float *u,
+    const struct downhill_adadelta *config);
 
 /** The hyper-parameters of downhill_rmsprop_step(). */
 typedef struct downhill_rmsprop {
@@ -570,39 +520,29 @@ typedef struct downhill_rmsprop {
 /** The defaults of downhill_rmsprop_step(). */
 DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   downhill_rmsprop config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_RMSPROP;
-  config.centered = 0;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.01;
-  config.momentum = 0.0;
-  config.alpha = 0.99;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_RMSPROP; config.centered = 0;
+  config.decay = DOWNHILL_DECAY_L2; config.lr = 0.01; config.momentum = 0.0; config.alpha = 0.99;
+  config.eps = 1e-8; config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences With Recurrent Neural
- * Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum > 0, else NULL.
+ * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences
+ * With Recurrent Neural Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum >
+ * 0, else NULL.
  *     v = alpha*v + ((1-alpha)*g)*g; r = sqrt(v) + eps
  *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
  *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
  */
-downhill_status downhill_rmsprop_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *v,
-                                      float *g_avg,
-                                      float *u,
-                                      const struct downhill_rmsprop *config);
+downhill_status downhill_rmsprop_step(size_t n, float *w, const float *g, float *v, float *g_avg,
+    float *u, const struct downhill_rmsprop *config);
 
 /** What the moments of Adam, AdamW and AMSGrad are divided by. */
 typedef uint32_t downhill_bias_correction;
 
 /**
- * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The field rule says
- * for which of them.
+ * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The
+ * field rule says for which of them.
  */
 typedef struct downhill_adam {
   uint32_t struct_size;
@@ -617,8 +557,8 @@ typedef struct downhill_adam {
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
   /**
-   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
-   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
    */
   double eps;
   double weight_decay;
@@ -626,24 +566,17 @@ typedef struct downhill_adam {
 
 /** c = 1 - beta^t (Kingma & Ba). */
 #define DOWNHILL_BIAS_CORRECTION_STEP 0
-
 /** c = 1 - beta, at every step. */
 #define DOWNHILL_BIAS_CORRECTION_CONSTANT 1
-
 /** c = 1. */
 #define DOWNHILL_BIAS_CORRECTION_NONE 2
 
 /** The defaults of downhill_adam_step(). */
 DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAM;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAM;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.0;
   return config;
 }
@@ -651,14 +584,9 @@ DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
 /** The defaults of downhill_adamw_step(). */
 DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAMW;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_DECOUPLED;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAMW;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_DECOUPLED;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.01;
   return config;
 }
@@ -666,62 +594,42 @@ DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
 /** The defaults of downhill_amsgrad_step(). */
 DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
   downhill_adam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_AMSGRAD;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_AMSGRAD;
+  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_L2;
+  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
   config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2 as
- * downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
+ * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2
+ * as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     w -= (a*m)/(sqrt(v)*k + eps)
  */
-downhill_status downhill_adam_step(size_t n,
-                                   float *w,
-                                   const float *g,
-                                   float *m,
-                                   float *v,
-                                   uint64_t t,
-                                   const struct downhill_adam *config);
+downhill_status downhill_adam_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_adam *config);
 
 /**
- * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with decoupled weight
- * decay. Start from downhill_adamw_default().
+ * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
+ * decoupled weight decay. Start from downhill_adamw_default().
  *     w *= 1 - lr*weight_decay; then as Adam
  */
-downhill_status downhill_adamw_step(size_t n,
-                                    float *w,
-                                    const float *g,
-                                    float *m,
-                                    float *v,
-                                    uint64_t t,
-                                    const struct downhill_adam *config);
+downhill_status downhill_adamw_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_adam *config);
 
 /**
- * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias correction of Adam, as
- * PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that is NaN if either number is:
+ * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
+ * correction of Adam, as PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that
+ * is NaN if either number is:
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     v_max = max(v_max, v)
  *     w -= (a*m)/(sqrt(v_max)*k + eps)
  */
-downhill_status downhill_amsgrad_step(size_t n,
-                                      float *w,
-                                      const float *g,
-                                      float *m,
-                                      float *v,
-                                      float *v_max,
-                                      uint64_t t,
-                                      const struct downhill_adam *config);
+downhill_status downhill_amsgrad_step(size_t n, float *w, const float *g, float *m, float *v,
+    float *v_max, uint64_t t, const struct downhill_adam *config);
 
 /** The hyper-parameters of downhill_adamax_step(). */
 typedef struct downhill_adamax {
@@ -743,32 +651,22 @@ typedef struct downhill_adamax {
 /** The defaults of downhill_adamax_step(). */
 DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
   downhill_adamax config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_ADAMAX;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.002;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAMAX;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.002; config.beta1 = 0.9;
+  config.beta2 = 0.999; config.eps = 1e-8; config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014, section
- * 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN if either number is:
+ * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic
+ * Optimization", 2014, section 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN
+ * if either number is:
  *     m = beta1*m + (1-beta1)*g
  *     u = max(beta2*u, |g| + eps)
  *     w -= (a*m)/u
  */
-downhill_status downhill_adamax_step(size_t n,
-                                     float *w,
-                                     const float *g,
-                                     float *m,
-                                     float *u,
-                                     uint64_t t,
-                                     const struct downhill_adamax *config);
+downhill_status downhill_adamax_step(size_t n, float *w, const float *g, float *m, float *u, uint64_t t,
+    const struct downhill_adamax *config);
 
 /** The hyper-parameters of downhill_nadam_step(). */
 typedef struct downhill_nadam {
@@ -783,8 +681,8 @@ typedef struct downhill_nadam {
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
   /**
-   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
-   * which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
    */
   double eps;
   /** How fast the momentum warms up, finite and >= 0. */
@@ -795,35 +693,24 @@ typedef struct downhill_nadam {
 /** The defaults of downhill_nadam_step(). */
 DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
   downhill_nadam config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_NADAM;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.002;
-  config.beta1 = 0.9;
-  config.beta2 = 0.999;
-  config.eps = 1e-8;
-  config.momentum_decay = 0.004;
-  config.weight_decay = 0.0;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_NADAM;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.002; config.beta1 = 0.9;
+  config.beta2 = 0.999; config.eps = 1e-8; config.momentum_decay = 0.004; config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam", 2016). States: m, v.
- * With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t) (of which factors are left out
- * that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1)):
+ * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam",
+ * 2016). States: m, v. With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P =
+ * mu(1)*...*mu(t) (of which factors are left out that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b
+ * = lr*mu(t+1)/(1-P*mu(t+1)):
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     r = sqrt(v*(1/c2)) + eps
  *     w -= (a*g)/r; w -= (b*m)/r
  */
-downhill_status downhill_nadam_step(size_t n,
-                                    float *w,
-                                    const float *g,
-                                    float *m,
-                                    float *v,
-                                    uint64_t t,
-                                    const struct downhill_nadam *config);
+downhill_status downhill_nadam_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
+    const struct downhill_nadam *config);
 
 /** The hyper-parameters of downhill_lion_step(). */
 typedef struct downhill_lion {
@@ -843,28 +730,21 @@ typedef struct downhill_lion {
 /** The defaults of downhill_lion_step(). */
 DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
   downhill_lion config;
-  config.struct_size = sizeof config;
-  config.rule = DOWNHILL_RULE_LION;
-  config.decay = DOWNHILL_DECAY_L2;
-  config.reserved = 0;
-  config.lr = 0.0001;
-  config.beta1 = 0.9;
-  config.beta2 = 0.99;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_LION; config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0; config.lr = 0.0001; config.beta1 = 0.9; config.beta2 = 0.99;
   config.weight_decay = 0.0;
   return config;
 }
 
 /**
- * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is decoupled in the paper
- * and not by default. State: m. The sign of a zero is 0, and that of a NaN is NaN.
+ * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is
+ * decoupled in the paper and not by default. State: m. The sign of a zero is 0, and that of a NaN is
+ * NaN.
  *     w -= lr*sign(beta1*m + (1-beta1)*g)
  *     m = beta2*m + (1-beta2)*g
  */
-downhill_status downhill_lion_step(size_t n,
-                                   float *w,
-                                   const float *g,
-                                   float *m,
-                                   const struct downhill_lion *config);
+downhill_status downhill_lion_step(size_t n, float *w, const float *g, float *m,
+    const struct downhill_lion *config);
 
 /* ======== 5. Pools ======== */
 
@@ -919,8 +799,7 @@ struct downhill_pool *downhill_pool_new(size_t threads);
  *
  * Threads: any number at once. Since 0.1.0.
  */
-struct downhill_pool *downhill_pool_new_on(size_t count,
-                                           const uint32_t *cpus);
+struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
 
 /**
  * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region of theirs its threads
@@ -940,9 +819,8 @@ struct downhill_pool *downhill_pool_new_on(size_t count,
  *
  * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since 0.1.0.
  */
-struct downhill_pool *downhill_pool_from(size_t threads,
-                                         downhill_parallel_for parallel_for,
-                                         void *context);
+struct downhill_pool *downhill_pool_from(size_t threads, downhill_parallel_for parallel_for,
+    void *context);
 
 /**
  * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the calling one.
@@ -1041,13 +919,10 @@ typedef struct downhill_group {
 
 /** No array. Only for copy_type. */
 #define DOWNHILL_TYPE_NONE 0
-
 /** float */
 #define DOWNHILL_TYPE_F32 1
-
 /** bfloat16, the upper half of a float, as uint16_t. */
 #define DOWNHILL_TYPE_BF16 2
-
 /** IEEE half precision, as uint16_t. */
 #define DOWNHILL_TYPE_F16 3
 
@@ -1059,8 +934,8 @@ typedef struct downhill_group {
 #define DOWNHILL_TYPE_SPLIT 4
 
 /**
- * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares, which are all
- * but adagrad, amsgrad and adamax.
+ * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares. To the others
+ * (a sum, a maximum) downhill_state_bytes() says no.
  */
 #define DOWNHILL_TYPE_8BIT 5
 
@@ -1075,7 +950,6 @@ typedef struct downhill_group {
  * numbers never moves: to compare with, not to train with.
  */
 #define DOWNHILL_ROUNDING_NEAREST 1
-
 /** All tensors of a call follow each other from 0, each from the next multiple of 64 on. */
 #define DOWNHILL_NUMBERING_BY_PLACE 0
 
@@ -1088,19 +962,11 @@ typedef struct downhill_group {
 /** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
 DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   downhill_group group;
-  group.struct_size = sizeof group;
-  group.tensor_size = sizeof(downhill_tensor);
-  group.weight_type = DOWNHILL_TYPE_F32;
-  group.gradient_type = DOWNHILL_TYPE_F32;
-  group.state_type = DOWNHILL_TYPE_F32;
+  group.struct_size = sizeof group; group.tensor_size = sizeof(downhill_tensor);
+  group.weight_type = group.gradient_type = group.state_type = DOWNHILL_TYPE_F32;
   group.copy_type = DOWNHILL_TYPE_NONE;
-  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
-  group.seed = 0;
-  group.t = 0;
-  group.config = 0;
-  group.count = 0;
-  group.tensors = 0;
+  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC; group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
+  group.seed = group.t = 0; group.config = 0; group.count = 0; group.tensors = 0;
   return group;
 }
 
@@ -1117,11 +983,10 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
  * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
  * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
  *
- * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
- * g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+ * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for
+ * g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
  */
 #define DOWNHILL_EXTRAS_SKIP_NONFINITE 2
-
 /** A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients. */
 #define DOWNHILL_EXTRAS_NORM_GIVEN 4
 
@@ -1194,11 +1059,8 @@ typedef struct downhill_report {
  *
  * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_step(size_t group_count,
-                              const downhill_group *groups,
-                              const struct downhill_extras *extras,
-                              downhill_pool *pool,
-                              struct downhill_report *report);
+downhill_status downhill_step(size_t group_count, const downhill_group *groups,
+    const struct downhill_extras *extras, downhill_pool *pool, struct downhill_report *report);
 
 /**
  * The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0 for one without a gradient.
@@ -1218,33 +1080,23 @@ downhill_status downhill_step(size_t group_count,
  *
  * Threads: any number at once, also with one pool. Since 0.1.0.
  */
-downhill_status downhill_grad_squares(size_t group_count,
-                                      const downhill_group *groups,
-                                      downhill_pool *pool,
-                                      double *sums);
+downhill_status downhill_grad_squares(size_t group_count, const downhill_group *groups,
+    downhill_pool *pool, double *sums);
 
 /** Extras that do nothing. */
 DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
   downhill_extras extras;
-  extras.struct_size = sizeof extras;
-  extras.flags = 0;
-  extras.grad_scale = 1.0;
-  extras.max_norm = 0.0;
-  extras.norm_squared = 0.0;
+  extras.struct_size = sizeof extras; extras.flags = 0;
+  extras.grad_scale = 1.0; extras.max_norm = 0.0; extras.norm_squared = 0.0;
   return extras;
 }
 
 /** A report to be written. */
 DOWNHILL_INLINE downhill_report downhill_report_default(void) {
   downhill_report report;
-  report.struct_size = sizeof report;
-  report.skipped = 0;
-  report.grad_norm = 0.0;
-  report.applied_scale = 0.0;
-  report.tensors_updated = 0;
-  report.group = SIZE_MAX;
-  report.tensor = SIZE_MAX;
-  report.element = SIZE_MAX;
+  report.struct_size = sizeof report; report.skipped = 0;
+  report.grad_norm = report.applied_scale = 0.0; report.tensors_updated = 0;
+  report.group = report.tensor = report.element = SIZE_MAX;
   return report;
 }
 
@@ -1261,8 +1113,7 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
  *
  * Threads: any number at once. Since 0.1.0.
  */
-size_t downhill_state_bytes(const void *config,
-                            size_t n);
+size_t downhill_state_bytes(const void *config, size_t n);
 
 /**
  * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one that is farther from zero. To
@@ -1277,18 +1128,12 @@ size_t downhill_state_bytes(const void *config,
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_pack(const void *config,
-                              size_t n,
-                              const float *const *states,
-                              void *packed,
-                              size_t bytes);
+downhill_status downhill_pack(const void *config, size_t n, const float *const *states, void *packed,
+    size_t bytes);
 
 /** Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are written. */
-downhill_status downhill_unpack(const void *config,
-                                size_t n,
-                                const void *packed,
-                                size_t bytes,
-                                float *const *states);
+downhill_status downhill_unpack(const void *config, size_t n, const void *packed, size_t bytes,
+    float *const *states);
 
 /**
  * Converts numbers from one type to another, to nearest, of two to the even one; into DOWNHILL_TYPE_SPLIT without a loss.
@@ -1304,13 +1149,8 @@ downhill_status downhill_unpack(const void *config,
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_convert(size_t n,
-                                 uint32_t from_type,
-                                 const void *from,
-                                 const void *from_low,
-                                 uint32_t to_type,
-                                 void *to,
-                                 void *to_low);
+downhill_status downhill_convert(size_t n, uint32_t from_type, const void *from, const void *from_low,
+    uint32_t to_type, void *to, void *to_low);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,8 @@ use crate::{
     check::{at_most_one, below_one, non_negative},
 };
 
-/// One of the hyper-parameters of a rule: [`Optimizer::hyperparameters`](crate::Optimizer::hyperparameters).
+/// One of the hyper-parameters of a rule:
+/// [`Optimizer::hyperparameters`](crate::Optimizer::hyperparameters).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Hyperparameter {
@@ -17,7 +18,8 @@ pub struct Hyperparameter {
     pub range: Range,
 }
 
-/// What values a hyper-parameter may take. Each also has to be finite in `f32`, and what is derived from it too.
+/// What values a hyper-parameter may take. Each also has to be finite in `f32`, and what is derived from
+/// it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Range {
@@ -27,7 +29,8 @@ pub enum Range {
     BelowOne,
     /// From 0 to 1.
     UpToOne,
-    /// One of these, which an enumeration or a `bool` has. Their places are the values of the C constants.
+    /// One of these, which an enumeration or a `bool` has. Their places are the values of the C
+    /// constants.
     OneOf(&'static [&'static str]),
 }
 
@@ -49,10 +52,12 @@ impl Range {
     }
 }
 
-/// A configuration whose fields can be visited. Each rule says here, and only here, what its numbers may be.
+/// A configuration whose fields can be visited. Each rule says here, and only here, what its numbers may
+/// be.
 pub trait Fields: Copy {
-    /// The configuration whose fields are what `visitor` makes of this one's, in order, until it refuses one. No references to
-    /// fields: they would have to be those of a copy, and the compiler would keep it in memory in each step.
+    /// The configuration whose fields are what `visitor` makes of this one's, in order, until it refuses
+    /// one. No references to fields: they would have to be those of a copy, and the compiler would keep
+    /// it in memory in each step.
     fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error>;
 }
 

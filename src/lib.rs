@@ -1,5 +1,5 @@
-//! Fused optimizer steps on `f32` slices: SGD, momentum, Adam and their family, hand-vectorized, one pass over memory, and
-//! the same bits on every CPU.
+//! Fused optimizer steps for training on a CPU: SGD, momentum, Adam and nine more rules,
+//! hand-vectorized, in one pass over memory, and with the same bits on every CPU.
 //!
 //! ```
 //! use downhill::{Adam, adam_step};
@@ -20,38 +20,72 @@
 //! [dependencies]
 //! downhill = "0.1"
 //!
-//! # Without these two lines a debug build calls a function for every operation of a vector: Adam then takes 100 ns an
-//! # element instead of 0.3. With them this crate, once built, is as fast as in a release; that build takes a minute.
+//! # Without these two lines a debug build calls a function for every operation of a vector: Adam then
+//! # takes 100 ns an element instead of 0.3. With them this crate is as fast as in a release; to build
+//! # it takes a minute, once.
 //! [profile.dev.package.downhill]
 //! opt-level = 3
 //! ```
 //!
-//! The feature `rayon` (on by default) is for programs that have a rayon pool: [`Threads::Rayon`]. Without it the crate
-//! needs `libc`, `libm` and `pulp`.
+//! The feature `rayon` (on by default) is for programs that have a rayon pool: [`Threads::Rayon`].
+//! Without it the crate needs `half`, `libc`, `libm` and `pulp`.
 //!
 //! # What there is
 //!
-//! | | one call for one set of arrays | many tensors in one call | states in 8 or 16 bits |
-//! |---|---|---|---|
-//! | a rule that is known | [`sgd_step`], [`momentum_step`], [`nesterov_step`], [`adagrad_step`], [`adadelta_step`], [`rmsprop_step`], [`adam_step`], [`adamw_step`], [`amsgrad_step`], [`adamax_step`], [`nadam_step`], [`lion_step`] | [`step_many`] | [`step_packed`] |
-//! | any of them | [`Optimizer::step`] | [`Optimizer::step_many`] | [`PackedOptimizer`] |
+//! | | |
+//! |---|---|
+//! | a step with a rule that is known | [`adam_step`], [`sgd_step`], and one such function for every rule: [functions](#functions) |
+//! | with any of them | [`Optimizer`], which every configuration is; [`rules()`] lists them |
+//! | one call for all tensors of a model | [`step()`], with [`Group`], [`Tensor`], [`Extras`] and [`Report`]; [`grad_squares`] for a model in pieces |
+//! | on several threads | [`Pool`], or threads of your own: [`Threads`] |
+//! | with fewer bits | the arrays of a [`Tensor`]: bfloat16, half precision, [split](Weights::Split), [8 bits](States::Bits8); [`convert`], [`pack()`], [`unpack`] |
+//! | to compare with | [`mod@reference`] |
 //!
-//! A whole step ([`step_many`]) also scales the gradients, clips them by their common norm, is skipped if one is not
-//! finite, and sets them to zero ([`Extras`]), on the threads of a [`Pool`] if wanted.
+//! A whole step scales the gradients, clips them by their common norm, is skipped if one is not finite,
+//! updates, writes a copy of the weights in another type, and sets the gradients to zero: what is wanted
+//! of it. Groups have different hyper-parameters or rules:
+//!
+//! ```
+//! use downhill::{Adamw, Extras, Group, Pool, Tensor, Threads, step};
+//!
+//! let (mut w, mut g, mut m, mut v) = (vec![1.0; 600], vec![0.5; 600], vec![0.0; 600], vec![0.0; 600]);
+//! let (mut bias, mut bias_g, mut bias_m, mut bias_v) = ([0.0; 6], [0.5; 6], [0.0; 6], [0.0; 6]);
+//! let decayed = Adamw::default();
+//! let not_decayed = Adamw { weight_decay: 0.0, ..decayed };
+//! let extras = Extras { max_norm: 1.0, zero_grad: true, skip_nonfinite: true, ..Extras::default() };
+//! let pool = Pool::new(0); // once; 0: a thread for each CPU
+//! let mut t = 1;
+//! while t <= 3 {
+//!     // ... compute the gradients ...
+//!     let mut weights = [Tensor::new(&mut w, &mut g, [&mut m, &mut v])]; // and hundreds more
+//!     let mut biases = [Tensor::new(&mut bias, &mut bias_g, [&mut bias_m, &mut bias_v])];
+//!     let mut groups =
+//!         [Group::new(&decayed, t, &mut weights), Group::new(&not_decayed, t, &mut biases)];
+//!     let report = step(&mut groups, &extras, Threads::Pool(&pool))?;
+//!     t += u64::from(!report.skipped); // a skipped step is not counted
+//! }
+//! assert!(g.iter().all(|&g| g == 0.0));
+//! # Ok::<(), downhill::Error>(())
+//! ```
 //!
 //! # What holds for every step
 //!
-//! - **The same bits** on every instruction set, at every length and alignment, with any number of threads, and however
-//!   arrays are cut into calls. [`mod@reference`] has each rule as a plain loop; the kernels give its bits.
-//! - **Numbers**: IEEE-754 binary32, each operation rounded on its own, in the order that the step's documentation writes.
-//!   Hyper-parameters are `f64`; what is derived from them is rounded to `f32` once. A subnormal state is read as `+0`.
-//! - **Errors** name the argument, its value and what is allowed, and nothing has been written. No step panics.
-//! - **State** is the caller's: arrays that start as zeros, and `t`, which counts steps from 1. So resuming is exact.
+//! - **The same bits** on every instruction set, at every length and alignment, with any number of
+//!   threads, and however arrays are cut into calls. [`mod@reference`] has each rule as a plain loop;
+//!   the kernels give its bits.
+//! - **Numbers**: IEEE-754 binary32, each operation rounded on its own, in the order that the step's
+//!   documentation writes. Hyper-parameters are `f64`; what is derived from them is rounded to `f32`
+//!   once. A subnormal state is read as `+0`.
+//! - **Errors** name the argument, its value and what is allowed, and nothing has been written. No step
+//!   panics.
+//! - **State** is the caller's: arrays that start as zeros, and `t`, which counts steps from 1. So
+//!   resuming is exact.
 //!
-//! Configurations may gain fields: end a literal with `..Adam::default()`, as above, and it compiles with later releases.
+//! Configurations and [`Extras`] may gain fields: end a literal with `..Adam::default()`, as above, and
+//! it compiles with later releases.
 //!
-//! `DOWNHILL_ISA` in the environment names a lower instruction set for all steps ([`Isa`]), and `DOWNHILL_MIGRATE=0` keeps
-//! a pool's workers where the system puts them ([`Pool::new`]).
+//! `DOWNHILL_ISA` in the environment names a lower instruction set for all steps ([`Isa`]), and
+//! `DOWNHILL_MIGRATE=0` keeps a pool's workers where the system puts them ([`Pool::new`]).
 
 mod check;
 mod error;

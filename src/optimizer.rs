@@ -6,12 +6,13 @@ use crate::{
     rule::{Configuration, Engine},
 };
 
-/// A rule with its hyper-parameters, whichever it is: [`Adam`](crate::Adam), [`Sgd`](crate::Sgd) and all other
-/// configurations. For a trainer, a test or a table that works with any of them, and for the [`Group`](crate::Group)s of a
-/// whole step, which may have different rules.
+/// A rule with its hyper-parameters, whichever it is: [`Adam`](crate::Adam), [`Sgd`](crate::Sgd) and all
+/// other configurations. For a trainer, a test or a table that works with any of them, and for the
+/// [`Group`](crate::Group)s of a whole step, which may have different rules.
 ///
-/// The functions of each rule ([`adam_step`](crate::adam_step), ...) say what its formula, states
-/// and errors are; the methods here do the same. The rules are this crate's: the trait cannot be implemented elsewhere.
+/// The functions of each rule ([`adam_step`](crate::adam_step), ...) say what its formula, states and
+/// errors are; the methods here do the same. The rules are this crate's: the trait cannot be implemented
+/// elsewhere.
 ///
 /// ```
 /// use downhill::{Adam, Optimizer, Sgd};
@@ -41,8 +42,8 @@ pub trait Optimizer: Engine {
     /// Its states, in the order of the step function's arguments.
     fn states(&self) -> &'static [State];
 
-    /// Its hyper-parameters and their values, in the order of the configuration's fields: for a command line, a table, a
-    /// search for good values, or another language.
+    /// Its hyper-parameters and their values, in the order of the configuration's fields: for a command
+    /// line, a table, a search for good values, or another language.
     ///
     /// ```
     /// use downhill::{Optimizer, rules};
@@ -61,7 +62,8 @@ pub trait Optimizer: Engine {
         all
     }
 
-    /// Sets a hyper-parameter by its name. As with a literal, it is the step that checks what a number may be.
+    /// Sets a hyper-parameter by its name. As with a literal, it is the step that checks what a number
+    /// may be.
     ///
     /// ```
     /// use downhill::{Momentum, Optimizer};
@@ -72,14 +74,14 @@ pub trait Optimizer: Engine {
     ///     let parameter = known.iter().find(|known| known.name == name).expect("a rule that has it");
     ///     rule.set(name, parameter.range.parse(text).expect("a number or a choice"))?;
     /// }
-    /// assert_eq!(rule.set("beta3", 0.5).unwrap_err().to_string(), "`beta3` is no hyper-parameter of momentum, \
-    /// which has lr, momentum, dampening, form, weight_decay, decay");
+    /// let error = rule.set("beta3", 0.5).unwrap_err().to_string();
+    /// assert!(error.starts_with("`beta3` is no hyper-parameter of momentum, which has lr, momentum,"));
     /// # Ok::<(), downhill::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoHyperparameter`] if the rule has none of this name, [`Error::Hyperparameter`] if `value` is not the place of
-    /// a choice. Nothing has changed then.
+    /// [`Error::NoHyperparameter`] if the rule has none of this name, [`Error::Hyperparameter`] if
+    /// `value` is not the place of a choice. Nothing has changed then.
     fn set(&mut self, name: &str, value: f64) -> Result<(), Error> {
         let known = self.hyperparameters();
         if known.iter().all(|one| one.name != name) {

@@ -35,7 +35,7 @@ pub struct Extras {
     /// steps that its moments have not seen, and after three skips its first step 0.58 of what it should be.
     ///
     /// It does not see a finite gradient whose *square* overflows, 5.8e20 for Adam's `(1−β2)·g²` and 1.8e19 for
-    /// Adagrad's `g²`: that makes `v` infinite, and its weight never moves again. `max_norm` prevents it.
+    /// a rule that adds `g²` up: that makes `v` infinite, and its weight never moves again. `max_norm` prevents it.
     pub skip_nonfinite: bool,
     /// Report the norm even if neither clipping nor skipping needs it. Default false.
     pub grad_norm: bool,
@@ -216,7 +216,7 @@ impl Extras {
     }
 }
 
-/// [`Extras::check`], for C.
+/// All checks of extras, for C.
 pub fn check_extras(extras: &Extras) -> Result<(), Error> {
     extras.check()
 }

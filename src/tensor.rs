@@ -440,6 +440,13 @@ impl States<'_> {
 }
 
 impl<'a, E> Arrays<'a, E> {
+    /// The first `count` of these.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn new(count: usize, arrays: [&'a mut [E]; MOST_STATES]) -> Self {
+        Self { count, arrays }
+    }
+
     /// How many arrays were passed.
     #[inline]
     pub(crate) fn count(&self) -> usize {
@@ -494,7 +501,7 @@ fn both<T, U>((head, rest): (T, T), make: impl Fn(T) -> U) -> (U, U) {
     (make(head), make(rest))
 }
 
-/// What weights, gradients and copies can be made of: `f32`, [`bf16`] or [`f16`].
+/// What weights, gradients and copies can be made of: `f32`, [`half::bf16`] or [`half::f16`].
 pub trait Element: Sized + 'static {
     #[doc(hidden)]
     fn weights(w: &mut [Self]) -> Weights<'_>;
@@ -506,7 +513,7 @@ pub trait Element: Sized + 'static {
     fn copy(copy: &mut [Self]) -> WeightCopy<'_>;
 }
 
-/// What states can be made of: `f32` or [`bf16`].
+/// What states can be made of: `f32` or [`half::bf16`].
 pub trait StateElement: Element {
     #[doc(hidden)]
     fn states(arrays: Arrays<'_, Self>) -> States<'_>;

@@ -33,7 +33,7 @@ fn a_step_allocates_nothing() {
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![0_u8; 10]))), 1);
 }
 
-/// Nothing that a whole step can do besides its step, and all of it.
+/// None of the extras, and all of them.
 fn extras() -> [Extras; 2] {
     let all = Extras {
         grad_scale: 0.5,
@@ -87,7 +87,8 @@ fn a_whole_step_without_threads_allocates_nothing_for_any_types() {
     }
 }
 
-/// All rules in one call: with as many elements as would be enough for threads, and with few though there are threads.
+/// All rules in one call: with as many elements as would be enough for threads, and with few though
+/// there are threads.
 #[test]
 fn a_whole_step_over_many_groups_without_threads_allocates_nothing() {
     Isa::current().unwrap();

@@ -1,5 +1,5 @@
-//! PyTorch's answers, as `golden/README.md` says how to compare: our `f32` result is as close to PyTorch in `f64` as PyTorch's
-//! own `f32` is, element by element, at every recorded step.
+//! PyTorch's answers, as `golden/README.md` says how to compare: our `f32` result is as close to PyTorch
+//! in `f64` as PyTorch's own `f32` is, element by element, at every recorded step.
 
 mod common;
 
@@ -9,7 +9,8 @@ use common::{Rule, options_of, with};
 use downhill::{Isa, rules};
 use serde_json::Value;
 
-/// Options of PyTorch's that choose the rule, or that the test itself does. All others are hyper-parameters of ours.
+/// Options of PyTorch's that choose the rule, or that the test itself does. All others are
+/// hyper-parameters of ours.
 const NOT_OURS: [&str; 7] = [
     "amsgrad",
     "betas",
@@ -73,7 +74,8 @@ impl Case<'_> {
         rule
     }
 
-    /// The forms of momentum that must pass. At a constant rate and without dampening the classic form walks the same path.
+    /// The forms of momentum that must pass. At a constant rate and without dampening the classic form
+    /// walks the same path.
     fn forms(&self) -> &[&str] {
         let has_forms =
             self.configured(1, "torch").hyperparameters().iter().any(|one| one.name == "form");

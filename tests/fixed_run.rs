@@ -1,5 +1,5 @@
-//! Large fixed runs of every rule with every option. The hashes of their bits are kept here, so that all CPUs, instruction
-//! sets, compilers and releases can be held against each other.
+//! Large fixed runs of every rule with every option. The hashes of their bits are kept here, so that all
+//! CPUs, instruction sets, compilers and releases can be held against each other.
 
 mod common;
 
@@ -16,8 +16,9 @@ const STEPS: u64 = 10;
 /// Tensors of the whole steps.
 const LENGTHS: [usize; 5] = [2 * 4096 + 5, 1, 0, 17, N - 2 * 4096 - 23];
 
-/// Of the bits of all weights, gradients and states, of all options of a rule together: of plain steps; of whole steps with
-/// scale, norm, clipping and zeroing, over `f32`; and of whole steps over each combination of types.
+/// Of the bits of all weights, gradients and states, of all options of a rule together: of plain steps;
+/// of whole steps with scale, norm, clipping and zeroing, over `f32`; and of whole steps over each
+/// combination of types.
 const HASHES: [(&str, [u64; 3]); 12] = [
     ("sgd", [0x428b_2dfb_bb9c_779b, 0xdf0f_2da5_c9db_9a6f, 0xa3af_2649_7d08_2b9d]),
     ("momentum", [0xb777_1c9d_a1e3_9832, 0xc91e_24b8_cd11_4fbc, 0xace6_4203_c844_6caf]),

@@ -18,7 +18,8 @@ fn every_rule_is_listed_once_and_accepts_its_defaults() {
     assert!(rules().iter().all(is_accepted));
 }
 
-/// Field by field, as `Debug` prints a configuration: all are there, in order, and under their own names.
+/// Field by field, as `Debug` prints a configuration: all are there, in order, and under their own
+/// names.
 #[test]
 fn every_field_has_its_name() {
     for rule in rules() {
@@ -102,7 +103,8 @@ fn a_copy_is_a_configuration_of_its_own() {
     assert_eq!((adam.lr, copy.hyperparameters()[0].value), (0.5, 1e-3));
 }
 
-/// Each choice, each state that is there or not, and decay of both kinds come up in the lists of the tests.
+/// Each choice, each state that is there or not, and decay of both kinds come up in the lists of the
+/// tests.
 #[test]
 fn every_option_is_among_all_options() {
     for rule in rules() {

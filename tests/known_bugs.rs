@@ -66,7 +66,8 @@ fn adam_decays_by_l2_and_adamw_decoupled() {
     assert_eq!(Adam::default().weight_decay, 0.0);
 }
 
-/// `1 − β` and `β^t` in `f32`, or as a running product; and a count of steps in `f32`, which ends at 2^24.
+/// `1 − β` and `β^t` in `f32`, or as a running product; and a count of steps in `f32`, which ends at
+/// 2^24.
 #[test]
 fn bias_corrections_are_right_to_f64() {
     let slow = 1.0 - 1e-9;

@@ -17,7 +17,7 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// What stands between `](` and `)`, outside of code.
+/// What is between `](` and `)`, outside of code.
 fn links(text: &str) -> Vec<&str> {
     let mut links = Vec::new();
     let mut is_code = false;

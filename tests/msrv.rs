@@ -1,5 +1,5 @@
-//! The Rust version that `Cargo.toml` promises is one that every dependency accepts. That our own code does is
-//! what clippy's `incompatible_msrv` looks after.
+//! The Rust version that `Cargo.toml` promises is one that every dependency accepts. That our own code
+//! does is what clippy's `incompatible_msrv` looks after.
 
 use std::process::Command;
 

@@ -11,8 +11,13 @@ use std::{
     time::Duration,
 };
 
-use common::{Arrays, runner::skipped_in_emulator, same, uniform};
-use downhill::{Adam, Extras, Isa, Pool, Threads, optimizer};
+use common::{Arrays, Rule, runner::skipped_in_emulator, sharing::some_rules, uniform};
+use downhill::{Extras, Isa, Pool, Threads};
+
+/// A rule with two states.
+fn rule() -> Rule {
+    some_rules().remove(2)
+}
 
 /// To be held by every test that makes a pool: some count this process's threads.
 fn alone() -> MutexGuard<'static, ()> {
@@ -30,7 +35,7 @@ fn the_number_of_threads() {
     }
 }
 
-/// Fewer, where the system does not let so many start.
+/// Fewer, where the system does not let 1,024 start.
 #[test]
 fn there_are_at_most_1024() {
     let _alone = alone();
@@ -53,16 +58,16 @@ fn a_pool_says_how_many_threads_it_has() {
 fn rayon_without_threads_is_the_caller_alone() {
     const CHILD: &str = "DOWNHILL_TEST_WITHOUT_THREADS";
     if env::var_os(CHILD).is_some() {
-        let rule = &*optimizer(Adam::default());
+        let rule = &*rule();
         let n = 1 << 20;
         let mut ours = Arrays::new(rule, n, uniform());
         let mut alone = ours.clone();
-        let isa = Isa::current().unwrap();
+        let isa = Isa::current().ok();
         for t in 1..=2 {
-            ours.step_many(rule, isa, &[n], t, &Extras::default(), Threads::Rayon).unwrap();
-            alone.step_many(rule, isa, &[n], t, &Extras::default(), Threads::Caller).unwrap();
+            ours.whole_step(rule, isa, &[n], t, &Extras::default(), Threads::Rayon).unwrap();
+            alone.whole_step(rule, isa, &[n], t, &Extras::default(), Threads::Caller).unwrap();
         }
-        assert!(ours.w.iter().zip(&alone.w).all(|(&a, &b)| same(a, b)), "other bits");
+        assert_eq!(ours.difference(&alone), None, "other bits");
         assert!(thread::Builder::new().spawn(|| ()).is_err(), "threads can be started all the same");
         return;
     }
@@ -86,17 +91,18 @@ fn a_pool_can_be_shared_and_sent() {
     check::<Pool>();
 }
 
-/// Steps over so many elements; where they are wrong, if they are.
+/// Steps over `n` elements; says where they are wrong, if they are.
 fn steps(pool: &Pool, n: usize, count: u64) -> Option<String> {
-    let rule = &*optimizer(Adam::default());
+    let rule = &*rule();
     let lengths = [n / 2, n - n / 2];
     let mut ours = Arrays::new(rule, n, uniform());
     let mut expected = ours.clone();
     let extras = Extras { grad_norm: true, ..Extras::default() };
     for t in 1..=count {
-        let isa = Isa::current().unwrap();
-        let report = ours.step_many(rule, isa, &lengths, t, &extras, Threads::Pool(pool)).unwrap();
-        assert_eq!(report, expected.reference_step_many(rule, &lengths, t, &extras));
+        let isa = Isa::current().ok();
+        let report = ours.whole_step(rule, isa, &lengths, t, &extras, Threads::Pool(pool)).unwrap();
+        let same = expected.whole_step(rule, None, &lengths, t, &extras, Threads::Caller).unwrap();
+        assert_eq!(report, same);
     }
     ours.difference(&expected)
 }
@@ -144,8 +150,8 @@ mod proc {
         threads.map(|thread| thread.path()).filter(is_worker).collect()
     }
 
-    /// Waits for this number of workers. The system forgets a thread a little after it has been joined, and
-    /// a thread names itself a little after it has been started.
+    /// Waits for this number of workers. The system forgets a thread a little after it has been joined,
+    /// and a thread names itself a little after it has been started.
     fn await_workers(count: usize) {
         let mut looks = (0..5000).map(|_| {
             thread::sleep(Duration::from_millis(1));
@@ -253,7 +259,7 @@ mod proc {
         await_workers(0);
         let callers = allowed(Path::new("/proc/thread-self"));
         let cpus = numbers(&callers);
-        let rule = &*optimizer(Adam::default());
+        let rule = &*rule();
         let n = 1 << 20;
         for list in [
             vec![cpus[0]],
@@ -276,12 +282,12 @@ mod proc {
             let mut ours = Arrays::new(rule, n, uniform());
             let mut alone = ours.clone();
             for t in 1..=20 {
-                let isa = Isa::current().unwrap();
+                let isa = Isa::current().ok();
                 let extras = Extras { max_norm: 1.0, ..Extras::default() };
-                ours.step_many(rule, isa, &[n], t, &extras, Threads::Pool(&pool)).unwrap();
-                alone.step_many(rule, isa, &[n], t, &extras, Threads::Caller).unwrap();
+                ours.whole_step(rule, isa, &[n], t, &extras, Threads::Pool(&pool)).unwrap();
+                alone.whole_step(rule, isa, &[n], t, &extras, Threads::Caller).unwrap();
             }
-            assert!(ours.w.iter().zip(&alone.w).all(|(&a, &b)| same(a, b)), "other bits");
+            assert_eq!(ours.difference(&alone), None, "other bits");
             assert_eq!(bound(), expected, "a worker has moved");
         }
         assert_eq!(allowed(Path::new("/proc/thread-self")), callers, "the caller has moved");
@@ -314,8 +320,8 @@ mod proc {
         Some(Duration::from_nanos(times.split(' ').next()?.parse().ok()?))
     }
 
-    /// What they compute cannot be seen from outside, but that they do: in some long step each of them for more
-    /// than a twentieth of its time, of which waking up to find nothing to do takes far less.
+    /// What they compute cannot be seen from outside, but that they do: in some long step each of them
+    /// for more than a twentieth of its time, of which waking up to find nothing to do takes far less.
     #[test]
     fn workers_work() {
         let _alone = alone();
@@ -341,22 +347,22 @@ mod proc {
         }
     }
 
-    /// For how much of its time that worker has computed who has least, for each of some steps: up to the
-    /// first for which it is much.
+    /// For how much of its time that worker has computed who has least, for each of some steps: up to
+    /// the first for which it is much.
     fn least_shares(pool: &Pool) -> Vec<f64> {
-        let rule = &*optimizer(Adam::default());
+        let rule = &*rule();
         let n = 1 << 20;
         let mut value = uniform();
-        // Subnormal gradients, and the narrowest instruction set: so slow that workers have their turn even if
-        // there are fewer cores than threads.
+        // Subnormal gradients, and the narrowest instruction set: so slow that workers have their turn
+        // even if there are fewer cores than threads.
         let mut arrays = Arrays::new(rule, n, || value() * 1e-39);
-        let isa = Isa::available()[0];
+        let isa = Isa::available().first().copied();
         let workers = workers();
         let all_computed = || workers.iter().map(|worker| computed(worker).unwrap()).collect::<Vec<_>>();
         let mut least_share = |t| {
             let (before, start) = (all_computed(), Instant::now());
             let extras = Extras::default();
-            arrays.step_many(rule, isa, &[n], t, &extras, Threads::Pool(pool)).unwrap();
+            arrays.whole_step(rule, isa, &[n], t, &extras, Threads::Pool(pool)).unwrap();
             let elapsed = start.elapsed();
             // Until they sleep again, and the system has counted.
             thread::sleep(Duration::from_millis(2));

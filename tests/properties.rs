@@ -5,7 +5,9 @@ mod common;
 
 use std::thread;
 
-use common::{Arrays, Rule, any_length, any_rule, any_value, every_option, mixed, same, uniform};
+use common::{
+    Arrays, Rule, any_length, any_rule, any_value, config, every_option, mixed, same, uniform,
+};
 use downhill::{Isa, Optimizer, StateKind, rules};
 use proptest::prelude::*;
 
@@ -91,9 +93,9 @@ fn arrays_of_64_mebibytes() {
     }
 }
 
-/// The first rule with so many states.
+/// The first rule with this number of states.
 fn rule_with(states: usize) -> Rule {
-    rules().into_iter().find(|rule| rule.states().len() == states).expect("a rule with so many states")
+    rules().into_iter().find(|rule| rule.states().len() == states).expect("a rule of each size")
 }
 
 /// Each array at an offset of its own, so that no two are aligned alike.
@@ -239,7 +241,7 @@ fn decay_moves_a_weight_without_gradient() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(2000))]
 
     #[test]
     fn any_rule_on_any_values(

@@ -1,357 +1,30 @@
-//! Whole runs: reference and kernels step for step, the four walks over a training set, and what a
-//! lecture on stochastic gradient descent says about them.
+//! The trainer: the four walks over a training set, and what a lecture on stochastic gradient descent
+//! says about them.
 
 use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
 };
 
-use downhill::{
-    Adagrad, Adam, Adamw, Amsgrad, BiasCorrection, Error, Extras, Form, Isa, Lion, Momentum, Nadam,
-    Optimizer, Pool, Report, Rmsprop, Sgd, Threads, optimizer, reference::applied_scale,
-};
+use downhill::{Adam, BiasCorrection, Error, Form, Isa, Momentum, Optimizer, Sgd};
 use trainer::{
     Mode, Options, Order, Reduction, Trainer,
     data::{Data, InputError},
     models::{Activation, LinearRegression, Mlp, Model, SoftmaxRegression},
 };
 
-mod common;
 #[path = "../examples/common/digits.rs"]
 mod digits;
+#[path = "common/training.rs"]
+mod training;
 
-use common::{Rule, cut, every_option, tensors};
 use digits::{CLASSES, Digits, PIXELS, Split};
-
-const INPUTS: usize = 5;
-const OUTPUTS: usize = 3;
-const SAMPLES: usize = 13;
-const ORDERS: [Order; 3] = [Order::InOrder, Order::Shuffled, Order::WithReplacement];
-const REDUCTIONS: [Reduction; 2] = [Reduction::Sum, Reduction::Mean];
-
-fn linear() -> LinearRegression {
-    LinearRegression::new(INPUTS, OUTPUTS).unwrap()
-}
-
-fn softmax() -> SoftmaxRegression {
-    SoftmaxRegression::new(INPUTS, OUTPUTS).unwrap()
-}
-
-fn mlp(activation: Activation) -> Mlp {
-    Mlp::new(INPUTS, 7, OUTPUTS, activation).unwrap()
-}
-
-/// Values in [−1, 1) without any pattern.
-fn values(n: usize) -> Vec<f32> {
-    let mut x = 1_u32;
-    let mut next = || {
-        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (x >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
-
-fn classes() -> Vec<usize> {
-    (0..SAMPLES).map(|k| (k * k + 1) % OUTPUTS).collect()
-}
-
-/// Every mode, with mini-batches that do not divide the number of samples.
-fn modes() -> [Mode; 4] {
-    [
-        Mode::FullBatch,
-        Mode::Accumulated { batch_size: 4 },
-        Mode::PerSample,
-        Mode::MiniBatch { batch_size: 4 },
-    ]
-}
-
-fn start<'a, M: Model + Copy>(
-    model: &M,
-    data: Data<'a, M::Target>,
-    rule: &dyn Optimizer,
-    options: Options,
-) -> Trainer<'a, M> {
-    let states = rule.state_names().len();
-    Trainer::new(*model, data, model.initial_weights(5), states, options).unwrap()
-}
-
-/// With the kernels of `isa`, or the reference if there is none.
-fn epoch<M: Model>(
-    trainer: &mut Trainer<M>,
-    rule: &dyn Optimizer,
-    isa: Option<Isa>,
-) -> Result<f64, Error> {
-    trainer.epoch(|w, g, states, t| match isa {
-        None => rule.reference_step(w, g, states, t),
-        Some(isa) => rule.step_on(isa, w, g, states, t),
-    })
-}
-
-fn run<'a, M: Model + Copy>(
-    model: &M,
-    data: Data<'a, M::Target>,
-    rule: &dyn Optimizer,
-    options: Options,
-    epochs: usize,
-) -> Trainer<'a, M> {
-    let mut trainer = start(model, data, rule, options);
-    for _ in 0..epochs {
-        epoch(&mut trainer, rule, None).unwrap();
-    }
-    trainer
-}
-
-fn bits(x: &[f32]) -> Vec<u32> {
-    x.iter().map(|x| x.to_bits()).collect()
-}
-
-#[track_caller]
-fn assert_same_bits<M: Model>(a: &Trainer<M>, b: &Trainer<M>, what: &dyn Debug) {
-    assert_eq!(bits(a.weights()), bits(b.weights()), "weights, {what:?}");
-    assert_eq!(a.states().len(), b.states().len());
-    for (k, (a, b)) in a.states().iter().zip(b.states()).enumerate() {
-        assert_eq!(bits(a), bits(b), "state {k}, {what:?}");
-    }
-}
-
-fn check_kernels<M: Model + Copy + Debug>(model: &M, targets: &[M::Target]) {
-    let inputs = values(SAMPLES * INPUTS);
-    let data = Data { inputs: &inputs, targets };
-    for rule in &every_option() {
-        for mode in modes() {
-            for (order, reduction) in ORDERS.iter().flat_map(|&o| REDUCTIONS.map(|r| (o, r))) {
-                let options = Options { mode, order, reduction, seed: 9 };
-                let expected = run(model, data, rule.as_ref(), options, 2);
-                assert!(expected.weights().iter().all(|w| w.is_finite()));
-                assert_ne!(bits(expected.weights()), bits(&model.initial_weights(5)));
-                for isa in Isa::available() {
-                    let mut trainer = start(model, data, rule.as_ref(), options);
-                    for _ in 0..2 {
-                        epoch(&mut trainer, rule.as_ref(), Some(isa)).unwrap();
-                    }
-                    assert_same_bits(&trainer, &expected, &(isa, model, rule, options));
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_run_with_kernels_ends_with_the_bits_of_the_reference() {
-    println!("instruction sets: {:?}", Isa::available());
-    check_kernels(&linear(), &values(SAMPLES * OUTPUTS));
-    check_kernels(&softmax(), &classes());
-    check_kernels(&mlp(Activation::Tanh), &classes());
-    check_kernels(&mlp(Activation::Relu), &classes());
-}
-
-/// The parameters of an [`Mlp`] as a user has them: the weights and the biases of each layer.
-fn layers(inputs: usize, hidden: usize, classes: usize) -> [usize; 4] {
-    [inputs * hidden, hidden, hidden * classes, classes]
-}
-
-/// How a run makes its steps.
-#[derive(Clone, Copy, Debug)]
-enum How<'a> {
-    /// Scale and clip, step, zero, by the reference.
-    Reference,
-    Whole(Isa, Threads<'a>),
-}
-
-/// Whole steps over parameters in parts.
-#[derive(Clone, Copy, Debug)]
-struct Whole<'a> {
-    rule: &'a dyn Optimizer,
-    lengths: &'a [usize],
-    extras: Extras,
-}
-
-impl Whole<'_> {
-    /// Scaled and clipped before a plain step, and zeroed behind it. Says what gradients were scaled by.
-    fn reference_step(
-        &self,
-        w: &mut [f32],
-        g: &mut [f32],
-        states: &mut [&mut [f32]],
-        t: u64,
-    ) -> Result<f64, Error> {
-        let gradients: Vec<&[f32]> = cut(g, self.lengths).collect();
-        let scale = applied_scale(&gradients, self.extras.grad_scale, self.extras.max_norm);
-        g.iter_mut().for_each(|g| *g *= scale);
-        self.rule.reference_step(w, g, states, t)?;
-        g.fill(0.0);
-        Ok(scale.into())
-    }
-
-    fn step(
-        &self,
-        (isa, threads): (Isa, Threads<'_>),
-        w: &mut [f32],
-        g: &mut [f32],
-        states: &mut [&mut [f32]],
-        t: u64,
-    ) -> Result<Report, Error> {
-        let mut list = tensors(w, g, states.iter_mut().map(|x| &mut **x), self.lengths);
-        self.rule.step_many_on(isa, &mut list, t, &self.extras, threads)
-    }
-
-    /// One walk over the training set. Says what the gradients of each step were scaled by.
-    fn epoch<M: Model>(&self, trainer: &mut Trainer<M>, how: How<'_>) -> Vec<f64> {
-        let mut scales = Vec::new();
-        let step = |w: &mut [f32], g: &mut [f32], states: &mut [&mut [f32]], t| {
-            scales.push(match how {
-                How::Reference => self.reference_step(w, g, states, t)?,
-                How::Whole(isa, threads) => self.step((isa, threads), w, g, states, t)?.applied_scale,
-            });
-            Ok(())
-        };
-        trainer.epoch(step).unwrap();
-        assert!(trainer.gradient().iter().all(|g| g.to_bits() == 0), "gradients are zeroed");
-        scales
-    }
-
-    /// Some epochs by the reference and in each of these ways must end alike, with some steps clipped and
-    /// some not.
-    fn check<M: Model + Copy>(
-        &self,
-        model: &M,
-        data: Data<'_, M::Target>,
-        options: Options,
-        epochs: usize,
-        ways: &[How<'_>],
-    ) {
-        let run = |how| {
-            let mut trainer = start(model, data, self.rule, options);
-            let scales: Vec<f64> = (0..epochs).flat_map(|_| self.epoch(&mut trainer, how)).collect();
-            (trainer, scales)
-        };
-        let (expected, scales) = run(How::Reference);
-        let clipped = scales.iter().filter(|&&scale| scale < self.extras.grad_scale).count();
-        assert!(
-            0 < clipped && clipped < scales.len(),
-            "{clipped} of {} clipped, {self:?}",
-            scales.len()
-        );
-        assert!(expected.weights().iter().all(|w| w.is_finite()));
-        for how in ways {
-            let (trainer, ours) = run(*how);
-            assert_eq!(ours, scales, "{self:?} {how:?}");
-            assert_same_bits(&trainer, &expected, &(self, how));
-        }
-    }
-}
-
-/// Every rule, on gradients of a few samples; weights cut where layers end, and anywhere.
-#[test]
-fn a_run_of_whole_steps_ends_with_the_bits_of_the_reference() {
-    let (inputs, classes) = (values(SAMPLES * INPUTS), classes());
-    let data = Data { inputs: &inputs, targets: &classes };
-    let extras = Extras { grad_scale: 0.25, max_norm: 0.7, zero_grad: true, ..Extras::default() };
-    let options = Options { mode: Mode::MiniBatch { batch_size: 4 }, ..Options::default() };
-    let layers = layers(INPUTS, 7, OUTPUTS);
-    let cuts: [&[usize]; 3] = [&layers, &[66], &[0, 1, 16, 0, 17, 3, 29, 0]];
-    for (rule, lengths) in every_option().iter().flat_map(|rule| cuts.map(|cuts| (rule, cuts))) {
-        let whole = Whole { rule: &**rule, lengths, extras };
-        let ways: Vec<_> =
-            Isa::available().into_iter().map(|isa| How::Whole(isa, Threads::Caller)).collect();
-        whole.check(&mlp(Activation::Tanh), data, options, 3, &ways);
-    }
-}
-
-/// A rule of each kind.
-fn some_rules() -> [Rule; 9] {
-    let rmsprop = Rmsprop { lr: 0.001, momentum: 0.5, ..Rmsprop::default() };
-    [
-        optimizer(Sgd { lr: 0.2, weight_decay: 1e-4, ..Sgd::default() }),
-        optimizer(Momentum { lr: 0.05, ..Momentum::default() }),
-        optimizer(Adagrad::default()),
-        rmsprop.optimizer(false),
-        rmsprop.optimizer(true),
-        optimizer(Adam { lr: 0.003, ..Adam::default() }),
-        optimizer(Adamw { lr: 0.003, ..Adamw::default() }),
-        optimizer(Nadam::default()),
-        optimizer(Lion { lr: 0.001, ..Lion::default() }),
-    ]
-}
-
-#[test]
-fn digits_learned_with_whole_steps() {
-    let digits = Digits::load(Split::Last);
-    let model = Mlp::new(PIXELS, 24, CLASSES, Activation::Tanh).unwrap();
-    let layers = layers(PIXELS, 24, CLASSES);
-    let extras = Extras { max_norm: 0.9, zero_grad: true, skip_nonfinite: true, ..Extras::default() };
-    let mode = Mode::MiniBatch { batch_size: 16 };
-    let options = Options { mode, reduction: Reduction::Mean, ..Options::default() };
-    let pool = Pool::new(2);
-    let isa = Isa::current().unwrap();
-    let ways = [How::Whole(isa, Threads::Pool(&pool))];
-    for rule in some_rules() {
-        let whole = Whole { rule: &*rule, lengths: &layers, extras };
-        whole.check(&model, digits.training(), options, 3, &ways);
-    }
-}
-
-/// A network wide enough for threads to step its weights, and to add up the norm of their gradient.
-#[test]
-fn a_wide_network_with_threads() {
-    const HIDDEN: usize = 4800;
-    let digits = Digits::load(Split::EveryFifth);
-    let (inputs, targets) = (digits.training().inputs, digits.training().targets);
-    let data = Data { inputs: &inputs[..32 * PIXELS], targets: &targets[..32] };
-    let model = Mlp::new(PIXELS, HIDDEN, CLASSES, Activation::Relu).unwrap();
-    let layers = layers(PIXELS, HIDDEN, CLASSES);
-    let extras = Extras { max_norm: 20.0, zero_grad: true, skip_nonfinite: true, ..Extras::default() };
-    let mode = Mode::MiniBatch { batch_size: 8 };
-    let options = Options { mode, ..Options::default() };
-    let pool = Pool::new(3);
-    let isa = Isa::current().unwrap();
-    let ways = [How::Whole(isa, Threads::Pool(&pool)), How::Whole(isa, Threads::Rayon)];
-    let rules = [
-        optimizer(Sgd { lr: 1e-3, ..Sgd::default() }),
-        optimizer(Adam { lr: 1e-4, weight_decay: 1e-3, ..Adam::default() }),
-        optimizer(Amsgrad(Adam { lr: 1e-4, ..Adam::default() })),
-    ];
-    for rule in rules {
-        let whole = Whole { rule: &*rule, lengths: &layers, extras };
-        whole.check(&model, data, options, 1, &ways);
-    }
-}
-
-/// Gradients that overflow now and then, as under a loss scale: such a step is as if it had not been.
-#[test]
-fn a_run_without_its_bad_steps() {
-    let (inputs, classes) = (values(SAMPLES * INPUTS), classes());
-    let data = Data { inputs: &inputs, targets: &classes };
-    let options = Options { mode: Mode::PerSample, ..Options::default() };
-    let (model, lengths) = (mlp(Activation::Tanh), layers(INPUTS, 7, OUTPUTS));
-    let bad = |t: u64| [None, None, Some(f32::INFINITY), None, Some(f32::NAN)][t as usize % 5];
-    for rule in every_option() {
-        let mut expected = start(&model, data, &*rule, options);
-        let skip_bad = |w: &mut [f32], g: &mut [f32], states: &mut [&mut [f32]], t| match bad(t) {
-            Some(_) => Ok(()),
-            None => rule.reference_step(w, g, states, t),
-        };
-        expected.epoch(skip_bad).unwrap();
-        let mut trainer = start(&model, data, &*rule, options);
-        let extras = Extras { skip_nonfinite: true, ..Extras::default() };
-        let whole = Whole { rule: &*rule, lengths: &lengths, extras };
-        let step = |w: &mut [f32], g: &mut [f32], states: &mut [&mut [f32]], t| {
-            if let Some(bad) = bad(t) {
-                g[t as usize * 5 % 66] = bad;
-            }
-            let report = whole.step((Isa::current()?, Threads::Caller), w, g, states, t)?;
-            assert_eq!(report.skipped, bad(t).is_some());
-            Ok(())
-        };
-        trainer.epoch(step).unwrap();
-        assert_same_bits(&trainer, &expected, &rule);
-    }
-}
+use training::*;
 
 fn check_accumulated<M: Model + Copy + Debug>(model: &M, targets: &[M::Target]) {
     let inputs = values(SAMPLES * INPUTS);
     let data = Data { inputs: &inputs, targets };
-    let rule = &*optimizer(Adam { lr: 0.05, ..Adam::default() });
+    let rule = &Adam { lr: 0.05, ..Adam::default() };
     for (order, reduction) in ORDERS.iter().flat_map(|&o| REDUCTIONS.map(|r| (o, r))) {
         let options = |mode| Options { mode, order, reduction, seed: 9 };
         let full = run(model, data, rule, options(Mode::FullBatch), 3);
@@ -378,7 +51,7 @@ fn accumulated_has_the_bits_of_full_batch() {
 fn memory(mode: Mode) -> u64 {
     let digits = Digits::load(Split::Last);
     let model = Mlp::new(PIXELS, 16, CLASSES, Activation::Tanh).unwrap();
-    let rule = &*optimizer(Sgd::default());
+    let rule = &Sgd::default();
     let info = allocation_counter::measure(|| {
         let mut trainer = start(&model, digits.training(), rule, Options { mode, ..Options::default() });
         epoch(&mut trainer, rule, None).unwrap();
@@ -404,15 +77,9 @@ fn accumulated_has_memory_for_one_mini_batch() {
 fn momentum_zero_is_sgd_bit_by_bit() {
     let digits = Digits::load(Split::Last);
     let model = Mlp::new(PIXELS, 8, CLASSES, Activation::Tanh).unwrap();
-    let sgd = run(
-        &model,
-        digits.training(),
-        &*optimizer(Sgd { lr: 0.01, ..Sgd::default() }),
-        Options::default(),
-        2,
-    );
+    let sgd = run(&model, digits.training(), &Sgd { lr: 0.01, ..Sgd::default() }, Options::default(), 2);
     for form in [Form::Classic, Form::Torch] {
-        let rule = &*optimizer(Momentum { lr: 0.01, momentum: 0.0, form, ..Momentum::default() });
+        let rule = &Momentum { lr: 0.01, momentum: 0.0, form, ..Momentum::default() };
         let momentum = run(&model, digits.training(), rule, Options::default(), 2);
         assert_eq!(bits(momentum.weights()), bits(sgd.weights()), "{form:?}");
     }
@@ -423,7 +90,7 @@ fn momentum_zero_is_sgd_bit_by_bit() {
 fn momentum_under_a_constant_gradient_tends_to_its_limit() {
     let g = values(37);
     for (form, lr, scale) in [(Form::Classic, 0.01, 0.01), (Form::Torch, 0.01, 1.0)] {
-        let rule = &*optimizer(Momentum { lr, momentum: 0.9, form, ..Momentum::default() });
+        let rule = &Momentum { lr, momentum: 0.9, form, ..Momentum::default() };
         let (mut w, mut u) = (vec![0.0; 37], vec![0.0; 37]);
         for t in 1..=300 {
             rule.step_on(Isa::current().unwrap(), &mut w, &g, &mut [&mut u], t).unwrap();
@@ -451,7 +118,7 @@ fn a_full_gradient_over_copies_is_a_multiple_exactly() {
     let many = Data { inputs: &many_inputs, targets: &many_targets };
     let options = Options { mode: Mode::FullBatch, order: Order::InOrder, ..Options::default() };
     let walk = |data, lr| {
-        let rule = &*optimizer(Sgd { lr, ..Sgd::default() });
+        let rule = &Sgd { lr, ..Sgd::default() };
         let mut trainer = Trainer::new(model, data, vec![1.0, -1.0, 2.0], 0, options).unwrap();
         for _ in 0..3 {
             epoch(&mut trainer, rule, None).unwrap();
@@ -476,7 +143,7 @@ fn a_walk_over_copies_ends_nearly_where_one_with_a_longer_step_does() {
     let (many_inputs, many_targets) = (copies(inputs, COPIES), copies(targets, COPIES));
     let model = SoftmaxRegression::new(PIXELS, CLASSES).unwrap();
     let options = Options { mode: Mode::FullBatch, order: Order::InOrder, ..Options::default() };
-    let walk = |data, lr| run(&model, data, &*optimizer(Sgd { lr, ..Sgd::default() }), options, 20);
+    let walk = |data, lr| run(&model, data, &Sgd { lr, ..Sgd::default() }, options, 20);
     let few = walk(Data { inputs, targets }, COPIES as f64 * 1e-4);
     let many = walk(Data { inputs: &many_inputs, targets: &many_targets }, 1e-4);
     let moved = few.weights().iter().zip(model.initial_weights(5)).map(|(w, start)| (w - start).abs());
@@ -494,7 +161,7 @@ fn a_walk_over_copies_ends_nearly_where_one_with_a_longer_step_does() {
 fn the_first_step_of_adam_does_not_see_the_scale_of_the_gradient() {
     let g = values(100);
     for bias_correction in [BiasCorrection::Step, BiasCorrection::Constant, BiasCorrection::None] {
-        let rule = &*optimizer(Adam { eps: 0.0, bias_correction, ..Adam::default() });
+        let rule = &Adam { eps: 0.0, bias_correction, ..Adam::default() };
         let first_step = |scale: f32, isa: Option<Isa>| {
             let g: Vec<f32> = g.iter().map(|g| g * scale).collect();
             let (mut w, mut m, mut v) = (values(100), vec![0.0; 100], vec![0.0; 100]);
@@ -590,7 +257,7 @@ fn the_same_seed_is_the_same_run_and_another_is_another() {
     let model = SoftmaxRegression::new(PIXELS, CLASSES).unwrap();
     let walk = |seed, order| {
         let options = Options { seed, order, ..Options::default() };
-        bits(run(&model, digits.training(), &*optimizer(Sgd::default()), options, 1).weights())
+        bits(run(&model, digits.training(), &Sgd::default(), options, 1).weights())
     };
     for order in [Order::Shuffled, Order::WithReplacement] {
         assert_eq!(walk(1, order), walk(1, order));
@@ -638,7 +305,7 @@ fn a_mean_is_the_sum_divided_by_the_samples_of_the_step() {
         let gradients = |reduction| {
             let options = Options { mode, reduction, ..Options::default() };
             let mut gradients = Vec::new();
-            let mut trainer = start(&softmax(), data, &*optimizer(Sgd::default()), options);
+            let mut trainer = start(&softmax(), data, &Sgd::default(), options);
             let mut record = |_: &mut [f32], g: &mut [f32], _: &mut [&mut [f32]], _| {
                 gradients.push(g.to_vec());
                 Ok(())
@@ -659,9 +326,9 @@ fn a_mean_is_the_sum_divided_by_the_samples_of_the_step() {
 #[test]
 fn a_network_learns_digits() {
     let rules = [
-        optimizer(Sgd { lr: 0.02, ..Sgd::default() }),
-        optimizer(Momentum { lr: 0.003, ..Momentum::default() }),
-        optimizer(Adam { lr: 0.003, ..Adam::default() }),
+        Box::<dyn Optimizer>::from(Sgd { lr: 0.02, ..Sgd::default() }),
+        Box::<dyn Optimizer>::from(Momentum { lr: 0.003, ..Momentum::default() }),
+        Box::<dyn Optimizer>::from(Adam { lr: 0.003, ..Adam::default() }),
     ];
     for (split, least) in [(Split::Last, 0.9), (Split::EveryFifth, 0.95)] {
         let digits = Digits::load(split);
@@ -682,7 +349,7 @@ fn the_loss_falls_and_is_reported_as_it_is() {
     let (inputs, targets) = (values(SAMPLES * INPUTS), classes());
     let data = Data { inputs: &inputs, targets: &targets };
     let options = Options { mode: Mode::FullBatch, ..Options::default() };
-    let rule = &*optimizer(Sgd { lr: 0.05, ..Sgd::default() });
+    let rule = &Sgd { lr: 0.05, ..Sgd::default() };
     let mut trainer = start(&mlp(Activation::Tanh), data, rule, options);
     let before = trainer.loss(data).unwrap();
     let during = epoch(&mut trainer, rule, None).unwrap();
@@ -694,7 +361,7 @@ fn the_loss_falls_and_is_reported_as_it_is() {
 fn a_diverging_run_goes_on() {
     let digits = Digits::load(Split::Last);
     let model = Mlp::new(PIXELS, 8, CLASSES, Activation::Relu).unwrap();
-    let rule = &*optimizer(Sgd { lr: 1e30, ..Sgd::default() });
+    let rule = &Sgd { lr: 1e30, ..Sgd::default() };
     let mut trainer = run(&model, digits.training(), rule, Options::default(), 2);
     assert!(trainer.loss(digits.training()).unwrap().is_nan());
     assert!(trainer.accuracy(digits.test()).unwrap() < 0.2);
@@ -705,9 +372,9 @@ fn an_error_of_a_step_ends_the_epoch() {
     let inputs = values(SAMPLES * INPUTS);
     let targets = classes();
     let data = Data { inputs: &inputs, targets: &targets };
-    let mut trainer = start(&softmax(), data, &*optimizer(Sgd::default()), Options::default());
+    let mut trainer = start(&softmax(), data, &Sgd::default(), Options::default());
     let wrong = Sgd { lr: -1.0, ..Sgd::default() };
-    let error = epoch(&mut trainer, &*optimizer(wrong), None).unwrap_err();
+    let error = epoch(&mut trainer, &wrong, None).unwrap_err();
     assert!(matches!(error, Error::Hyperparameter { argument: "lr", .. }), "{error}");
     assert_eq!(trainer.steps(), 0);
     assert_eq!(bits(trainer.weights()), bits(&softmax().initial_weights(5)));
@@ -747,7 +414,7 @@ fn wrong_input_is_named() {
 fn data_to_evaluate_is_checked_too() {
     let (inputs, targets) = (values(SAMPLES * INPUTS), classes());
     let data = Data { inputs: &inputs, targets: &targets };
-    let mut trainer = start(&softmax(), data, &*optimizer(Sgd::default()), Options::default());
+    let mut trainer = start(&softmax(), data, &Sgd::default(), Options::default());
     let wrong = Data { inputs: &inputs[..5], targets: &[7] };
     let error = InputError::Class { sample: 0, class: 7, classes: 3 };
     assert_eq!(trainer.loss(wrong), Err(error.clone()));

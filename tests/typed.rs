@@ -1,5 +1,5 @@
-//! The functions of each rule, as Rust calls them: each hands its arrays on in the right order and does what its
-//! configuration does, and so does its reference.
+//! The functions of each rule, as Rust calls them: each hands its arrays on in the right order and does
+//! what its configuration does, and so does its reference.
 
 mod common;
 
@@ -27,7 +27,8 @@ const fn rmsprop(momentum: f64, centered: bool) -> Rmsprop {
     Rmsprop { lr, alpha, eps, momentum, centered, weight_decay: 0.0, decay: Decay::L2 }
 }
 
-/// Every step function, with its kernel and with its reference, and the configuration that is to do the same.
+/// Every step function, with its kernel and with its reference, and the configuration that is to do the
+/// same.
 fn steps() -> Vec<(Rule, Step, Step)> {
     vec![
         (

@@ -7,6 +7,8 @@
  */
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #define LOOP(name, s0, s1, s2)                                                                            \
     void name(size_t n, float *restrict w, const float *restrict g, float *restrict s0,                   \
@@ -67,7 +69,7 @@ LOOP(plain_rmsprop, v, s1, s2)
     }
 }
 
-LOOP(plain_rmsprop_centered_momentum, v, g_avg, u)
+LOOP(plain_rmsprop_momentum_centered, v, g_avg, u)
 {
     const float lr = constants[0], alpha = constants[1], fresh = constants[2], eps = constants[3];
     const float momentum = constants[4];
@@ -234,4 +236,106 @@ double sum_of_squares(size_t n, const float *g)
         total += sums[k];
     }
     return total;
+}
+
+/*
+ * What a trainer with gradients and a model in bfloat16 does around the update, as passes of their own.
+ */
+static float widened(uint16_t x)
+{
+    const uint32_t bits = (uint32_t)x << 16;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+
+void pass_unscale(size_t n, float *restrict wide, const uint16_t *restrict g, float scale)
+{
+    for (size_t i = 0; i < n; i++) {
+        wide[i] = widened(g[i]) * scale;
+    }
+}
+
+void pass_cast(size_t n, uint16_t *restrict copy, const float *restrict w)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t x;
+        memcpy(&x, &w[i], sizeof x);
+        const uint32_t rounded = (x + 0x7fff + (x >> 16 & 1)) >> 16;
+        copy[i] = (uint16_t)((x & 0x7fffffff) > 0x7f800000 ? x >> 16 | 0x40 : rounded);
+    }
+}
+
+double sum_of_squares_bf16(size_t n, const uint16_t *g)
+{
+    double sums[16] = {0}, total = 0;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        for (size_t k = 0; k < 16; k++) {
+            const double x = widened(g[i + k]);
+            sums[k] += x * x;
+        }
+    }
+    for (; i < n; i++) {
+        total += (double)widened(g[i]) * widened(g[i]);
+    }
+    for (size_t k = 0; k < 16; k++) {
+        total += sums[k];
+    }
+    return total;
+}
+
+/* The 28 bytes of Adam with a gradient and a copy in bfloat16, in one loop. The constant is 0. */
+void stream_offload(size_t n, float *restrict w, const uint16_t *restrict g, float *restrict m,
+                    float *restrict v, uint16_t *restrict copy, float zero)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float x = zero * (float)g[i];
+        w[i] += x;
+        m[i] += x;
+        v[i] += x;
+        copy[i] = g[i];
+    }
+}
+
+/*
+ * The bytes of any step, some of each array in turn: `step` bytes of it belong to a piece of the tensor. `zero` is 0. Gives
+ * something of all that was read.
+ */
+struct moved {
+    unsigned char *data;
+    size_t bytes, step;
+    enum { READ, UPDATED, WRITTEN } how;
+};
+
+uint32_t stream_bytes(size_t pieces, size_t arrays, const struct moved *moved, uint32_t zero)
+{
+    uint32_t all = 0;
+    for (size_t piece = 0; piece < pieces; piece++) {
+        for (size_t k = 0; k < arrays; k++) {
+            const size_t before = piece * moved[k].step;
+            const size_t start = before < moved[k].bytes ? before : moved[k].bytes;
+            const size_t left = moved[k].bytes - start;
+            const size_t words = (left < moved[k].step ? left : moved[k].step) / 4;
+            uint32_t *restrict x = (uint32_t *)(moved[k].data + start);
+            switch (moved[k].how) {
+            case READ:
+                for (size_t i = 0; i < words; i++) {
+                    all ^= x[i];
+                }
+                break;
+            case UPDATED:
+                for (size_t i = 0; i < words; i++) {
+                    x[i] += zero;
+                }
+                break;
+            case WRITTEN:
+                for (size_t i = 0; i < words; i++) {
+                    x[i] = zero;
+                }
+                break;
+            }
+        }
+    }
+    return all;
 }

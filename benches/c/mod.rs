@@ -2,34 +2,47 @@
 //! other flag than `-march=native` makes them the best loops of this machine.
 #![allow(unsafe_code, reason = "C functions can only be loaded and called with it")]
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, marker::PhantomData, path::PathBuf, process::Command};
 
-use downhill::{Adadelta, Adagrad, Adam, Adamax, Adamw, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd};
+use downhill::{
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Isa, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd,
+};
+use half::{bf16, f16};
 use libloading::Library;
 
-use crate::common::{RMSPROP_MOMENTUM, T};
+use crate::common::{OPTION, T};
 
 /// `-fno-math-errno` lets `sqrtf` become a vector instruction. `-ffp-contract=off` gives the bits of the
 /// reference. What contraction, GCC's default, would give (measured on an AVX-512 Xeon): SGD and momentum
 /// 1.1 times as fast in L1, nothing for Adam, 0 to 2 % in L2, nothing beyond.
-const FLAGS: [&str; 6] =
-    ["-O3", "-march=native", "-fno-math-errno", "-ffp-contract=off", "-shared", "-fPIC"];
+const FLAGS: [&str; 5] = ["-O3", "-fno-math-errno", "-ffp-contract=off", "-shared", "-fPIC"];
 
-/// What is added to [`FLAGS`]: GCC prefers 256 bits for some CPUs with AVX-512, and which is faster
+/// What is added to [`FLAGS`] for this machine: GCC prefers 256 bits for some CPUs with AVX-512, and which is faster
 /// depends on the CPU and on the loop. So there are two builds, and the faster one counts.
-const WIDTHS: &[&str] =
-    if cfg!(target_arch = "x86_64") { &["", "-mprefer-vector-width=512"] } else { &[""] };
+const NATIVE: &[&[&str]] = if cfg!(target_arch = "x86_64") {
+    &[&["-march=native"], &["-march=native", "-mprefer-vector-width=512"]]
+} else {
+    &[&["-march=native"]]
+};
 
-/// The type of every function in `loops.c`.
+/// And for a machine that has no more than AVX2.
+const AVX2: &[&[&str]] = &[&["-mavx2", "-mfma", "-mf16c"]];
+
+/// The type of every rule's function in `loops.c`.
 type Loop = unsafe extern "C" fn(usize, *mut f32, *const f32, *mut f32, *mut f32, *mut f32, *const f32);
+
+/// A function of `loops.c`.
+struct Function<F> {
+    function: F,
+    /// Keeps it in memory.
+    _library: Library,
+}
 
 /// A loop of `loops.c`, its constants with it.
 pub struct CLoop {
-    function: Loop,
+    function: Function<Loop>,
     constants: Vec<f32>,
     states: usize,
-    /// Keeps `function` in memory.
-    _library: Library,
 }
 
 impl CLoop {
@@ -45,90 +58,248 @@ impl CLoop {
         let constants = self.constants.as_ptr();
         // SAFETY: `w`, `g` and the states that this loop has are distinct and all have `w.len()`
         // elements; the loop touches no others, and reads no more constants than there are.
-        unsafe { (self.function)(w.len(), w.as_mut_ptr(), g.as_ptr(), s0, s1, s2, constants) }
+        unsafe { (self.function.function)(w.len(), w.as_mut_ptr(), g.as_ptr(), s0, s1, s2, constants) }
     }
 }
 
-/// `loops.c`, built once for each of [`WIDTHS`].
+/// `loops.c`, built once for each list of flags.
 pub struct Loops {
     /// What the compiler calls itself.
     pub compiler: String,
-    files: Vec<PathBuf>,
+    pub builds: Vec<Build>,
 }
 
+/// One of them.
+pub struct Build(PathBuf);
+
 impl Loops {
-    /// Builds with `$CC`, or `cc`.
+    /// Builds with `$CC`, or `cc`, for this machine.
     ///
     /// # Errors
     /// What the compiler, or the attempt to run it, said.
     pub fn build() -> Result<Self, String> {
+        Self::with(NATIVE)
+    }
+
+    /// The same for an instruction set that this machine has: for AVX2 as if it had no more.
+    ///
+    /// # Errors
+    /// As `build`.
+    pub fn build_for(isa: Isa) -> Result<Self, String> {
+        Self::with(if isa.name() == "avx2" { AVX2 } else { NATIVE })
+    }
+
+    fn with(flags: &[&[&str]]) -> Result<Self, String> {
         let cc = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let version = run(Command::new(&cc).arg("--version"))?;
         let compiler = version.lines().next().unwrap_or(&cc).to_owned();
-        let mut loops = Self { compiler, files: Vec::new() };
-        for (i, width) in WIDTHS.iter().enumerate() {
-            let name = format!("loops-{}-{i}{}", std::process::id(), env::consts::DLL_SUFFIX);
-            loops.files.push([env!("CARGO_TARGET_TMPDIR"), &name].iter().collect());
+        let mut loops = Self { compiler, builds: Vec::new() };
+        for flags in flags {
+            let name =
+                format!("loops-{}{}{}", std::process::id(), flags.concat(), env::consts::DLL_SUFFIX);
+            let build = Build([env!("CARGO_TARGET_TMPDIR"), &name].iter().collect());
             let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/c/loops.c");
             run(Command::new(&cc)
                 .args(FLAGS)
-                .args((!width.is_empty()).then_some(width))
+                .args(*flags)
                 .arg(source)
                 .arg("-o")
-                .arg(&loops.files[i])
+                .arg(&build.0)
                 .arg("-lm"))?;
+            loops.builds.push(build);
         }
         Ok(loops)
     }
 
-    /// The plain C loop of a rule in every width. Empty if `loops.c` has none for it.
+    /// The plain C loop of a rule in every build. Empty if `loops.c` has none for it.
     pub fn plain(&self, rule: &str, states: usize) -> Vec<CLoop> {
-        match constants(rule) {
-            Some(constants) => self.load(&format!("plain_{rule}"), &constants, states),
-            None => Vec::new(),
-        }
+        self.builds.iter().filter_map(|build| build.plain(rule, states)).collect()
     }
 
     /// The loop that only moves the bytes of a rule with so many states.
     pub fn stream(&self, states: usize) -> Vec<CLoop> {
-        self.load(&format!("stream_{states}"), &[0.0], states)
+        self.builds.iter().map(|build| build.step(&format!("stream_{states}"), &[0.0], states)).collect()
+    }
+}
+
+impl Build {
+    /// The plain C loop of a rule, if there is one.
+    pub fn plain(&self, rule: &str, states: usize) -> Option<CLoop> {
+        Some(self.step(&format!("plain_{rule}"), &constants(rule)?, states))
+    }
+
+    /// That of AdamW with this weight decay.
+    pub fn adamw(&self, weight_decay: f64) -> CLoop {
+        self.step("plain_adamw", &adamw(Adamw { weight_decay, ..Adamw::default() }), 2)
     }
 
     /// A pass over gradients alone.
     pub fn pass(&self, name: &str, constant: f32) -> CLoop {
-        self.load(&format!("pass_{name}"), &[constant], 0).swap_remove(0)
+        self.step(&format!("pass_{name}"), &[constant], 0)
+    }
+
+    fn step(&self, symbol: &str, constants: &[f32], states: usize) -> CLoop {
+        // SAFETY: every function of a rule, and every `stream_` with a number, has this type, and so have the passes over
+        // gradients.
+        let function = unsafe { self.function(symbol) };
+        CLoop { function, constants: constants.to_vec(), states }
     }
 
     /// The sum of squares of a gradient.
-    pub fn sum_of_squares(&self) -> impl Fn(&[f32]) -> f64 {
+    pub fn sum_of_squares(&self) -> impl Fn(&[f32]) -> f64 + Sync + use<> {
         type Sum = unsafe extern "C" fn(usize, *const f32) -> f64;
-        // SAFETY: the library is `loops.c`, which runs nothing when it is loaded.
-        let library = unsafe { Library::new(&self.files[0]) }.expect("built by this process");
         // SAFETY: the function in `loops.c` has this type.
-        let sum = unsafe { *library.get::<Sum>("sum_of_squares").expect("defined in loops.c") };
-        move |g| {
-            // It keeps `sum` in memory.
-            let _library = &library;
-            // SAFETY: the function reads as many elements as it is told.
-            unsafe { sum(g.len(), g.as_ptr()) }
+        let sum = unsafe { self.function::<Sum>("sum_of_squares") };
+        // SAFETY: the function reads as many elements as it is told.
+        move |g| unsafe { (sum.get())(g.len(), g.as_ptr()) }
+    }
+
+    /// The same of one in bfloat16.
+    pub fn sum_of_squares_bf16(&self) -> impl Fn(&[bf16]) -> f64 + Sync + use<> {
+        type Sum = unsafe extern "C" fn(usize, *const bf16) -> f64;
+        // SAFETY: the function in `loops.c` has this type.
+        let sum = unsafe { self.function::<Sum>("sum_of_squares_bf16") };
+        // SAFETY: the function reads as many elements as it is told.
+        move |g| unsafe { (sum.get())(g.len(), g.as_ptr()) }
+    }
+
+    /// Widens a gradient and multiplies it.
+    pub fn unscale(&self) -> impl Fn(&mut [f32], &[bf16], f32) + Sync + use<> {
+        type Pass = unsafe extern "C" fn(usize, *mut f32, *const bf16, f32);
+        // SAFETY: the function in `loops.c` has this type.
+        let pass = unsafe { self.function::<Pass>("pass_unscale") };
+        move |wide, g, scale| {
+            assert_eq!(wide.len(), g.len());
+            // SAFETY: both have as many elements as the function is told.
+            unsafe { (pass.get())(g.len(), wide.as_mut_ptr(), g.as_ptr(), scale) }
         }
     }
 
-    fn load(&self, symbol: &str, constants: &[f32], states: usize) -> Vec<CLoop> {
-        let load = |file| {
-            // SAFETY: the library is `loops.c`, which runs nothing when it is loaded.
-            let library = unsafe { Library::new(file) }.expect("built by this process");
-            // SAFETY: every function in `loops.c` has this type.
-            let function = unsafe { *library.get::<Loop>(symbol).expect("defined in loops.c") };
-            CLoop { function, constants: constants.to_vec(), states, _library: library }
-        };
-        self.files.iter().map(load).collect()
+    /// Rounds weights to bfloat16.
+    pub fn cast(&self) -> impl Fn(&mut [bf16], &[f32]) + Sync + use<> {
+        type Pass = unsafe extern "C" fn(usize, *mut bf16, *const f32);
+        // SAFETY: the function in `loops.c` has this type.
+        let pass = unsafe { self.function::<Pass>("pass_cast") };
+        move |copy, w| {
+            assert_eq!(copy.len(), w.len());
+            // SAFETY: both have as many elements as the function is told.
+            unsafe { (pass.get())(w.len(), copy.as_mut_ptr(), w.as_ptr()) }
+        }
+    }
+
+    /// Moves the bytes of `w`, `g`, `m`, `v` and the copy.
+    #[allow(clippy::type_complexity, reason = "the arguments of one function")]
+    pub fn stream_offload(
+        &self,
+    ) -> impl Fn(&mut [f32], &[bf16], [&mut [f32]; 2], &mut [bf16]) + Sync + use<> {
+        type Stream =
+            unsafe extern "C" fn(usize, *mut f32, *const bf16, *mut f32, *mut f32, *mut bf16, f32);
+        // SAFETY: the function in `loops.c` has this type.
+        let stream = unsafe { self.function::<Stream>("stream_offload") };
+        move |w, g, [m, v], copy| {
+            let n = w.len();
+            assert!([g.len(), m.len(), v.len(), copy.len()] == [n; 4]);
+            let (w, m, v, copy) = (w.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr(), copy.as_mut_ptr());
+            // SAFETY: all have as many elements as the function is told.
+            unsafe { (stream.get())(n, w, g.as_ptr(), m, v, copy, 0.0) }
+        }
+    }
+
+    /// Moves the bytes of arrays that belong to `n` elements, a piece of all of them after the other.
+    pub fn stream_bytes(&self) -> impl Fn(usize, &mut [Moved]) + Sync + use<> {
+        type Stream = unsafe extern "C" fn(usize, usize, *const RawMoved, u32) -> u32;
+        // SAFETY: the function in `loops.c` has this type.
+        let stream = unsafe { self.function::<Stream>("stream_bytes") };
+        move |n, arrays| {
+            let raw: Vec<_> = arrays.iter().map(|array| array.raw(n)).collect();
+            // SAFETY: each array has as many bytes as `raw` says, and belongs to this call.
+            std::hint::black_box(unsafe {
+                (stream.get())(n.div_ceil(PIECE), raw.len(), raw.as_ptr(), 0)
+            });
+        }
+    }
+
+    /// # Safety
+    /// `F` must be the type of the function.
+    unsafe fn function<F: Copy>(&self, symbol: &str) -> Function<F> {
+        // SAFETY: the library is `loops.c`, which runs nothing when it is loaded.
+        let library = unsafe { Library::new(&self.0) }.expect("built by this process");
+        // SAFETY: the caller's.
+        let function = unsafe { *library.get::<F>(symbol).expect("defined in loops.c") };
+        Function { function, _library: library }
+    }
+}
+
+impl<F: Copy> Function<F> {
+    /// Through a method, so that a closure keeps the library, too.
+    fn get(&self) -> F {
+        self.function
+    }
+}
+
+/// The bytes of an array, and what is done to them.
+pub struct Moved<'a> {
+    data: *mut u8,
+    bytes: usize,
+    how: How,
+    _array: PhantomData<&'a mut [u8]>,
+}
+
+/// What `loops.c` calls the same.
+#[derive(Clone, Copy)]
+#[repr(C)]
+enum How {
+    Read,
+    Updated,
+    Written,
+}
+
+/// What `loops.c` calls `struct moved`.
+#[repr(C)]
+struct RawMoved {
+    data: *mut u8,
+    bytes: usize,
+    step: usize,
+    how: How,
+}
+
+/// How many elements a piece has.
+const PIECE: usize = 512;
+
+/// Numbers of which every bit pattern is one.
+pub trait Plain: Copy {}
+impl Plain for f32 {}
+impl Plain for bf16 {}
+impl Plain for f16 {}
+impl Plain for i16 {}
+impl Plain for u8 {}
+
+impl<'a> Moved<'a> {
+    pub fn read<E: Plain>(array: &'a [E]) -> Self {
+        Self::new(array.as_ptr().cast_mut().cast(), size_of_val(array), How::Read)
+    }
+
+    pub fn updated<E: Plain>(array: &'a mut [E]) -> Self {
+        Self::new(array.as_mut_ptr().cast(), size_of_val(array), How::Updated)
+    }
+
+    pub fn written<E: Plain>(array: &'a mut [E]) -> Self {
+        Self::new(array.as_mut_ptr().cast(), size_of_val(array), How::Written)
+    }
+
+    fn new(data: *mut u8, bytes: usize, how: How) -> Self {
+        Self { data, bytes, how, _array: PhantomData }
+    }
+
+    fn raw(&self, n: usize) -> RawMoved {
+        let Self { data, bytes, how, .. } = *self;
+        RawMoved { data, bytes, step: (bytes * PIECE).div_ceil(n).next_multiple_of(4), how }
     }
 }
 
 impl Drop for Loops {
     fn drop(&mut self) {
-        for file in &self.files {
+        for Build(file) in &self.builds {
             // A file left behind in the target directory does no harm.
             let _ = fs::remove_file(file);
         }
@@ -146,15 +317,12 @@ fn constants(rule: &str) -> Option<Vec<f32>> {
             let Adadelta { lr, rho, eps, .. } = Adadelta::default();
             vec![lr, rho, 1.0 - rho, eps]
         }
-        "rmsprop" | "rmsprop_centered_momentum" => {
+        "rmsprop" | "rmsprop_momentum_centered" => {
             let Rmsprop { lr, alpha, eps, .. } = Rmsprop::default();
-            vec![lr, alpha, 1.0 - alpha, eps, RMSPROP_MOMENTUM]
+            vec![lr, alpha, 1.0 - alpha, eps, OPTION]
         }
         "adam" | "amsgrad" => adam(Adam::default()),
-        "adamw" => {
-            let Adamw { lr, weight_decay, .. } = Adamw::default();
-            [adam(Adam::default()), vec![1.0 - lr * weight_decay]].concat()
-        }
+        "adamw" => return Some(adamw(Adamw::default())),
         "adamax" => {
             let Adamax { lr, beta1, beta2, eps, .. } = Adamax::default();
             vec![beta1, 1.0 - beta1, beta2, lr / (1.0 - beta1.powi(T as i32)), eps]
@@ -167,6 +335,11 @@ fn constants(rule: &str) -> Option<Vec<f32>> {
         _ => return None,
     };
     Some(constants.into_iter().map(|x| x as f32).collect())
+}
+
+fn adamw(Adamw { lr, weight_decay, .. }: Adamw) -> Vec<f32> {
+    let constants = [adam(Adam::default()), vec![1.0 - lr * weight_decay]].concat();
+    constants.into_iter().map(|x| x as f32).collect()
 }
 
 fn adam(Adam { lr, beta1, beta2, eps, .. }: Adam) -> Vec<f64> {

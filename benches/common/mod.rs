@@ -2,36 +2,42 @@
 
 use std::ops::{Deref, DerefMut};
 
-use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Lion, Momentum, Nadam, Nesterov, Optimizer,
-    Rmsprop, Sgd, optimizer,
-};
+use downhill::{Hyperparameter, Optimizer, Range};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// Every rule that is timed, and its name in the tables. A new one is one line here (and, to be compared
-/// with C, a loop in `c/loops.c` and its constants in `c/mod.rs`).
-pub fn rules() -> Vec<(&'static str, Box<dyn Optimizer>)> {
-    let centered_momentum = Rmsprop { momentum: RMSPROP_MOMENTUM, ..Rmsprop::default() };
-    vec![
-        ("sgd", optimizer(Sgd::default())),
-        ("momentum", optimizer(Momentum::default())),
-        ("nesterov", optimizer(Nesterov::default())),
-        ("adagrad", optimizer(Adagrad::default())),
-        ("adadelta", optimizer(Adadelta::default())),
-        ("rmsprop", Rmsprop::default().optimizer(false)),
-        ("rmsprop_centered_momentum", centered_momentum.optimizer(true)),
-        ("adam", optimizer(Adam::default())),
-        ("adamw", optimizer(Adamw::default())),
-        ("amsgrad", optimizer(Amsgrad::default())),
-        ("adamax", optimizer(Adamax::default())),
-        ("nadam", optimizer(Nadam::default())),
-        ("lion", optimizer(Lion::default())),
-    ]
+/// Every rule that is timed, and its name in the tables; and once more with all its states, where options add some. A new
+/// one is in it by itself. (To be compared with C it needs a loop in `c/loops.c` and its constants in `c/mod.rs`.)
+pub fn rules() -> Vec<(String, Box<dyn Optimizer>)> {
+    let rules = downhill::rules().into_iter();
+    rules
+        .flat_map(|rule| [Some((rule.name().to_owned(), rule.clone())), larger(rule)])
+        .flatten()
+        .collect()
 }
 
-/// The momentum of the RMSprop that has one.
-pub const RMSPROP_MOMENTUM: f64 = 0.9;
+/// What numbers are that add a state.
+pub const OPTION: f64 = 0.9;
+
+/// The rule with the options that add states, and their names behind its own.
+fn larger(mut rule: Box<dyn Optimizer>) -> Option<(String, Box<dyn Optimizer>)> {
+    let mut name = rule.name().to_owned();
+    let without = rule.states().len();
+    for Hyperparameter { name: option, value, range, .. } in rule.hyperparameters() {
+        let other = match range {
+            Range::OneOf(_) => 1.0,
+            _ if value == 0.0 => OPTION,
+            _ => continue,
+        };
+        let mut with = rule.clone();
+        with.set(option, other).expect("it has this one");
+        if with.states().len() > rule.states().len() {
+            name = format!("{name}_{option}");
+            rule = with;
+        }
+    }
+    (rule.states().len() > without).then_some((name, rule))
+}
 
 /// The number of the step that every call takes. Not small: what a rule derives from `t` costs more for
 /// a larger one.
@@ -39,7 +45,7 @@ pub const T: u64 = 10_000;
 
 /// What a step has to move for each element: `g` is read, `w` and every state are read and written.
 pub fn bytes_per_element(rule: &dyn Optimizer) -> usize {
-    size_of::<f32>() * (1 + 2 * (1 + rule.state_names().len()))
+    size_of::<f32>() * (1 + 2 * (1 + rule.states().len()))
 }
 
 /// Panics unless `step` gives the bits of the reference, three times in a row, with and without a tail.
@@ -110,7 +116,7 @@ impl Arrays {
         Self {
             w: Array::new(n, rng, signed),
             g: Array::new(n, rng, signed),
-            state: rule.state_names().iter().map(|_| Array::new(n, rng, positive)).collect(),
+            state: rule.states().iter().map(|_| Array::new(n, rng, positive)).collect(),
         }
     }
 

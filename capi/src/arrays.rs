@@ -7,9 +7,11 @@ use super::status::*;
 /// The arrays of a step: weights, gradient, states.
 pub(super) type Slices<'a, const N: usize> = (&'a mut [f32], &'a [f32], [&'a mut [f32]; N]);
 
-/// Checks length, NULL, alignment and overlap. With `n` = 0 the pointers may be anything. `names` are the states'.
+/// Checks length, NULL, alignment and overlap. With `n` = 0 the pointers may be anything. `names` are
+/// the states'.
 ///
-/// Always inlined, as reading a configuration is: with arrays and names handed on through memory a call takes 10 ns longer.
+/// Always inlined, as reading a configuration is: with arrays and names handed on through memory a call
+/// takes 10 ns longer.
 ///
 /// # Safety
 /// Each pointer that passes the checks is valid for `n` elements, for writing too unless it is `g`,
@@ -76,6 +78,12 @@ pub(super) fn sized(name: &str, n: usize, size: usize) -> Result<usize, Failure>
 #[inline]
 pub(super) fn check_pointer<T>((name, array): (&str, *const T), bytes: usize) -> Result<(), Failure> {
     check_address(name, array.addr(), align_of::<T>(), bytes)
+}
+
+/// Would [`check_address`] be content? For where a name takes time to find.
+#[inline(always)]
+pub(super) fn is_address(address: usize, alignment: usize, bytes: usize) -> bool {
+    address != 0 && address.is_multiple_of(alignment) && address.checked_add(bytes).is_some()
 }
 
 #[inline]

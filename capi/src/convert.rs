@@ -101,7 +101,7 @@ unsafe fn checked_states(
 ) -> Result<(AnyConfig, [Option<*const f32>; SLOTS]), Failure> {
     // SAFETY: this function's contract.
     let rule = unsafe { read_any(config)? };
-    let slots = rule.slots();
+    let slots: [Option<&str>; SLOTS] = std::array::from_fn(|k| rule.state_name(k));
     let expected = state_bytes(rule.optimizer(), n)?;
     if bytes != expected {
         let message = format!("`bytes` is {bytes}; it must be {expected}");
@@ -130,7 +130,7 @@ unsafe fn checked_states(
     }
     for (k, field) in fields.iter().enumerate() {
         if let Some(array) = field {
-            rows.push(k, array);
+            rows.push(k, array.range(), array.is_written);
         }
     }
     rows.check(&[], &mut |f| fields.iter().flatten().for_each(|array| f((None, *array))))?;
@@ -184,7 +184,7 @@ pub unsafe extern "C" fn downhill_convert(
                 Some(size) if n > 0 => {
                     arrays[k] = Array { name, start: pointer.addr(), bytes: n * size, is_written };
                     check_address(name, pointer.addr(), size, n * size)?;
-                    rows.push(k, &arrays[k]);
+                    rows.push(k, arrays[k].range(), is_written);
                 }
                 None if !pointer.is_null() => return Err(without_split(name, pointer)),
                 _ => {}

@@ -1,9 +1,9 @@
 //! The groups and tensors of a whole step, as C has them, and what their fields mean.
 
-use std::{ffi::c_void, ptr, slice};
+use std::{ffi::c_void, mem, ops::Range, ptr, slice};
 
 use super::{
-    arrays::{check_address, sized},
+    arrays::{check_address, is_address, sized},
     overlap::{Array, KINDS, Placed, Rows},
     read::{Choices, MOST, check_structure, choice, invalid, read_structure},
     rules::{AnyConfig, read_any},
@@ -32,8 +32,8 @@ pub const DOWNHILL_TYPE_F16: downhill_type = 3;
 /// an int16_t that makes it exact. With x the bits of the float, w = (x + 0x8000) >> 16, w_low = x & 0xffff,
 /// x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half with the quiet bit set, and w_low is 0.)
 pub const DOWNHILL_TYPE_SPLIT: downhill_type = 4;
-/// States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares, which are all
-/// but adagrad, amsgrad and adamax.
+/// States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares. To the others
+/// (a sum, a maximum) downhill_state_bytes() says no.
 pub const DOWNHILL_TYPE_8BIT: downhill_type = 5;
 
 /// How weights of BF16 and F16, and states of BF16 and 8BIT, are rounded.
@@ -244,8 +244,9 @@ impl Groups {
         }
         match what {
             // SAFETY: the same.
-            Read::Everything => unsafe { Group::read(group) },
-            Read::Gradients => Group::read_gradients(group),
+            Read::Everything { zero_grad } => unsafe { Group::read(group, zero_grad) },
+            // SAFETY: the same.
+            Read::Gradients => unsafe { Group::read_gradients(group) },
         }
     }
 }
@@ -253,7 +254,10 @@ impl Groups {
 /// What is read of a group.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Read {
-    Everything,
+    Everything {
+        /// Are gradients written?
+        zero_grad: bool,
+    },
     Gradients,
 }
 
@@ -274,8 +278,8 @@ pub(super) struct Group {
     pub t: u64,
     pub rounding: Rounding,
     pub numbering: Numbering,
-    /// The names of the states at their places.
-    slots: [Option<&'static str>; SLOTS],
+    kinds: [Kind; KINDS],
+    zero_grad: bool,
     weight: Weight,
     gradient: Float,
     state: StateType,
@@ -290,9 +294,10 @@ pub(super) struct Group {
 impl Group {
     /// # Safety
     /// `config` and `tensors` are what the header says of them.
-    unsafe fn read(group: downhill_group) -> Result<Self, Failure> {
+    unsafe fn read(group: downhill_group, zero_grad: bool) -> Result<Self, Failure> {
         let downhill_group { seed, t, config, .. } = group;
-        let gradients = Self::read_gradients(group)?;
+        // SAFETY: this function's contract.
+        let gradients = unsafe { Self::read_gradients(group)? };
         let roundings = [
             (DOWNHILL_ROUNDING_STOCHASTIC, Rounding::Stochastic { seed }),
             (DOWNHILL_ROUNDING_NEAREST, Rounding::Nearest),
@@ -309,7 +314,8 @@ impl Group {
             t,
             rounding,
             numbering,
-            slots: rule.slots(),
+            kinds: kinds(weight, gradients.gradient, zero_grad, copy, state, rule.slots()),
+            zero_grad,
             weight,
             state,
             copy,
@@ -319,7 +325,10 @@ impl Group {
     }
 
     /// Reads the gradients alone.
-    fn read_gradients(group: downhill_group) -> Result<Self, Failure> {
+    ///
+    /// # Safety
+    /// `tensors` is what the header says of it.
+    unsafe fn read_gradients(group: downhill_group) -> Result<Self, Failure> {
         let downhill_group { count, tensors, .. } = group;
         let stride = group.tensor_size as usize;
         check_stride("tensor_size", stride, size_of::<downhill_tensor>())?;
@@ -328,12 +337,15 @@ impl Group {
             let bytes = sized("count", count, stride)?;
             check_address("tensors", tensors.addr(), align_of::<downhill_tensor>(), bytes)?;
         }
+        let mut kinds = [Kind::NONE; KINDS];
+        kinds[GRADIENT] = Kind::read(gradient.size());
         Ok(Self {
             rule: None,
             t: 0,
             rounding: Rounding::Nearest,
             numbering: Numbering::ByPlace,
-            slots: [None; SLOTS],
+            kinds,
+            zero_grad: false,
             weight: Weight::F32,
             gradient,
             state: StateType::F32,
@@ -367,12 +379,7 @@ impl Group {
     ///
     /// # Safety
     /// The tensors are there, as the header says.
-    pub unsafe fn check(
-        &self,
-        zero_grad: bool,
-        sizes: &mut Sizes,
-        rows: &mut Rows,
-    ) -> Result<(), Failure> {
+    pub unsafe fn check(&self, sizes: &mut Sizes, rows: &mut Rows) -> Result<(), Failure> {
         let rule = self.rule.as_ref().map(AnyConfig::optimizer);
         if let Some(rule) = rule {
             check_step(self.t)?;
@@ -381,19 +388,16 @@ impl Group {
         for index in 0..self.count {
             // SAFETY: this function's contract.
             let checked = unsafe { self.tensor(index) }
-                .and_then(|tensor| self.check_tensor(&tensor, rule, zero_grad, sizes, rows));
+                .and_then(|tensor| self.check_tensor(tensor, rule, sizes, rows));
             checked.map_err(|failure| failure.of_tensor(index))?;
         }
         Ok(())
     }
 
-    /// Calls `f` with each tensor that was checked.
-    ///
-    /// # Safety
-    /// The tensors are there.
-    pub unsafe fn each_tensor(&self, mut f: impl FnMut(usize, &downhill_tensor)) {
+    /// Calls `f` with each tensor.
+    fn each_tensor(&self, mut f: impl FnMut(usize, &downhill_tensor)) {
         for index in 0..self.count {
-            // SAFETY: this function's contract.
+            // SAFETY: whoever had this group read promised that its tensors are there.
             f(index, unsafe { &*self.tensors.byte_add(index * self.stride) });
         }
     }
@@ -403,20 +407,23 @@ impl Group {
     /// # Safety
     /// There is such a tensor.
     #[inline]
-    unsafe fn tensor(&self, index: usize) -> Result<downhill_tensor, Failure> {
+    unsafe fn tensor(&self, index: usize) -> Result<&downhill_tensor, Failure> {
         // SAFETY: this function's contract.
         let tensor = unsafe { self.tensors.byte_add(index * self.stride) };
         let own = size_of::<downhill_tensor>();
-        // SAFETY: the same.
-        let unknown = unsafe { slice::from_raw_parts(tensor.add(1).cast::<u8>(), self.stride - own) };
-        if unknown.iter().any(|&byte| byte != 0) {
-            return Err(invalid(format!(
-                "`tensor_size` is {} and this release knows {own} bytes; a field past them is not zero",
-                self.stride
-            )));
+        if self.stride > own {
+            // SAFETY: the same.
+            let unknown =
+                unsafe { slice::from_raw_parts(tensor.add(1).cast::<u8>(), self.stride - own) };
+            if unknown.iter().any(|&byte| byte != 0) {
+                return Err(invalid(format!(
+                    "`tensor_size` is {} and this release knows {own} bytes; a field past them is not zero",
+                    self.stride
+                )));
+            }
         }
         // SAFETY: the same.
-        Ok(unsafe { tensor.read() })
+        Ok(unsafe { &*tensor })
     }
 
     #[inline]
@@ -424,45 +431,67 @@ impl Group {
         &self,
         tensor: &downhill_tensor,
         rule: Option<&dyn Optimizer>,
-        zero_grad: bool,
         sizes: &mut Sizes,
         rows: &mut Rows,
     ) -> Result<(), Failure> {
-        sized("n", tensor.n, size_of::<f32>())?;
-        let Some(rule) = rule else { return self.check_gradient(tensor, rows) };
-        if tensor.t != 0 && tensor.t != self.t {
-            rule.check_at(tensor.t)?;
+        let n = tensor.n;
+        sized("n", n, size_of::<f32>())?;
+        if let Some(rule) = rule {
+            if tensor.t != 0 && tensor.t != self.t {
+                rule.check_at(tensor.t)?;
+            }
+            check_number(tensor.first_element, self.numbering)?;
         }
-        check_number(tensor.first_element, self.numbering)?;
         if tensor.g.is_null() {
             return Ok(());
         }
-        self.check_state_bytes(tensor, rule)?;
+        if let Some(rule) = rule {
+            self.check_state_bytes(tensor, rule)?;
+        }
         sizes.tensors += 1;
-        if tensor.n == 0 {
+        if n == 0 {
             return Ok(());
         }
-        self.each_field(tensor, zero_grad, |field| {
-            let Field { kind, array, alignment, is_there } = field;
-            if !is_there {
-                return if array.start == 0 { Ok(()) } else { Err(unexpected(&array, kind)) };
+        for (k, pointer) in pointers(tensor).into_iter().enumerate() {
+            let Some(range) = self.range(tensor, k, pointer) else {
+                if self.rule.is_some() && !pointer.is_null() {
+                    return Err(unexpected(k, self.name(k), pointer.addr()));
+                }
+                continue;
+            };
+            let Kind { size, is_written } = self.kinds[k];
+            let (start, bytes) = (range.start, range.end.wrapping_sub(range.start));
+            if !is_address(start, size.into(), bytes) {
+                // Says why.
+                return check_address(self.name(k), start, size.into(), bytes);
             }
-            check_address(array.name, array.start, alignment, array.bytes)?;
-            sizes.add(array.bytes, kind != GRADIENT && kind != COPY);
-            rows.push(kind, &array);
-            Ok(())
-        })
+            sizes.add(bytes, k != GRADIENT && k != COPY);
+            rows.push(k, range, is_written);
+        }
+        Ok(())
     }
 
-    fn check_gradient(&self, tensor: &downhill_tensor, rows: &mut Rows) -> Result<(), Failure> {
-        if tensor.n == 0 || tensor.g.is_null() {
-            return Ok(());
+    /// Where array `k` of a tensor is that has elements and a gradient; None if there is none.
+    #[inline(always)]
+    fn range(&self, tensor: &downhill_tensor, k: usize, pointer: *const c_void) -> Option<Range<usize>> {
+        let size = usize::from(self.kinds[k].size);
+        if size == 0 || (k == COPY && pointer.is_null()) {
+            return None;
         }
-        let size = self.gradient.size();
-        let array = Array::read("g", tensor.g.addr(), tensor.n * size);
-        check_address(array.name, array.start, size, array.bytes)?;
-        rows.push(GRADIENT, &array);
-        Ok(())
+        let is_codes = k == STATE && self.state == StateType::Bits8;
+        let bytes = if is_codes { tensor.state_bytes } else { tensor.n * size };
+        Some(pointer.addr()..pointer.addr().wrapping_add(bytes))
+    }
+
+    /// The name of array `k`.
+    fn name(&self, k: usize) -> &'static str {
+        match k.checked_sub(STATE) {
+            None => ["w", "g", "w_low", "w_copy"][k],
+            Some(k) if self.state != StateType::Bits8 => {
+                self.rule.and_then(|rule| rule.state_name(k)).unwrap_or("state")
+            }
+            Some(_) => "state",
+        }
     }
 
     fn check_state_bytes(&self, tensor: &downhill_tensor, rule: &dyn Optimizer) -> Result<(), Failure> {
@@ -477,137 +506,118 @@ impl Group {
         Err(Failure::new(DOWNHILL_STATUS_INVALID_LENGTH, message))
     }
 
-    /// Calls `f` with all arrays of a tensor that has elements and a gradient, those that are not there included.
-    #[inline]
-    fn each_field(
-        &self,
-        tensor: &downhill_tensor,
-        zero_grad: bool,
-        mut f: impl FnMut(Field) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let n = tensor.n;
-        let mut field = |kind, name, pointer: *const c_void, size: usize, is_there, is_written| {
-            let array = Array { name, start: pointer.addr(), bytes: n * size, is_written };
-            f(Field { kind, array, alignment: size, is_there })
-        };
-        if self.rule.is_none() {
-            return field(GRADIENT, "g", tensor.g, self.gradient.size(), true, false);
-        }
-        field(0, "w", tensor.w, self.weight.size(), true, true)?;
-        field(GRADIENT, "g", tensor.g, self.gradient.size(), true, zero_grad)?;
-        field(2, "w_low", tensor.w_low.cast(), 2, self.weight == Weight::Split, true)?;
-        let size = self.copy.map_or(1, Float::size);
-        field(
-            COPY,
-            "w_copy",
-            tensor.w_copy,
-            size,
-            self.copy.is_some() && !tensor.w_copy.is_null(),
-            true,
-        )?;
-        if self.state == StateType::Bits8 {
-            let bytes = tensor.state_bytes;
-            let array = Array { name: "state", start: tensor.state[0].addr(), bytes, is_written: true };
-            f(Field { kind: STATE, array, alignment: 1, is_there: bytes > 0 })?;
-            for k in 1..SLOTS {
-                let array = Array::read("state", tensor.state[k].addr(), 0);
-                f(Field { kind: STATE + k, array, alignment: 1, is_there: false })?;
-            }
-            return Ok(());
-        }
-        let size = if self.state == StateType::F32 { 4 } else { 2 };
-        for (k, name) in self.slots.into_iter().enumerate() {
-            let (array, is_there) = (tensor.state[k], name.is_some());
-            let array = Array {
-                name: name.unwrap_or("state"),
-                start: array.addr(),
-                bytes: n * size,
-                is_written: true,
-            };
-            f(Field { kind: STATE + k, array, alignment: size, is_there })?;
-        }
-        Ok(())
-    }
-
     /// Calls `f` with all arrays of all tensors, which were checked.
-    ///
-    /// # Safety
-    /// The tensors are there.
-    pub unsafe fn each_array(&self, group: usize, zero_grad: bool, f: &mut dyn FnMut(Placed)) {
-        // SAFETY: this function's contract.
-        unsafe {
-            self.each_tensor(|index, tensor| {
-                if tensor.n == 0 || tensor.g.is_null() {
-                    return;
+    pub fn each_array(&self, group: usize, f: &mut dyn FnMut(Placed)) {
+        self.each_tensor(|index, tensor| {
+            if tensor.n == 0 || tensor.g.is_null() {
+                return;
+            }
+            for (k, pointer) in pointers(tensor).into_iter().enumerate() {
+                if let Some(Range { start, end }) = self.range(tensor, k, pointer) {
+                    let (name, is_written) = (self.name(k), self.kinds[k].is_written);
+                    f((Some((group, index)), Array { name, start, bytes: end - start, is_written }));
                 }
-                let _ = self.each_field(tensor, zero_grad, |field| {
-                    if field.is_there {
-                        f((Some((group, index)), field.array));
-                    }
-                    Ok(())
-                });
-            });
-        }
+            }
+        });
     }
 }
 
-/// An array that a tensor has, or does not have.
-struct Field {
-    /// Its row.
-    kind: usize,
-    array: Array,
-    alignment: usize,
-    is_there: bool,
+/// What arrays of a group's tensors are.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// Bytes of an element, which is also the alignment; 0 if there is no such array.
+    size: u8,
+    is_written: bool,
 }
 
-/// Rows of [`Rows`].
+impl Kind {
+    const NONE: Self = Self::read(0);
+
+    const fn read(size: usize) -> Self {
+        Self { size: size as u8, is_written: false }
+    }
+
+    const fn written(size: usize) -> Self {
+        Self { size: size as u8, is_written: true }
+    }
+}
+
+/// The arrays of a tensor, in the order of [`pointers`].
+const WEIGHT: usize = 0;
 const GRADIENT: usize = 1;
+const LOW: usize = 2;
 const COPY: usize = 3;
 const STATE: usize = 4;
 
 /// How many states a tensor has room for.
 pub(super) const SLOTS: usize = KINDS - STATE;
 
+#[inline(always)]
+fn pointers(tensor: &downhill_tensor) -> [*const c_void; KINDS] {
+    let downhill_tensor { w, g, state: [s0, s1, s2, s3], w_low, w_copy, .. } = *tensor;
+    [w, g, w_low.cast(), w_copy, s0, s1, s2, s3].map(|pointer: *mut c_void| pointer.cast_const())
+}
+
+fn kinds(
+    weight: Weight,
+    gradient: Float,
+    zero_grad: bool,
+    copy: Option<Float>,
+    state: StateType,
+    slots: [bool; SLOTS],
+) -> [Kind; KINDS] {
+    let mut kinds = [Kind::NONE; KINDS];
+    kinds[WEIGHT] = Kind::written(weight.size());
+    kinds[GRADIENT] = Kind { is_written: zero_grad, ..Kind::read(gradient.size()) };
+    kinds[LOW] = Kind::written(weight.low_size().unwrap_or(0));
+    kinds[COPY] = Kind::written(copy.map_or(0, Float::size));
+    for (k, is_there) in slots.into_iter().enumerate() {
+        kinds[STATE + k] = Kind::written(match state {
+            _ if !is_there => 0,
+            StateType::F32 => 4,
+            StateType::Bf16 => 2,
+            // All are in the first one.
+            StateType::Bits8 => usize::from(k == 0),
+        });
+    }
+    kinds
+}
+
 #[cold]
-fn unexpected(array: &Array, kind: usize) -> Failure {
+fn unexpected(kind: usize, name: &str, address: usize) -> Failure {
     let name = match kind.checked_sub(STATE) {
         Some(k) => format!("state[{k}]"),
-        None => array.name.to_owned(),
+        None => name.to_owned(),
     };
     let reason = match kind {
         COPY => "`copy_type` is DOWNHILL_TYPE_NONE",
-        2 => "`weight_type` is not DOWNHILL_TYPE_SPLIT",
+        LOW => "`weight_type` is not DOWNHILL_TYPE_SPLIT",
         _ => "this configuration has no state there",
     };
-    invalid(format!("`{name}` is {:#x}; it must be NULL, because {reason}", array.start))
+    invalid(format!("`{name}` is {address:#x}; it must be NULL, because {reason}"))
 }
 
 /// The tensors of a group that was checked, for Rust.
-pub(super) struct CTensors<'a> {
-    group: &'a Group,
-    zero_grad: bool,
-}
+pub(super) struct CTensors<'a>(&'a Group);
 
 impl<'a> CTensors<'a> {
     /// # Safety
     /// All that C passed is what the header says, and passed all checks.
-    pub unsafe fn new(group: &'a Group, zero_grad: bool) -> Self {
-        Self { group, zero_grad }
+    pub unsafe fn new(group: &'a Group) -> Self {
+        Self(group)
     }
 }
 
 impl Foreign for CTensors<'_> {
     fn count(&self) -> usize {
-        self.group.count
+        self.0.count
     }
 
     #[inline]
     fn each<'a>(&'a mut self, f: &mut dyn FnMut(Tensor<'a>)) {
-        // SAFETY: whoever made `self` promised that the tensors are there, and that all checks were passed: what is there is
-        // not NULL and aligned, has as many elements, and is apart from all else if it is written.
-        unsafe {
-            self.group.each_tensor(|_, tensor| f(self.group.made(tensor, self.zero_grad)));
-        }
+        // SAFETY: whoever made `self` promised that all checks were passed: what is there is not NULL and aligned, has as many
+        // elements, and is apart from all else if it is written.
+        self.0.each_tensor(|_, tensor| f(unsafe { self.0.made(tensor) }));
     }
 }
 
@@ -616,8 +626,8 @@ impl Group {
     ///
     /// # Safety
     /// The tensor passed all checks, and its arrays are the caller's for `'a`.
-    #[inline]
-    unsafe fn made<'a>(&self, tensor: &downhill_tensor, zero_grad: bool) -> Tensor<'a> {
+    #[inline(always)]
+    unsafe fn made<'a>(&self, tensor: &downhill_tensor) -> Tensor<'a> {
         let n = tensor.n;
         // SAFETY: this function's contract.
         unsafe {
@@ -637,7 +647,7 @@ impl Group {
                 absent.first_element = tensor.first_element;
                 return absent;
             }
-            let g = match (self.gradient, zero_grad) {
+            let g = match (self.gradient, self.zero_grad) {
                 (Float::F32, false) => Gradient::F32(array(tensor.g.cast(), n)),
                 (Float::Bf16, false) => Gradient::Bf16(array(tensor.g.cast(), n)),
                 (Float::F16, false) => Gradient::F16(array(tensor.g.cast(), n)),
@@ -670,11 +680,21 @@ impl Group {
     ///
     /// # Safety
     /// As for [`Group::made`], and states are made of `E`.
-    #[inline]
+    #[inline(always)]
     unsafe fn states<'a, E>(&self, tensor: &downhill_tensor) -> Arrays<'a, E> {
-        let places = self.slots.into_iter().zip(tensor.state).filter(|(slot, _)| slot.is_some());
+        let is_there = |k: usize| self.kinds[STATE + k].size > 0;
+        let [s0, s1, s2, s3] = tensor.state;
         // SAFETY: this function's contract.
-        places.map(|(_, state)| unsafe { array_mut(state.cast(), tensor.n) }).collect()
+        let state = |k, state: *mut c_void| unsafe {
+            array_mut(state.cast(), if is_there(k) { tensor.n } else { 0 })
+        };
+        let count = (0..SLOTS).filter(|&k| is_there(k)).count();
+        let (mut second, mut third) = (state(1, s1), state(2, s2));
+        // Those of Rust move up where one is missing, which can only be the second one.
+        if !is_there(1) {
+            mem::swap(&mut second, &mut third);
+        }
+        Arrays::new(count, [state(0, s0), second, third, state(3, s3)])
     }
 }
 

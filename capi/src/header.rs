@@ -1,17 +1,18 @@
 //! Writes `include/downhill.h`, and checks that the one that is there is fresh.
 //!
-//! A section of the header is the text in front of it, what cbindgen makes of its files, and the default functions of the
-//! rules in these, whose numbers are those of the crate's own defaults.
+//! A section of the header is the text in front of it, what cbindgen makes of its files, and the default
+//! functions of the rules in these, whose numbers are those of the crate's own defaults.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
     process,
+    sync::LazyLock,
 };
 
 use super::{
     read::MOST,
-    rules::{RULES, Rule},
+    rules::{RULES, Rule, read_any},
 };
 
 struct Section {
@@ -42,25 +43,27 @@ fn sections() -> [Section; 8] {
 }
 
 const CONFIGURATIONS: &str = "
-/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then set fields:
+/* A configuration holds the hyper-parameters of a rule. Make it with the rule's downhill_R_default(), then
+ * set fields:
  *
- *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, which is accepted
- *                 up to 512 bytes if all that this release does not know is zero.
+ *   struct_size   sizeof the structure, set by downhill_R_default(). A later release's may be larger, up to
+ *                 512 bytes, if all that this release does not know is zero.
  *   rule          which rule it is for, a DOWNHILL_RULE_..., set by downhill_R_default().
  *   decay         a downhill_decay: how weight_decay enters.
  *   reserved      0.
  *   weight_decay  finite and >= 0. DOWNHILL_DECAY_DECOUPLED says what becomes of a very small one.
  *
- * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every configuration, in
- * all releases.
+ * What is said to be finite must be so as a float. struct_size and rule are the first 8 bytes of every
+ * configuration, in all releases.
  */
 ";
 
 const PLAIN_STEPS: &str = "
-/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread. Each rule has
- * its configuration, one step function, and the defaults. The formulas are for each element, in this order.
+/* A plain step reads the gradient g and updates the weights w and the rule's states, on the calling thread.
+ * Each rule has a configuration, its defaults and one step function. The formulas are for each element, in
+ * this order.
  *
- * @param n       number of elements of every array; 0 is allowed, and the array pointers may then be anything
+ * @param n       number of elements of every array; with 0 the array pointers may be anything
  * @param w       weights, updated
  * @param g       gradient
  * @param ...     states, updated; zeros before the first step
@@ -71,7 +74,8 @@ const PLAIN_STEPS: &str = "
  *         _OVERLAP                    two arrays
  *         _INVALID_LENGTH             n
  *         _INVALID_STEP               t
- *         _INVALID_CONFIG             config, an array that it does not ask for, DOWNHILL_ISA in the environment;
+ *         _INVALID_CONFIG             config, an array that it does not ask for, or DOWNHILL_ISA in the
+ *                                     environment
  *         or _PANIC
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
@@ -82,19 +86,11 @@ const GROUP: &str = "
 /** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
 DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   downhill_group group;
-  group.struct_size = sizeof group;
-  group.tensor_size = sizeof(downhill_tensor);
-  group.weight_type = DOWNHILL_TYPE_F32;
-  group.gradient_type = DOWNHILL_TYPE_F32;
-  group.state_type = DOWNHILL_TYPE_F32;
+  group.struct_size = sizeof group; group.tensor_size = sizeof(downhill_tensor);
+  group.weight_type = group.gradient_type = group.state_type = DOWNHILL_TYPE_F32;
   group.copy_type = DOWNHILL_TYPE_NONE;
-  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC;
-  group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
-  group.seed = 0;
-  group.t = 0;
-  group.config = 0;
-  group.count = 0;
-  group.tensors = 0;
+  group.rounding = DOWNHILL_ROUNDING_STOCHASTIC; group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
+  group.seed = group.t = 0; group.config = 0; group.count = 0; group.tensors = 0;
   return group;
 }
 ";
@@ -103,25 +99,17 @@ const EXTRAS: &str = "
 /** Extras that do nothing. */
 DOWNHILL_INLINE downhill_extras downhill_extras_default(void) {
   downhill_extras extras;
-  extras.struct_size = sizeof extras;
-  extras.flags = 0;
-  extras.grad_scale = 1.0;
-  extras.max_norm = 0.0;
-  extras.norm_squared = 0.0;
+  extras.struct_size = sizeof extras; extras.flags = 0;
+  extras.grad_scale = 1.0; extras.max_norm = 0.0; extras.norm_squared = 0.0;
   return extras;
 }
 
 /** A report to be written. */
 DOWNHILL_INLINE downhill_report downhill_report_default(void) {
   downhill_report report;
-  report.struct_size = sizeof report;
-  report.skipped = 0;
-  report.grad_norm = 0.0;
-  report.applied_scale = 0.0;
-  report.tensors_updated = 0;
-  report.group = SIZE_MAX;
-  report.tensor = SIZE_MAX;
-  report.element = SIZE_MAX;
+  report.struct_size = sizeof report; report.skipped = 0;
+  report.grad_norm = report.applied_scale = 0.0; report.tensors_updated = 0;
+  report.group = report.tensor = report.element = SIZE_MAX;
   return report;
 }
 ";
@@ -129,15 +117,19 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
 #[test]
 fn the_committed_header_is_fresh() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../include/downhill.h");
-    let generated = generate();
+    let generated = &*HEADER;
     if env::var_os("DOWNHILL_WRITE_HEADER").is_some() {
-        fs::write(&path, &generated).unwrap();
+        fs::write(&path, generated).unwrap();
     }
     assert!(
-        fs::read_to_string(&path).unwrap_or_default() == generated,
-        "include/downhill.h is stale; `DOWNHILL_WRITE_HEADER=1 cargo test -p downhill-capi header` rewrites it"
+        fs::read_to_string(&path).unwrap_or_default() == *generated,
+        "include/downhill.h is stale; `DOWNHILL_WRITE_HEADER=1 cargo test -p downhill-capi header` \
+         rewrites it"
     );
 }
+
+/// Made once, for all tests.
+static HEADER: LazyLock<String> = LazyLock::new(generate);
 
 fn generate() -> String {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -147,7 +139,9 @@ fn generate() -> String {
     for (number, Section { title, files, top, bottom }) in (1..).zip(sections()) {
         text += &format!("\n/* ======== {number}. {title} ======== */\n{top}");
         for file in files {
-            let generated = one_line_comments(&generate_file(&file, &config));
+            let generated = lists_of_constants(&one_line_comments(&filled_arguments(&generate_file(
+                &file, &config,
+            ))));
             text += &with_defaults(&text, generated.trim());
         }
         text += bottom;
@@ -184,33 +178,67 @@ fn is_module(line: &str) -> bool {
     line.contains("mod ") && line.trim_end().ends_with(';')
 }
 
+/// Functions with as many arguments in a line as fit: cbindgen gives each a line of its own where not all fit.
+fn filled_arguments(text: &str) -> String {
+    let mut filled = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        filled += line;
+        if line.contains('(') && line.ends_with(',') && !line.starts_with([' ', '*', '#']) {
+            let mut end = line.len();
+            for argument in lines.by_ref() {
+                let argument = argument.trim();
+                let separator = if end + 1 + argument.len() > LINE { "\n    " } else { " " };
+                end = if separator == " " { end } else { 3 } + 1 + argument.len();
+                filled += &format!("{separator}{argument}");
+                if argument.ends_with(';') {
+                    break;
+                }
+            }
+        }
+        filled += "\n";
+    }
+    filled
+}
+
+/// The longest line.
+const LINE: usize = 105;
+
 /// A comment that has one line of text as one line.
 fn one_line_comments(text: &str) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        let [.., start, comment] = &lines[..] else {
-            lines.push(line.to_owned());
-            continue;
-        };
-        if let (Some(indent), Some(comment), " */") = (
-            start.strip_suffix("/**"),
-            comment.trim_start().strip_prefix("* "),
-            line.trim_end().strip_prefix(start.trim_end_matches("/**")).unwrap_or_default(),
-        ) {
-            let joined = format!("{indent}/** {comment} */");
-            lines.truncate(lines.len() - 2);
-            lines.push(joined);
-        } else {
-            lines.push(line.to_owned());
+    let lines: Vec<_> = text.lines().collect();
+    let mut rest = &lines[..];
+    let mut result = String::new();
+    while let [line, after @ ..] = rest {
+        rest = after;
+        result += line;
+        if let ("/**", [comment, end, after @ ..]) = (line.trim(), rest)
+            && end.trim() == "*/"
+        {
+            result += &format!(" {} */", comment.trim().trim_start_matches("* "));
+            rest = after;
         }
+        result += "\n";
     }
-    lines.join("\n")
+    result
+}
+
+/// No empty line between constants that have a line of comment each.
+fn lists_of_constants(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    let is_constant = |line: &str| line.starts_with("#define ");
+    let is_between = |k: usize| {
+        let after = lines.get(k + 1..k + 3).unwrap_or_default();
+        k > 0 && is_constant(lines[k - 1]) && after.last().is_some_and(|line| is_constant(line))
+    };
+    let kept = lines.iter().enumerate().filter(|&(k, line)| !(line.is_empty() && is_between(k)));
+    kept.map(|(_, line)| format!("{line}\n")).collect()
 }
 
 // ---- defaults
 
-/// What cbindgen made of a file, with the default functions of the rules whose steps are there in front of these.
-/// `before` is the header so far.
+/// What cbindgen made of a file, with the default functions of the rules whose steps are there in front
+/// of these. `before` is the header so far.
 fn with_defaults(before: &str, text: &str) -> String {
     let has_step =
         |rule: &&Rule| text.contains(&format!("\ndownhill_status downhill_{}_step(", rule.name));
@@ -243,15 +271,30 @@ fn structure(text: &str) -> Structure<'_> {
 fn default_function(rule: &Rule, structure: &Structure<'_>, header: &str) -> String {
     let Structure { name, fields } = structure;
     let name = format!("downhill_{name}");
-    let assignments: String = values(rule, structure)
+    let assignments = values(defaults(rule), structure)
         .zip(fields)
-        .map(|(value, (_, field))| format!("  config.{field} = {};\n", value.in_c(field, header)))
-        .collect();
+        .map(|(value, (_, field))| format!("config.{field} = {};", value.in_c(field, header)));
+    let assignments = filled(assignments);
     format!(
         "\n/** The defaults of downhill_{0}_step(). */\n\
-         DOWNHILL_INLINE {name} downhill_{0}_default(void) {{\n  {name} config;\n{assignments}  return config;\n}}\n",
+         DOWNHILL_INLINE {name} downhill_{0}_default(void) {{\n  \
+           {name} config;\n{assignments}  return config;\n}}\n",
         rule.name
     )
+}
+
+/// Statements, as many in a line as fit.
+fn filled(statements: impl Iterator<Item = String>) -> String {
+    let mut lines = vec![String::from(" ")];
+    for statement in statements {
+        let line = lines.last_mut().expect("there is one");
+        if line.len() + 1 + statement.len() > LINE {
+            lines.push(format!("  {statement}"));
+        } else {
+            *line += &format!(" {statement}");
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 /// A field's default.
@@ -279,11 +322,18 @@ impl Value {
     }
 }
 
-/// The fields' defaults, from what the rule writes.
-fn values(rule: &Rule, structure: &Structure<'_>) -> impl Iterator<Item = Value> {
-    let mut config = [0.0_f64; MOST / 8];
+/// Room for a configuration of any rule.
+type Words = [f64; MOST / 8];
+
+fn defaults(rule: &Rule) -> Words {
+    let mut config = [0.0; MOST / 8];
     // SAFETY: no configuration has more bytes, and these are aligned.
     unsafe { (rule.write_defaults)(config.as_mut_ptr().cast()) };
+    config
+}
+
+/// The fields of a configuration.
+fn values(config: Words, structure: &Structure<'_>) -> impl Iterator<Item = Value> {
     let bytes: Vec<u8> = config.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let mut at = 0;
     structure.fields.iter().map(move |&(c_type, _)| {
@@ -295,4 +345,32 @@ fn values(rule: &Rule, structure: &Structure<'_>) -> impl Iterator<Item = Value>
             Err(_) => Value::Integer(u32::from_ne_bytes(field.try_into().unwrap())),
         }
     })
+}
+
+/// Are the numbers of a configuration those that the crate's one has under the same names?
+#[test]
+fn a_field_is_the_crates_of_its_name() {
+    let header = &*HEADER;
+    for rule in &RULES {
+        let function = format!(" downhill_{}_default(void)", rule.name);
+        let (before, _) = header.split_once(&function).unwrap();
+        let (_, name) = before.rsplit_once(' ').unwrap();
+        let structure = structure(&header[header.find(&format!("typedef struct {name} {{")).unwrap()..]);
+        // As they are, and each number another one.
+        let mut config = defaults(rule);
+        for others in [false, true] {
+            for (k, word) in config.iter_mut().take(rule.size / 8).enumerate().skip(2) {
+                *word = if others { k as f64 / 16.0 } else { *word };
+            }
+            // SAFETY: a configuration of this rule.
+            let read = unsafe { read_any(config.as_ptr().cast()) }.ok().unwrap();
+            let crates = format!("{:?}", read.optimizer());
+            for (value, (_, field)) in values(config, &structure).zip(&structure.fields) {
+                if let Value::Double(value) = value {
+                    let said = format!("{field}: {value:?}");
+                    assert!(crates.contains(&said), "{said} is not in {crates}");
+                }
+            }
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Are all arrays of a whole step apart that have to be? What is written may overlap nothing; what is only read may overlap
 //! what else is only read.
 
+use std::ops::Range;
+
 use super::status::*;
 use downhill::abi::with_room;
 
@@ -23,6 +25,10 @@ impl Array {
         self.start + self.bytes
     }
 
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.end()
+    }
+
     fn overlaps(&self, other: &Self) -> bool {
         self.bytes > 0
             && other.bytes > 0
@@ -34,6 +40,9 @@ impl Array {
 
 /// An array with what it belongs to.
 pub(super) type Placed = (Place, Array);
+
+/// Calls its argument with all arrays.
+pub(super) type Each<'a> = &'a mut dyn FnMut(&mut dyn FnMut(Placed));
 
 /// Which group and tensor an array belongs to: none for the structures.
 pub(super) type Place = Option<(usize, usize)>;
@@ -62,12 +71,11 @@ struct Row {
 impl Row {
     const EMPTY: Self = Self { start: usize::MAX, end: 0, ascending: true, is_written: false };
 
-    #[inline]
-    fn push(&mut self, next: &Array) {
+    #[inline(always)]
+    fn push(&mut self, next: &Range<usize>) {
         self.ascending &= self.end <= next.start;
         self.start = self.start.min(next.start);
-        self.end = self.end.max(next.end());
-        self.is_written |= next.is_written;
+        self.end = self.end.max(next.end);
     }
 
     fn is_apart(&self, other: &Self) -> bool {
@@ -78,11 +86,12 @@ impl Row {
 impl Rows {
     pub const EMPTY: Self = Self { all: Row::EMPTY, kinds: [Row::EMPTY; KINDS], count: 0 };
 
-    /// An array of a kind, which is not empty.
-    #[inline]
-    pub fn push(&mut self, kind: usize, array: &Array) {
-        self.all.push(array);
-        self.kinds[kind].push(array);
+    /// An array of a kind, which is not empty. All of a kind are written, or none.
+    #[inline(always)]
+    pub fn push(&mut self, kind: usize, array: Range<usize>, is_written: bool) {
+        self.all.push(&array);
+        self.kinds[kind].push(&array);
+        self.kinds[kind].is_written = is_written;
         self.count += 1;
     }
 
@@ -98,11 +107,7 @@ impl Rows {
     }
 
     /// Checks all arrays against one another and against the structures. `each` calls its argument with all of them.
-    pub fn check(
-        &self,
-        structures: &[Array],
-        each: &mut dyn FnMut(&mut dyn FnMut(Placed)),
-    ) -> Result<(), Failure> {
+    pub fn check(&self, structures: &[Array], each: Each<'_>) -> Result<(), Failure> {
         if !self.are_apart() {
             self.check_sorted(each)?;
         }
@@ -110,7 +115,7 @@ impl Rows {
     }
 
     /// Sorts the arrays by address: 40,000 in any order take about a millisecond, and no memory but for the list.
-    fn check_sorted(&self, each: &mut dyn FnMut(&mut dyn FnMut(Placed))) -> Result<(), Failure> {
+    fn check_sorted(&self, each: Each<'_>) -> Result<(), Failure> {
         let mut arrays = with_room(self.count).ok_or(Failure::OUT_OF_MEMORY)?;
         each(&mut |placed| arrays.push(placed));
         arrays.sort_unstable_by_key(|(place, array)| (array.start, *place));
@@ -133,11 +138,7 @@ impl Rows {
         Ok(())
     }
 
-    fn check_structures(
-        &self,
-        structures: &[Array],
-        each: &mut dyn FnMut(&mut dyn FnMut(Placed)),
-    ) -> Result<(), Failure> {
+    fn check_structures(&self, structures: &[Array], each: Each<'_>) -> Result<(), Failure> {
         for (i, structure) in structures.iter().enumerate().filter(|(_, array)| array.is_written) {
             let mut others = structures.iter().enumerate().filter(|(k, _)| *k != i);
             if let Some((_, other)) = others.find(|(_, other)| structure.overlaps(other)) {
@@ -151,12 +152,17 @@ impl Rows {
         if count == 0 {
             return Ok(());
         }
-        let mut near = with_room(count).ok_or(Failure::OUT_OF_MEMORY)?;
+        let mut near: Vec<Array> = with_room(count).ok_or(Failure::OUT_OF_MEMORY)?;
         near.extend(structures.iter().filter(is_near));
-        near.sort_unstable_by_key(|array: &Array| array.end());
+        near.sort_unstable_by_key(|structure| structure.start);
+        // Those that share memory, which are only read, as one: then ends are in the order of starts.
+        near.dedup_by(|next, last| {
+            let is_shared = next.start < last.end();
+            last.bytes = last.bytes.max(if is_shared { next.end() - last.start } else { 0 });
+            is_shared
+        });
         let mut found = None;
         each(&mut |placed| {
-            // Structures that are no list in a list are apart or the same, so their ends are in the order of their starts.
             let first = near.partition_point(|structure| structure.end() <= placed.1.start);
             let mut others =
                 near[first..].iter().take_while(|structure| structure.start < placed.1.end());

@@ -22,15 +22,15 @@ pub(super) fn check_structure<S>(argument: &str, structure: *const S) -> Result<
     Ok(())
 }
 
-/// Reads a structure of this release, or of a later release whose additions are all zero. (There is no earlier
-/// release, whose structures would be shorter.)
+/// Reads a structure of this release, or of a later release whose additions are all zero. (There is no
+/// earlier release, whose structures would be shorter.)
 ///
-/// Always inlined, like the decoding: handing a configuration on through memory costs a call 12 to 20 ns,
-/// half of what a step of Adam on a short array takes.
+/// Always inlined, like the decoding: handing a configuration on through memory costs a call 12 to 20
+/// ns, half of what a step of Adam on a short array takes.
 ///
 /// # Safety
-/// `structure` passed [`check_structure`]. Every bit pattern is an `S`, and its first field is a `u32` that says how many
-/// initialized bytes start at `structure`.
+/// `structure` passed [`check_structure`]. Every bit pattern is an `S`, and its first field is a `u32` that
+/// says how many initialized bytes start at `structure`.
 #[inline(always)]
 pub(super) unsafe fn read_structure<S>(argument: &str, structure: *const S) -> Result<S, Failure> {
     let own = size_of::<S>();

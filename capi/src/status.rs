@@ -18,26 +18,27 @@ pub const DOWNHILL_STATUS_NULL_POINTER: downhill_status = 1;
 pub const DOWNHILL_STATUS_MISALIGNED: downhill_status = 2;
 /// Two arrays share memory.
 pub const DOWNHILL_STATUS_OVERLAP: downhill_status = 3;
-/// n elements do not fit in the address space (n*4 > PTRDIFF_MAX), or as many tensors as count says; or
-/// state_bytes is not what downhill_packed_bytes() says.
+/// An array of n elements does not fit in the address space, or a list of count structures; or
+/// state_bytes is not what downhill_state_bytes() says.
 pub const DOWNHILL_STATUS_INVALID_LENGTH: downhill_status = 4;
 /// t is 0. Steps are counted from 1.
 pub const DOWNHILL_STATUS_INVALID_STEP: downhill_status = 5;
-/// A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is wrong, an array is
-/// there that the configuration does not ask for, first_element is not a multiple of 64, or DOWNHILL_ISA in the
-/// environment names no instruction set of this CPU.
+/// A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is
+/// wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
+/// 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
 pub const DOWNHILL_STATUS_INVALID_CONFIG: downhill_status = 6;
-/// The step was skipped, as DOWNHILL_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could become so when
-/// it is scaled. Nothing has changed. A skipped step is not counted: the next call has the same t.
+/// The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
+/// become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
+/// the same t.
 pub const DOWNHILL_STATUS_SKIPPED: downhill_status = 7;
-/// Memory for the list of tensors could not be had.
+/// There is no memory for a list of groups or arrays.
 pub const DOWNHILL_STATUS_OUT_OF_MEMORY: downhill_status = 8;
 /// A bug in this library. The arrays may have been written in part.
 pub const DOWNHILL_STATUS_PANIC: downhill_status = 99;
 
 /// Why a call failed. `None` means out of memory: there is then no room for a message either. A thin
-/// pointer, so that a `Result` of it stays in registers on the way up: in memory, results cost a call on a
-/// short array more than its arithmetic.
+/// pointer, so that a `Result` of it stays in registers on the way up: in memory, results cost a call on
+/// a short array more than its arithmetic.
 pub(super) struct Failure(Option<Box<Reason>>);
 
 struct Reason {
@@ -93,7 +94,8 @@ fn status(error: &Error) -> downhill_status {
 const MOST: usize = 512;
 
 thread_local! {
-    /// Has no destructor, so that it stays when those of other variables run, at a thread's end and in `atexit`.
+    /// Has no destructor, so that it stays when those of other variables run, at a thread's end and in
+    /// `atexit`.
     static LAST_ERROR: Cell<[u8; MOST]> = const { Cell::new([0; MOST]) };
 }
 
@@ -144,8 +146,9 @@ fn message(status: u32) -> &'static CStr {
 /// Which argument was wrong in the last call of this thread that failed, its value and what is
 /// allowed. A call that succeeds leaves it as it is.
 ///
-/// @return a string of at most 511 bytes that lives until the next failing call in this thread, or the thread's end
-///         (in the first thread also in atexit() handlers and static destructors); "" if no call has failed
+/// @return a string of at most 511 bytes that lives until the next failing call in this thread, or the
+///         thread's end (in the first thread also in atexit() handlers and static destructors); "" if no
+///         call has failed
 ///
 /// Threads: any number at once; each has its own text. Since 0.1.0.
 #[unsafe(no_mangle)]

@@ -1,5 +1,7 @@
 //! The whole step: groups of tensors of any types, threads, norm, clip, skip, zero.
 
+use std::slice;
+
 use super::{
     arrays::{check_pointer, sized},
     boundary,
@@ -23,8 +25,8 @@ pub const DOWNHILL_EXTRAS_ZERO_GRAD: u32 = 1;
 /// A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
 /// that its moments have not seen, and after three skips its first step 0.58 of what it should be.
 ///
-/// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for Adagrad's
-/// g*g: that makes v infinite, and its weight never moves again. max_norm prevents it.
+/// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for
+/// g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
 pub const DOWNHILL_EXTRAS_SKIP_NONFINITE: u32 = 2;
 /// A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients.
 pub const DOWNHILL_EXTRAS_NORM_GIVEN: u32 = 4;
@@ -208,49 +210,62 @@ unsafe fn step(
     threads: Threads<'_>,
     structures: [Array; 2],
 ) -> Result<Report, Failure> {
+    let what = Read::Everything { zero_grad: extras.zero_grad };
+    let isa = Isa::current()?;
     // SAFETY: this function's contract.
     unsafe {
-        let (groups, sizes) = checked(list, Read::Everything, extras.zero_grad, structures)?;
-        let isa = Isa::current()?;
-        with_rust(&groups, extras.zero_grad, |groups| {
-            Ok(step_checked(isa, groups, extras, threads, sizes))
+        with_checked(list, what, structures, |groups, sizes| {
+            with_rust(groups, |groups| Ok(step_checked(isa, groups, extras, threads, sizes)))
         })
     }
 }
 
-/// Reads and checks all groups.
+/// Reads and checks all groups, and calls `f` with them. For one group nothing is allocated.
 ///
 /// # Safety
 /// The preconditions at the top of the header.
-unsafe fn checked(
+unsafe fn with_checked<T>(
     list: Groups,
     what: Read,
-    zero_grad: bool,
     others: [Array; 2],
-) -> Result<(Vec<Group>, Sizes), Failure> {
-    let mut groups = with_room(list.len()).ok_or(Failure::OUT_OF_MEMORY)?;
+    f: impl FnOnce(&[Group], Sizes) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let (mut sizes, mut rows) = (Sizes::default(), Rows::EMPTY);
-    for index in 0..list.len() {
+    let mut checked = |index| {
         // SAFETY: this function's contract.
-        let group = unsafe {
-            list.get(index, what).and_then(|group| {
-                group.check(zero_grad, &mut sizes, &mut rows)?;
-                Ok(group)
-            })
-        };
-        groups.push(group.map_err(|failure| failure.of_group(index))?);
+        let group = unsafe { list.get(index, what) };
+        let group = group.map_err(|failure: Failure| failure.of_group(index))?;
+        // SAFETY: the same.
+        match unsafe { group.check(&mut sizes, &mut rows) } {
+            Ok(()) => Ok(group),
+            Err(failure) => Err(failure.of_group(index)),
+        }
+    };
+    if list.len() == 1 {
+        let group = checked(0)?;
+        let [config, tensors] = group.structures();
+        let [one, other] = others;
+        check_apart(&rows, &[one, other, list.array(), config, tensors], slice::from_ref(&group))?;
+        return f(slice::from_ref(&group), sizes);
+    }
+    let mut groups = with_room(list.len()).ok_or(Failure::OUT_OF_MEMORY)?;
+    for index in 0..list.len() {
+        groups.push(checked(index)?);
     }
     let mut structures = with_room(3 + 2 * groups.len()).ok_or(Failure::OUT_OF_MEMORY)?;
     structures.extend(others);
     structures.push(list.array());
     structures.extend(groups.iter().flat_map(Group::structures));
-    rows.check(&structures, &mut |f: &mut dyn FnMut(Placed)| {
+    check_apart(&rows, &structures, &groups)?;
+    f(&groups, sizes)
+}
+
+fn check_apart(rows: &Rows, structures: &[Array], groups: &[Group]) -> Result<(), Failure> {
+    rows.check(structures, &mut |f: &mut dyn FnMut(Placed)| {
         for (index, group) in groups.iter().enumerate() {
-            // SAFETY: this function's contract.
-            unsafe { group.each_array(index, zero_grad, f) };
+            group.each_array(index, f);
         }
-    })?;
-    Ok((groups, sizes))
+    })
 }
 
 /// Calls `f` with the groups as those of Rust.
@@ -259,11 +274,10 @@ unsafe fn checked(
 /// The groups were checked.
 unsafe fn with_rust<T>(
     groups: &[Group],
-    zero_grad: bool,
     f: impl FnOnce(&mut [downhill::Group<'_, '_>]) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     // SAFETY: this function's contract.
-    let tensors = |group| unsafe { CTensors::new(group, zero_grad) };
+    let tensors = |group| unsafe { CTensors::new(group) };
     if let [group] = groups {
         return f(&mut [made(group, &mut tensors(group))]);
     }
@@ -309,22 +323,24 @@ pub unsafe extern "C" fn downhill_grad_squares(
         unsafe {
             let nothing = Array::read("", 0, 0);
             let list = Groups::new(group_count, groups)?;
-            let (groups, _) = checked(list, Read::Gradients, false, [nothing, nothing])?;
-            let count = groups.iter().map(Group::len).sum();
+            let count = with_checked(list, Read::Gradients, [nothing, nothing], |groups, _| {
+                Ok(groups.iter().map(Group::len).sum())
+            })?;
             if count == 0 {
                 return Ok(());
             }
             let bytes = sized("count", count, size_of::<f64>())?;
             check_pointer(("sums", sums), bytes)?;
             let written = Array { name: "sums", start: sums.addr(), bytes, is_written: true };
-            checked(list, Read::Gradients, false, [written, nothing])?;
             let isa = Isa::current()?;
-            let mut places = array_mut(sums, count).iter_mut();
-            with_rust(&groups, false, |groups| {
-                each_sum(isa, groups, threads(pool), &mut |sum| {
-                    *places.next().expect("as many as tensors") = sum;
-                });
-                Ok(())
+            with_checked(list, Read::Gradients, [written, nothing], |groups, _| {
+                let mut places = array_mut(sums, count).iter_mut();
+                with_rust(groups, |groups| {
+                    each_sum(isa, groups, threads(pool), &mut |sum| {
+                        *places.next().expect("as many as tensors") = sum;
+                    });
+                    Ok(())
+                })
             })
         }
     })

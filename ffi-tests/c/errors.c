@@ -258,7 +258,7 @@ static void number_ranges(const rule *r, const field *f) {
 }
 
 static void enumeration_values(const rule *r, const field *f) {
-  const int least = f->allowed == ONLY_1, most = f->allowed == UP_TO_2 ? 2 : f->allowed != ONLY_0;
+  const int least = f->allowed == ONLY_1, most = most_value(f);
   int value;
   for (value = least; value <= most; value++) accept(r, f, value);
   if (least == 1) refuse(r, r->defaults(), f, 0, "must be 1");

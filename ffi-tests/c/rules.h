@@ -42,8 +42,6 @@ typedef struct {
 } rule_state;
 
 typedef downhill_status step_function(size_t n, float *w, const float *g, float *const *state, uint64_t t, const void *config);
-typedef downhill_status step_many_function(size_t count, const downhill_tensor *tensors, uint64_t t, const void *config,
-                                           const downhill_extras *extras, downhill_pool *pool, downhill_report *report);
 typedef void plain_function(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config);
 
 typedef struct {
@@ -52,7 +50,6 @@ typedef struct {
   size_t config_size;
   any_config (*defaults)(void);
   step_function *step;
-  step_many_function *step_many;
   plain_function *plain;
   int counts_steps;
   int variants; /* made by `vary` from the number of one, if there are several */
@@ -74,14 +71,6 @@ typedef struct {
                                             const void *config) {                                              \
     (void)s, (void)t;                                                                                          \
     return downhill_##rule##_step(__VA_ARGS__, (const downhill_##type *)config);                               \
-  }
-
-#define STEP_MANY(rule, type, ...)                                                                              \
-  static inline downhill_status rule##_step_many(size_t count, const downhill_tensor *tensors, uint64_t t,      \
-                                                 const void *config, const downhill_extras *extras,             \
-                                                 downhill_pool *pool, downhill_report *report) {                \
-    (void)t;                                                                                                    \
-    return downhill_##rule##_step_many(__VA_ARGS__, (const downhill_##type *)config, extras, pool, report);     \
   }
 
 /* ---- what the rules share ---- */
@@ -127,7 +116,6 @@ static inline float average_square(float old, double rate, float x) {
 /* ---- sgd ---- */
 
 FUNCTIONS(sgd, sgd, n, w, g)
-STEP_MANY(sgd, sgd, count, tensors)
 
 static inline void sgd_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
   const downhill_sgd c = config->sgd;
@@ -143,7 +131,6 @@ static inline void sgd_plain(size_t n, float *w, const float *g, float *const *s
 /* ---- momentum ---- */
 
 FUNCTIONS(momentum, momentum, n, w, g, s[0])
-STEP_MANY(momentum, momentum, count, tensors)
 
 /* Classic, torch, torch with dampening. */
 static inline void momentum_vary(any_config *config, int variant) {
@@ -173,7 +160,6 @@ static inline void momentum_plain(size_t n, float *w, const float *g, float *con
 /* ---- nesterov ---- */
 
 FUNCTIONS(nesterov, nesterov, n, w, g, s[0])
-STEP_MANY(nesterov, nesterov, count, tensors)
 
 static inline void nesterov_vary(any_config *config, int variant) { config->nesterov.form = (uint32_t)variant; }
 
@@ -199,7 +185,6 @@ static inline void nesterov_plain(size_t n, float *w, const float *g, float *con
 /* ---- adagrad ---- */
 
 FUNCTIONS(adagrad, adagrad, n, w, g, s[0])
-STEP_MANY(adagrad, adagrad, count, tensors)
 
 static inline void adagrad_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
   const downhill_adagrad c = config->adagrad;
@@ -217,7 +202,6 @@ static inline void adagrad_plain(size_t n, float *w, const float *g, float *cons
 /* ---- adadelta ---- */
 
 FUNCTIONS(adadelta, adadelta, n, w, g, s[0], s[1])
-STEP_MANY(adadelta, adadelta, count, tensors)
 
 static inline void adadelta_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
   const downhill_adadelta c = config->adadelta;
@@ -239,7 +223,6 @@ static inline void adadelta_plain(size_t n, float *w, const float *g, float *con
 /* ---- rmsprop ---- */
 
 FUNCTIONS(rmsprop, rmsprop, n, w, g, s[0], s[1], s[2])
-STEP_MANY(rmsprop, rmsprop, count, tensors)
 
 /* Plain, centered, with momentum, with both. */
 static inline void rmsprop_vary(any_config *config, int variant) {
@@ -275,11 +258,8 @@ static inline void rmsprop_plain(size_t n, float *w, const float *g, float *cons
 /* ---- adam, adamw, amsgrad ---- */
 
 FUNCTIONS(adam, adam, n, w, g, s[0], s[1], t)
-STEP_MANY(adam, adam, count, tensors, t)
 FUNCTIONS(adamw, adam, n, w, g, s[0], s[1], t)
-STEP_MANY(adamw, adam, count, tensors, t)
 FUNCTIONS(amsgrad, adam, n, w, g, s[0], s[1], s[2], t)
-STEP_MANY(amsgrad, adam, count, tensors, t)
 
 static inline void adam_vary(any_config *config, int variant) { config->adam.bias_correction = (uint32_t)variant; }
 
@@ -324,7 +304,6 @@ static inline void amsgrad_plain(size_t n, float *w, const float *g, float *cons
 /* ---- adamax ---- */
 
 FUNCTIONS(adamax, adamax, n, w, g, s[0], s[1], t)
-STEP_MANY(adamax, adamax, count, tensors, t)
 
 static inline void adamax_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
   const downhill_adamax c = config->adamax;
@@ -343,7 +322,6 @@ static inline void adamax_plain(size_t n, float *w, const float *g, float *const
 /* ---- nadam ---- */
 
 FUNCTIONS(nadam, nadam, n, w, g, s[0], s[1], t)
-STEP_MANY(nadam, nadam, count, tensors, t)
 
 static inline double nadam_momentum(const downhill_nadam *c, uint64_t t) {
   return c->beta1 * (1.0 - 0.5 * pow(0.96, (double)t * c->momentum_decay));
@@ -378,7 +356,6 @@ static inline void nadam_plain(size_t n, float *w, const float *g, float *const 
 /* ---- lion ---- */
 
 FUNCTIONS(lion, lion, n, w, g, s[0])
-STEP_MANY(lion, lion, count, tensors)
 
 static inline void lion_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
   const downhill_lion c = config->lion;
@@ -396,7 +373,7 @@ static inline void lion_plain(size_t n, float *w, const float *g, float *const *
 /* ---- the table ---- */
 
 #define FIELD(type, name, allowed) {#name, offsetof(downhill_##type, name), allowed}
-#define RULE(name, type, TAG) #name, DOWNHILL_RULE_##TAG, sizeof(downhill_##type), name##_defaults, name##_step, name##_step_many
+#define RULE(name, type, TAG) #name, DOWNHILL_RULE_##TAG, sizeof(downhill_##type), name##_defaults, name##_step
 #define ADAM_NUMBERS                                                                                     \
   FIELD(adam, lr, NON_NEGATIVE), FIELD(adam, beta1, BELOW_ONE), FIELD(adam, beta2, BELOW_ONE),           \
       FIELD(adam, eps, NON_NEGATIVE), FIELD(adam, weight_decay, NON_NEGATIVE)
@@ -457,6 +434,9 @@ static inline const rule *find_rule(const char *name) {
 /* ---- fields by their place and by their name ---- */
 
 static inline int is_enumeration(const field *f) { return f->allowed <= UP_TO_2; }
+
+/* The largest value of an enumeration. */
+static inline int most_value(const field *f) { return f->allowed == UP_TO_2 ? 2 : f->allowed != ONLY_0; }
 
 static inline double get_field(const any_config *config, const field *f) {
   const char *at = (const char *)config + f->offset;

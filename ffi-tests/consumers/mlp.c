@@ -1,9 +1,10 @@
-/* Trains a network to read handwritten digits, with AdamW over mini-batches, and prints the loss as it falls.
+/* Trains a network to read handwritten digits, with AdamW over mini-batches, and prints the
+ * loss as it falls.
  *
  *   mlp DIGITS.CSV
  *
- * Each step is one call for all tensors: gradients scaled to their mean, clipped, applied by all cores, and set to
- * zero for the next batch. */
+ * Each step is one call for all tensors, of which the biases do not decay: gradients scaled to their
+ * mean, clipped, applied by all cores, and set to zero for the next batch. */
 #include <downhill.h>
 
 #include <stdlib.h>
@@ -14,7 +15,10 @@
 enum { EPOCHS = 20, BATCH = 32 };
 
 /* A tensor of the network, with its gradient and the two states of Adam. */
-#define TENSOR(name) {sizeof w.name / sizeof *w.name, w.name, g.name, {m.name, v.name}}
+#define TENSOR(name)                                                                         \
+  {                                                                                          \
+    .n = sizeof w.name / sizeof *w.name, .w = w.name, .g = g.name, .state = {m.name, v.name} \
+  }
 
 static digit digits[DIGITS];
 static network w, g, m, v; /* weights, gradient, states: zeros */
@@ -26,9 +30,19 @@ static void print_epoch(int epoch, double loss) {
   putchar('\n');
 }
 
+static downhill_group group_of(const downhill_adam *config, const downhill_tensor *tensors,
+                               size_t count) {
+  downhill_group group = downhill_group_default();
+  group.config = config;
+  group.tensors = tensors;
+  group.count = count;
+  return group;
+}
+
 int main(int argc, char **argv) {
-  downhill_tensor tensors[] = {TENSOR(w1), TENSOR(b1), TENSOR(w2), TENSOR(b2)};
-  downhill_adam config = downhill_adamw_default();
+  const downhill_tensor weights[] = {TENSOR(w1), TENSOR(w2)}, biases[] = {TENSOR(b1), TENSOR(b2)};
+  downhill_adam decayed = downhill_adamw_default(), not_decayed;
+  downhill_group groups[2];
   downhill_extras extras = downhill_extras_default();
   downhill_pool *pool;
   uint64_t random = 1, t = 1;
@@ -46,9 +60,13 @@ int main(int argc, char **argv) {
   initialize(&w, &random);
 
   pool = downhill_pool_new(0); /* a thread for each CPU; large tensors are stepped by all of them */
-  config.lr = 3e-3;
+  decayed.lr = 3e-3;
+  not_decayed = decayed;
+  not_decayed.weight_decay = 0.0;
+  groups[0] = group_of(&decayed, weights, 2);
+  groups[1] = group_of(&not_decayed, biases, 2);
   extras.max_norm = 1.0;
-  extras.flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
+  extras.flags = DOWNHILL_EXTRAS_ZERO_GRAD | DOWNHILL_EXTRAS_SKIP_NONFINITE;
   for (epoch = 1; epoch <= EPOCHS; epoch++) {
     double loss = 0.0;
     shuffle(order, count, &random);
@@ -56,7 +74,8 @@ int main(int argc, char **argv) {
       const int end = start + BATCH < count ? start + BATCH : count;
       for (i = start; i < end; i++) loss += add_gradient(&w, &digits[order[i]], &g);
       extras.grad_scale = 1.0 / (end - start);
-      status = downhill_adamw_step_many(sizeof tensors / sizeof *tensors, tensors, t, &config, &extras, pool, NULL);
+      groups[0].t = groups[1].t = t;
+      status = downhill_step(2, groups, &extras, pool, NULL);
       if (status == DOWNHILL_STATUS_OK) {
         t++;
       } else if (status == DOWNHILL_STATUS_SKIPPED) {

@@ -20,15 +20,6 @@ constexpr int epochs = 20, batch = 32;
 // Weights, their gradient and AdamW's two states: zeros, but for the weights.
 struct training {
   network w{}, g{}, m{}, v{};
-
-  downhill::tensors tensors() {
-    downhill::tensors list;
-    list.add(w.w1, g.w1, m.w1, v.w1).or_throw();
-    list.add(w.b1, g.b1, m.b1, v.b1).or_throw();
-    list.add(w.w2, g.w2, m.w2, v.w2).or_throw();
-    list.add(w.b2, g.b2, m.b2, v.b2).or_throw();
-    return list;
-  }
 };
 
 // The digits to train on, by their place in the file.
@@ -41,16 +32,23 @@ std::vector<int> training_digits() {
 
 double train(const std::vector<digit> &digits) {
   const auto net = std::make_unique<training>();
+  auto &[w, g, m, v] = *net;
   std::uint64_t random = 1, t = 1;
-  initialize(&net->w, &random);
+  initialize(&w, &random);
 
-  const downhill::tensors tensors = net->tensors();
-  const downhill::pool pool;  // a thread for each CPU; large tensors are stepped by all of them
   downhill::adamw config;
   config.lr = 3e-3;
+  downhill::group decayed(config);
+  config.weight_decay = 0.0;
+  downhill::group not_decayed(config);
+  decayed.add(w.w1, g.w1, m.w1, v.w1);
+  decayed.add(w.w2, g.w2, m.w2, v.w2);
+  not_decayed.add(w.b1, g.b1, m.b1, v.b1);
+  not_decayed.add(w.b2, g.b2, m.b2, v.b2);
+  const downhill::pool pool;  // a thread for each CPU; large tensors are stepped by all of them
   downhill::extras extras;
   extras.max_norm = 1.0;
-  extras.flags = DOWNHILL_ZERO_GRAD | DOWNHILL_SKIP_NONFINITE;
+  extras.flags = DOWNHILL_EXTRAS_ZERO_GRAD | DOWNHILL_EXTRAS_SKIP_NONFINITE;
 
   std::vector<int> order = training_digits();
   const int count = static_cast<int>(order.size());
@@ -59,18 +57,18 @@ double train(const std::vector<digit> &digits) {
     shuffle(order.data(), count, &random);
     for (int start = 0; start < count; start += batch) {
       const int end = std::min(start + batch, count);
-      for (int i = start; i < end; i++) loss += add_gradient(&net->w, &digits[order[i]], &net->g);
+      for (int i = start; i < end; i++) loss += add_gradient(&w, &digits[order[i]], &g);
       extras.grad_scale = 1.0 / (end - start);
-      if (downhill::step_many(tensors, t, config, extras, pool).or_throw())
+      if (downhill::step({decayed, not_decayed}, t, extras, pool).or_throw())
         t++;
       else
-        net->g = {};  // a step that was skipped has left NaN in it, and is not counted
+        g = {};  // a step that was skipped has left NaN in it, and is not counted
     }
     std::string bar;
     while (bar.size() < 100 && bar.size() < loss / count * 50.0) bar += '#';
     std::printf("epoch %2d  loss %.4f  %s\n", epoch, loss / count, bar.c_str());
   }
-  return accuracy(&net->w, digits.data());
+  return accuracy(&w, digits.data());
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// downhill.hpp: every rule is C's call, to the same bits, on packed states too; wrong lengths are found; a failure can
-// be looked at, or thrown. For C++17 and C++20, with exceptions and without.
+// downhill.hpp: every call is C's call, to the same bits, for every rule and type; wrong lengths and
+// types are found; a failure can be looked at, or thrown. For C++17 and C++20, with exceptions and
+// without.
 #include <downhill.hpp>
 
 #include <array>
@@ -11,181 +12,214 @@
 #include <utility>
 #include <vector>
 
-#include "packed.h"
+#include "rules.h"
+
+// A type of another library, which the program says is bfloat16.
+struct their_bf16 {
+  std::uint16_t value;
+};
+template <>
+struct downhill::element<their_bf16> : downhill::element<downhill::bf16> {};
 
 namespace {
 
-using arrays = std::vector<std::vector<float>>;  // w, g, then the states
+using downhill::bf16;
+using downhill::f16;
 
 int checks = 0;
 
-bool says(const downhill::status &status, const std::string &message) { return !status && status.message() == message; }
+// Calls f with a configuration of each rule.
+template <class F>
+void for_each_rule(F f) {
+  using namespace downhill;
+  const auto call = [f](auto... configs) { (f(configs), ...); };
+  call(sgd(), momentum(), nesterov(), adagrad(), adadelta(), rmsprop(), adam(), adamw(), amsgrad(),
+       adamax(), nadam(), lion());
+}
 
-arrays random_arrays(const rule *c, std::size_t n) {
-  arrays all(2 + c->states, std::vector<float>(n));
-  for (auto &array : all)
-    for (float &x : array) x = uniform() + 0.6f;  // positive, as some states must be
+template <class Rule>
+const rule *known_of(const Rule &config) {
+  return &rules[config.rule - 1];
+}
+
+bool says(const downhill::status &status, const std::string &message) {
+  return !status && status.message() == message;
+}
+
+template <class Type>
+bool same_bits(const std::vector<Type> &a, const std::vector<Type> &b) {
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(Type)) == 0);
+}
+
+// Positive, as some states must be.
+std::vector<float> numbers(std::size_t n) {
+  std::vector<float> made(n);
+  for (float &x : made) x = uniform() + 0.6f;
+  return made;
+}
+
+// ---- plain steps
+
+template <class Rule>
+constexpr std::size_t states_of = Rule::states.size();
+
+// w, g, then the states.
+template <class Rule>
+using arrays = std::array<std::vector<float>, 2 + states_of<Rule>>;
+
+template <class Rule>
+arrays<Rule> random_arrays(std::size_t n) {
+  arrays<Rule> all;
+  for (auto &each : all) each = numbers(n);
   return all;
 }
 
-bool same_bits(const arrays &a, const arrays &b) {
-  for (std::size_t k = 0; k < a.size(); k++) {
-    if (a[k].size() != b[k].size()) return false;
-    for (std::size_t i = 0; i < a[k].size(); i++)
-      if (!same(a[k][i], b[k][i])) return false;
-  }
+template <class Rule>
+bool same_bits(const arrays<Rule> &a, const arrays<Rule> &b) {
+  for (std::size_t k = 0; k < a.size(); k++)
+    if (!same_bits(a[k], b[k])) return false;
   return true;
 }
 
-downhill_status step_in_c(const rule *c, arrays &a, std::uint64_t t, const void *config) {
-  float *state[MOST_STATES] = {};
-  for (int k = 0; k < c->states; k++) state[k] = a[2 + k].empty() ? nullptr : a[2 + k].data();
-  return c->step(a[0].size(), a[0].data(), a[1].data(), state, t, config);
+// A step with containers.
+template <class Rule, std::size_t... Index>
+downhill::status step(arrays<Rule> &a, std::uint64_t t, const Rule &config,
+                      std::index_sequence<Index...>) {
+  constexpr bool counts =
+      std::is_invocable_v<decltype(Rule::c_step), std::size_t, float *, const float *,
+                          decltype(a[Index].data())..., std::uint64_t, const Rule *>;
+  if constexpr (counts)
+    return downhill::step(a[0], a[1], a[2 + Index]..., t, config);
+  else
+    return downhill::step(a[0], a[1], a[2 + Index]..., config);
 }
 
-template <class Config>
-void check_defaults(const rule *c) {
-  static_assert(std::is_trivially_copyable_v<Config>, "it is passed to C as it is");
-  const Config config;
-  const any_config defaults = c->defaults();
+// A step with pointers.
+template <class Rule, std::size_t... Index>
+downhill::status step_at(arrays<Rule> &a, std::uint64_t t, const Rule &config,
+                         std::index_sequence<Index...>) {
+  const auto at = [&a](std::size_t k) { return a[k].empty() ? nullptr : a[k].data(); };
+  constexpr bool counts =
+      std::is_invocable_v<decltype(Rule::c_step), std::size_t, float *, const float *,
+                          decltype(at(Index))..., std::uint64_t, const Rule *>;
+  if constexpr (counts)
+    return downhill::step(a[0].size(), at(0), at(1), at(2 + Index)..., t, config);
+  else
+    return downhill::step(a[0].size(), at(0), at(1), at(2 + Index)..., config);
+}
+
+template <class Rule>
+constexpr auto all_states = std::make_index_sequence<states_of<Rule>>();
+
+template <class Rule>
+downhill_status step_in_c(arrays<Rule> &a, std::uint64_t t, const Rule &config) {
+  float *state[MOST_STATES] = {};
+  for (std::size_t k = 0; k < states_of<Rule>; k++)
+    state[k] = a[2 + k].empty() ? nullptr : a[2 + k].data();
+  return known_of(config)->step(a[0].size(), a[0].data(), a[1].data(), state, t, &config);
+}
+
+template <class Rule>
+void check_defaults(const Rule &config) {
+  static_assert(std::is_trivially_copyable_v<Rule>, "it is passed to C as it is");
+  const rule *known = known_of(config);
+  const any_config defaults = known->defaults();
   any_config ours;
-  CHECK(sizeof config == c->config_size && config.struct_size == sizeof config, "%s", c->name);
+  CHECK(sizeof config == known->config_size && config.struct_size == sizeof config, "%s", known->name);
   std::memcpy(&ours, &config, sizeof config);
-  for (const field *f = c->fields; f->name != nullptr; f++) {
-    CHECK(get_field(&ours, f) == get_field(&defaults, f), "%s.%s", c->name, f->name);
+  for (const field *f = known->fields; f->name != nullptr; f++) {
+    CHECK(get_field(&ours, f) == get_field(&defaults, f), "%s.%s", known->name, f->name);
     checks++;
   }
+  CHECK(states_of<Rule> == static_cast<std::size_t>(known->states), "%s", known->name);
+  for (std::size_t k = 0; k < states_of<Rule>; k++)
+    CHECK(std::string(Rule::states[k]) == known->state[k].name, "%s", known->name);
 }
 
-// The states at the end of the list are left out; the others have n elements.
-template <class Config, class Step>
-void check_bits(const rule *c, Step step, int left_out) {
-  Config config;
-  config.lr = 0.03;
-  config.weight_decay = 0.1;
-  arrays ours = random_arrays(c, 37);
-  for (int k = 0; k < left_out; k++) ours[ours.size() - 1 - k].clear();
-  arrays theirs = ours;
-  const arrays start = ours;
-  for (std::uint64_t t = 1; t <= 3; t++) {
-    const downhill::status status = step(ours, t, config);
+// A configuration that differs from the defaults in every number.
+template <class Rule>
+Rule configured(int variant, decay_option decay) {
+  Rule config;
+  const any_config made = configure(known_of(config), variant, decay);
+  std::memcpy(static_cast<void *>(&config), &made, sizeof config);
+  return config;
+}
+
+template <class Rule>
+Rule with_all_states() {
+  const Rule defaults;
+  return configured<Rule>(known_of(defaults)->variants - 1, DECOUPLED);
+}
+
+template <class Rule>
+void check_bits(int variant, decay_option decay) {
+  const Rule config = configured<Rule>(variant, decay);
+  const rule *known = known_of(config);
+  any_config any;
+  std::memcpy(&any, &config, sizeof config);
+  arrays<Rule> ours = random_arrays<Rule>(37);
+  for (std::size_t k = 0; k < states_of<Rule>; k++)
+    if (!has_state(known, &any, static_cast<int>(k))) ours[2 + k].clear();
+  const arrays<Rule> start = ours;
+  arrays<Rule> theirs = ours;
+  for (std::uint64_t t = 1; t <= 4; t++) {
+    const downhill::status status = t % 2 == 0 ? step(ours, t, config, all_states<Rule>)
+                                               : step_at(ours, t, config, all_states<Rule>);
     CHECK(status && status.code() == DOWNHILL_STATUS_OK, "%s", status.message());
     CHECK(std::string(status.message()).empty(), "%s", status.message());
-    CHECK(step_in_c(c, theirs, t, &config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
-    CHECK(same_bits(ours, theirs), "%s, step %d", c->name, static_cast<int>(t));
+    CHECK(step_in_c(theirs, t, config) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+    CHECK(same_bits<Rule>(ours, theirs), "%s, step %d", known->name, static_cast<int>(t));
     checks++;
   }
-  CHECK(!same_bits(ours, start), "%s did nothing", c->name);
+  CHECK(!same_bits<Rule>(ours, start), "%s did nothing", known->name);
 }
 
-template <class Config, class Step>
-void check_wrong_lengths(const rule *c, Step step) {
-  for (std::size_t k = 1; k < 2u + c->states; k++)
+template <class Rule>
+void check_wrong_lengths(const Rule &config) {
+  for (std::size_t k = 1; k < 2 + states_of<Rule>; k++)
     for (const std::size_t length : {8, 10}) {
-      arrays a = random_arrays(c, 9);
+      arrays<Rule> a = random_arrays<Rule>(9);
       a[k].resize(length);
-      const arrays before = a;
-      const downhill::status status = step(a, 1, Config());
-      const std::string name = k == 1 ? "g" : c->state[k - 2];
+      const arrays<Rule> before = a;
+      const downhill::status status = step(a, 1, config, all_states<Rule>);
+      const std::string name = k == 1 ? "g" : Rule::states[k - 2];
       const std::string wrong = "`" + name + "` has " + std::to_string(length) + " elements";
-      CHECK(status.code() == DOWNHILL_STATUS_INVALID_LENGTH, "%s.%s", c->name, name.c_str());
+      CHECK(status.code() == DOWNHILL_STATUS_INVALID_LENGTH, "%s", name.c_str());
       CHECK(says(status, wrong + "; it must have as many as `w`, 9"), "%s", status.message());
-      CHECK(same_bits(a, before), "%s wrote", c->name);
+      CHECK(same_bits<Rule>(a, before), "%s wrote", known_of(config)->name);
       checks++;
     }
 }
 
-// A failure that C finds: status and text are C's.
-template <class Config, class Step>
-void check_failure(const rule *c, Step step) {
-  arrays a = random_arrays(c, 9);
-  Config config;
-  config.lr = -1.0;
-  const downhill::status status = step(a, 1, config);
-  CHECK(status.code() == DOWNHILL_STATUS_INVALID_CONFIG, "%s", c->name);
-  CHECK(says(status, "`lr` is -1.0; it must be at least 0 and finite in f32"), "%s", status.message());
+// Failures that C finds: status and text are C's.
+template <class Rule>
+void check_failures(Rule config) {
+  arrays<Rule> a = random_arrays<Rule>(9);
+  const double lr = std::exchange(config.lr, -1.0);
+  const downhill::status status = step(a, 1, config, all_states<Rule>);
+  CHECK(status.code() == DOWNHILL_STATUS_INVALID_CONFIG, "%s", known_of(config)->name);
+  CHECK(says(status, downhill_last_error()), "%s", status.message());
+  CHECK(std::strstr(status.message(), "`lr` is -1.0") != nullptr, "%s", status.message());
+  if constexpr (states_of<Rule> > 0) {
+    config.lr = lr;
+    a[2].clear();
+    const std::string wrong = "`" + std::string(known_of(config)->state[0].name) + "` is NULL";
+    CHECK(says(step(a, 1, config, all_states<Rule>), wrong), "%s", downhill_last_error());
+  }
   checks++;
 }
 
-downhill::status add(downhill::tensors &list, arrays &a) {
-  a.resize(2 + MOST_STATES);
-  return list.add(a[0], a[1], a[2], a[3], a[4]);
+template <class Rule>
+void check_rule(const Rule &config) {
+  check_defaults(config);
+  for (int variant = 0; variant < known_of(config)->variants; variant++)
+    for (const decay_option decay : {NO_DECAY, L2, DECOUPLED}) check_bits<Rule>(variant, decay);
+  check_wrong_lengths(with_all_states<Rule>());
+  check_failures(with_all_states<Rule>());
 }
 
-// Two tensors, clipped, their gradients zeroed, with threads and without, against C's call.
-template <class Config, class Many>
-void check_step_many(const rule *c, Many step_many) {
-  Config config;
-  config.lr = 0.03;
-  downhill::extras extras;
-  extras.max_norm = 0.5;
-  extras.flags = DOWNHILL_ZERO_GRAD;
-  const downhill::pool pool(2);
-  for (downhill_pool *workers : {static_cast<downhill_pool *>(nullptr), static_cast<downhill_pool *>(pool)}) {
-    arrays ours[2] = {random_arrays(c, 300001), random_arrays(c, 5)}, theirs[2] = {ours[0], ours[1]};
-    downhill::tensors our_list, their_list;
-    downhill_report our_report = {}, their_report = {};
-    for (int i = 0; i < 2; i++) {
-      CHECK(add(our_list, ours[i]), "%s", c->name);
-      CHECK(add(their_list, theirs[i]), "%s", c->name);
-    }
-    CHECK(our_list.size() == 2 && our_list.end() - our_list.begin() == 2, "two tensors");
-    const downhill::status status = step_many(our_list, 1, config, extras, workers, &our_report);
-    CHECK(status, "%s: %s", c->name, status.message());
-    CHECK(c->step_many(2, their_list.data(), 1, &config, &extras, workers, &their_report) == DOWNHILL_STATUS_OK, "%s",
-          downhill_last_error());
-    CHECK(same_bits(ours[0], theirs[0]) && same_bits(ours[1], theirs[1]), "%s", c->name);
-    CHECK(our_report.grad_norm == their_report.grad_norm && our_report.grad_norm > 0.5, "%s", c->name);
-    CHECK(ours[0][1][0] == 0.0f, "%s: gradients are zero", c->name);
-    checks++;
-  }
-}
-
-template <class Config, class Step>
-void check_rule(const char *name, Step step) {
-  const rule *c = find_rule(name);
-  check_defaults<Config>(c);
-  for (int left_out = 0; left_out <= c->optional; left_out++) check_bits<Config>(c, step, left_out);
-  check_wrong_lengths<Config>(c, step);
-  check_failure<Config>(c, step);
-  // A rule counts steps if it takes their number.
-  if constexpr (std::is_base_of_v<downhill_adam, Config> || std::is_base_of_v<downhill_adamax, Config> ||
-                std::is_base_of_v<downhill_nadam, Config>)
-    check_step_many<Config>(c, [](auto &list, auto t, auto &config, const auto &...rest) {
-      return downhill::step_many(list, t, config, rest...);
-    });
-  else
-    check_step_many<Config>(c, [](auto &list, auto, auto &config, const auto &...rest) {
-      return downhill::step_many(list, config, rest...);
-    });
-}
-
-void check_every_rule() {
-  using namespace downhill;
-  check_rule<sgd>("sgd", [](arrays &a, auto, const auto &c) { return step(a[0], a[1], c); });
-  check_rule<momentum>("momentum", [](arrays &a, auto, const auto &c) { return step(a[0], a[1], a[2], c); });
-  check_rule<nesterov>("nesterov", [](arrays &a, auto, const auto &c) { return step(a[0], a[1], a[2], c); });
-  check_rule<adagrad>("adagrad", [](arrays &a, auto, const auto &c) { return step(a[0], a[1], a[2], c); });
-  check_rule<adadelta>("adadelta", [](arrays &a, auto, const auto &c) { return step(a[0], a[1], a[2], a[3], c); });
-  check_rule<rmsprop>("rmsprop", [](arrays &a, auto, const auto &c) { return step(a[0], a[1], a[2], a[3], a[4], c); });
-  check_rule<adam>("adam", [](arrays &a, auto t, const auto &c) { return step(a[0], a[1], a[2], a[3], t, c); });
-  check_rule<adamw>("adamw", [](arrays &a, auto t, const auto &c) { return step(a[0], a[1], a[2], a[3], t, c); });
-  check_rule<amsgrad>("amsgrad",
-                      [](arrays &a, auto t, const auto &c) { return step(a[0], a[1], a[2], a[3], a[4], t, c); });
-  check_rule<adamax>("adamax", [](arrays &a, auto t, const auto &c) { return step(a[0], a[1], a[2], a[3], t, c); });
-  check_rule<nadam>("nadam", [](arrays &a, auto t, const auto &c) { return step(a[0], a[1], a[2], a[3], t, c); });
-  check_rule<lion>("lion", [](arrays &a, auto, const auto &c) { return step(a[0], a[1], a[2], c); });
-  // RMSprop without its optional states.
-  arrays ours = random_arrays(find_rule("rmsprop"), 9);
-  ours[3].clear(), ours[4].clear();
-  arrays theirs = ours;
-  const rmsprop config;
-  CHECK(step(ours[0], ours[1], ours[2], config), "rmsprop");
-  CHECK(step_in_c(find_rule("rmsprop"), theirs, 1, &config) == DOWNHILL_STATUS_OK, "rmsprop");
-  CHECK(same_bits(ours, theirs), "rmsprop");
-}
-
-void check_spans() {
+void check_arguments() {
   std::vector<float> vector{1.0f, 2.0f, 3.0f};
   const std::array<float, 3> constant{1.0f, 1.0f, 1.0f};
   std::array<float, 3> array{};
@@ -195,183 +229,425 @@ void check_spans() {
   CHECK(downhill::step(vector, constant, array, config), "a vector, and arrays");
   CHECK(vector[0] == 0.0f && vector[2] == 2.0f && array[1] == 1.0f, "each moved by 1");
   CHECK(downhill::step(plain, constant, array, config) && plain[0] != 0.0f, "a plain array");
-  CHECK(downhill::step({vector.data(), 2}, {plain, 2}, {array.data(), 2}, config), "pointers with lengths");
-  static_assert(!std::is_constructible_v<downhill::span<float>, const std::vector<float> &>, "not to be written");
-  static_assert(!std::is_constructible_v<downhill::span<float>, std::vector<double> &>, "not float");
-  static_assert(!std::is_constructible_v<downhill::span<float>, std::vector<float>>, "it would dangle");
-  static_assert(std::is_constructible_v<downhill::span<const float>, std::vector<float>>, "for the time of a call");
+  CHECK(downhill::step(downhill::view(vector.data(), 2), std::vector<float>(2), downhill::view(plain, 2),
+                       config),
+        "views, and a temporary gradient");
+  CHECK(downhill::step(2, vector.data(), plain, array.data(), config), "pointers with a length");
+  const downhill::rmsprop rmsprop;
+  CHECK(downhill::step(vector, constant, array, nullptr, nullptr, rmsprop), "states that are not there");
+  CHECK(downhill::step(3, vector.data(), plain, array.data(), nullptr, nullptr, rmsprop),
+        "nor with pointers");
+  CHECK(downhill::step(std::vector<float>(), std::vector<float>(), downhill::sgd()), "no elements");
+  const downhill::status status = downhill::step(vector, constant, array, plain, 0, downhill::adam());
+  CHECK(says(status, "`t` is 0; steps are counted from 1"), "%s", status.message());
 }
 
-void check_lists() {
-  float w[4] = {1.0f, 2.0f, 3.0f, 4.0f}, g[4] = {3.0f, 4.0f, 0.0f, 0.0f}, m[4] = {}, v[4] = {}, shorter[3] = {};
-  downhill::tensors list;
-  const downhill::adam config;
-  double norm = 0.0;
-  CHECK(says(list.add(w, shorter, m, v), "`g` has 3 elements; it must have as many as `w`, 4"), "not so");
-  CHECK(says(list.add(w, g, shorter, v), "`state0` has 3 elements; it must have as many as `w`, 4"), "not so");
-  CHECK(says(list.add(w, g, m, shorter), "`state1` has 3 elements; it must have as many as `w`, 4"), "not so");
-  CHECK(says(list.add(w, g, m, v, shorter), "`state2` has 3 elements; it must have as many as `w`, 4"), "not so");
-  CHECK(list.size() == 0, "a wrong tensor is not added");
-  CHECK(list.add(w, g, m), "a state is missing");
-  CHECK(says(downhill::step_many(list, 1, config), "tensor 0: `v` is NULL"), "%s", downhill_last_error());
-  list = {};
-  CHECK(list.add(w, g, m, v) && list.size() == 1, "four arrays");
-  CHECK(downhill::grad_norm(list, norm) && norm == 5.0, "the norm is %g", norm);
-  CHECK(says(downhill::step_many({list.data(), 1}, 0, config), "`t` is 0; steps are counted from 1"), "t");
+// ---- groups
+
+constexpr std::size_t sizes[] = {1000, 65};
+
+template <class Type>
+std::vector<Type> narrowed(const std::vector<float> &from) {
+  if constexpr (std::is_same_v<Type, float>) {
+    return from;
+  } else {
+    std::vector<Type> to(from.size());
+    CHECK(downhill::convert(from, to), "%s", downhill_last_error());
+    return to;
+  }
 }
 
-// ---- packed states
+// Two tensors of a rule, their memory, and what C is told of it. Low: the lower halves, if weights are
+// split.
+template <class Rule, class Weight, class Low, class Gradient, class State, class Copy>
+struct model {
+  std::vector<Weight> w[2];
+  std::vector<Low> w_low[2];
+  std::vector<Gradient> g[2];
+  std::vector<State> state[2][MOST_STATES];
+  std::vector<Copy> copy[2];
 
-const packed_rule *find_packed_rule(const char *name) {
-  for (const packed_rule &each : packed_rules)
-    if (std::strcmp(each.name, name) == 0) return &each;
-  CHECK(false, "no rule %s", name);
-  return nullptr;
-}
+  static constexpr bool is_split = std::is_same_v<Low, std::int16_t>;
+  static constexpr bool is_8bit = std::is_same_v<State, std::uint8_t>;
+  static constexpr int count = is_8bit && states_of<Rule> > 0 ? 1 : static_cast<int>(states_of<Rule>);
 
-// Two tensors, by our step and by C's, from states that are not zero.
-template <class Weight, class Config>
-void check_step_packed(const packed_rule *c, const Config &config, const downhill::packing &packing) {
-  struct model {
-    std::vector<Weight> w[2], g[2];
-    std::vector<std::uint8_t> state[2];
-    bool operator==(const model &other) const {
-      return w[0] == other.w[0] && w[1] == other.w[1] && g[0] == other.g[0] && g[1] == other.g[1] &&
-             state[0] == other.state[0] && state[1] == other.state[1];
+  explicit model(const Rule &config) {
+    const rule *known = known_of(config);
+    any_config any;
+    std::memcpy(&any, &config, sizeof config);
+    for (int i = 0; i < 2; i++) {
+      const std::size_t n = sizes[i];
+      const std::vector<float> weights = numbers(n);
+      if constexpr (is_split) {
+        w[i].resize(n), w_low[i].resize(n);
+        CHECK(downhill::convert(weights, downhill::split(w[i], w_low[i])), "%s", downhill_last_error());
+      } else {
+        w[i] = narrowed<Weight>(weights);
+      }
+      g[i] = narrowed<Gradient>(numbers(n));
+      copy[i] = narrowed<Copy>(std::vector<float>(n));
+      for (int k = 0; k < count; k++)
+        if constexpr (is_8bit)
+          state[i][k].resize(downhill::state_bytes(config, n));
+        else if (has_state(known, &any, k))
+          state[i][k] = narrowed<State>(numbers(n));
     }
-  } ours;
-  const std::size_t n[2] = {1000, 65};
-  for (int i = 0; i < 2; i++) {
-    for (auto *array : {&ours.w[i], &ours.g[i]})
-      for (std::size_t j = 0; j < n[i]; j++)
-        if constexpr (std::is_same_v<Weight, float>)
-          array->push_back(uniform());
-        else
-          array->push_back(narrowed(uniform()));
-    ours.state[i].resize(downhill::packed_bytes(static_cast<std::size_t>(c->states), n[i], packing));
   }
-  model theirs = ours;
-  const model start = ours;
-  downhill::packed_tensors our_list, their_list;
-  for (int i = 0; i < 2; i++) {
-    CHECK(our_list.add(ours.w[i], ours.g[i], ours.state[i], i * 1024u), "%s", c->name);
-    CHECK(their_list.add(theirs.w[i], theirs.g[i], theirs.state[i], i * 1024u), "%s", c->name);
+
+  bool operator==(const model &other) const {
+    for (int i = 0; i < 2; i++) {
+      for (int k = 0; k < count; k++)
+        if (!same_bits(state[i][k], other.state[i][k])) return false;
+      if (!same_bits(w[i], other.w[i]) || !same_bits(w_low[i], other.w_low[i]) ||
+          !same_bits(g[i], other.g[i]) || !same_bits(copy[i], other.copy[i]))
+        return false;
+    }
+    return true;
   }
-  CHECK(our_list.size() == 2 && our_list.end() - our_list.begin() == 2, "two tensors");
-  CHECK(our_list.begin()[1].first_element == 1024 && our_list.begin()[1].n == 65, "the second");
+
+  template <std::size_t... Index>
+  void add_to(downhill::group<Rule> &group, int i, std::index_sequence<Index...>) {
+    const std::uint64_t number = 1024 * static_cast<std::uint64_t>(i);
+    // One with its length in front and pointers, where they know their types; the other with containers.
+    if constexpr (is_split)
+      group.add(downhill::split(w[i], w_low[i]), g[i], state[i][Index]...)
+          .copy_to(copy[i])
+          .first_element(number);
+    else if (i == 0 && !is_8bit)
+      group.add(sizes[i], w[i].data(), g[i].data(), state[i][Index]...)
+          .copy_to(copy[i].data())
+          .first_element(number);
+    else
+      group.add(w[i], g[i], state[i][Index]...).first_element(number).copy_to(copy[i]);
+  }
+
+  downhill_tensor tensor_of_c(int i) {
+    downhill_tensor made = {};
+    made.n = sizes[i];
+    made.w = w[i].data();
+    made.g = g[i].data();
+    if constexpr (is_split) made.w_low = w_low[i].data();
+    for (int k = 0; k < count; k++) made.state[k] = state[i][k].empty() ? nullptr : state[i][k].data();
+    if (is_8bit) made.state_bytes = state[i][0].size();
+    made.w_copy = copy[i].data();
+    made.first_element = 1024 * static_cast<std::uint64_t>(i);
+    return made;
+  }
+};
+
+template <class Model>
+downhill_group group_of_c(const void *config, const downhill_tensor *tensors,
+                          const downhill_type (&types)[4]) {
+  downhill_group made = downhill_group_default();
+  made.weight_type = types[0];
+  made.gradient_type = types[1];
+  if (Model::count > 0) made.state_type = types[2];
+  made.copy_type = types[3];
+  made.numbering = DOWNHILL_NUMBERING_GIVEN;
+  made.seed = 3;
+  made.config = config;
+  made.count = 2;
+  made.tensors = tensors;
+  return made;
+}
+
+// Two groups, the second of SGD, clipped, their gradients zeroed, with threads and without, against C's
+// call.
+template <class Weight, class Low, class Gradient, class State, class Copy, class Rule>
+void check_group(const Rule &config, const downhill_type (&types)[4]) {
+  using our_model = model<Rule, Weight, Low, Gradient, State, Copy>;
+  const char *const name = known_of(config)->name;
+  if (our_model::is_8bit && downhill::state_bytes(config, 1) == SIZE_MAX) return;  // not for eight bits
+  our_model ours(config), theirs = ours;
+  std::vector<float> w = numbers(9), g = numbers(9), their_w = w, their_g = g;
+  const our_model start = ours;
+  downhill::group<Rule> group(config);
+  downhill::group sgd{downhill::sgd()};
+  constexpr auto states = std::make_index_sequence<static_cast<std::size_t>(our_model::count)>();
+  for (int i = 0; i < 2; i++) ours.add_to(group, i, states);
+  group.seed = 3;
+  sgd.add(w, g);
+  sgd.rounding = DOWNHILL_ROUNDING_NEAREST;
+  const downhill_tensor tensors[] = {theirs.tensor_of_c(0), theirs.tensor_of_c(1)};
+  downhill_tensor other = {};
+  other.n = 9;
+  other.w = their_w.data();
+  other.g = their_g.data();
+  downhill_group groups[] = {group_of_c<our_model>(&config, tensors, types), downhill_group_default()};
+  groups[1].rounding = DOWNHILL_ROUNDING_NEAREST;
+  groups[1].config = &sgd.config;
+  groups[1].count = 1;
+  groups[1].tensors = &other;
   downhill::extras extras;
   extras.max_norm = 0.5;
-  extras.flags = DOWNHILL_ZERO_GRAD;
+  extras.flags = DOWNHILL_EXTRAS_ZERO_GRAD;
   const downhill::pool pool(2);
-  downhill_report our_report = {}, their_report = {};
   for (std::uint64_t t = 1; t <= 2; t++) {
-    const downhill::status status = downhill::step_packed(our_list, t, config, packing, extras, pool, &our_report);
-    CHECK(status, "%s: %s", c->name, status.message());
-    CHECK(c->step(2, their_list.data(), t, &config, &packing, &extras, pool, &their_report) == DOWNHILL_STATUS_OK, "%s",
+    downhill::report our_report;
+    downhill_report their_report = downhill_report_default();
+    downhill_pool *const workers = t == 1 ? static_cast<downhill_pool *>(pool) : nullptr;
+    const downhill::status status = downhill::step({group, sgd}, t, extras, workers, &our_report);
+    CHECK(status, "%s: %s", name, status.message());
+    groups[0].t = groups[1].t = t;
+    CHECK(downhill_step(2, groups, &extras, workers, &their_report) == DOWNHILL_STATUS_OK, "%s",
           downhill_last_error());
-    CHECK(ours == theirs && !(ours == start), "%s, step %d", c->name, static_cast<int>(t));
-    CHECK(our_report.grad_norm == their_report.grad_norm && (t > 1 || our_report.grad_norm > 0.5), "%s", c->name);
-    CHECK(ours.g[1] == std::vector<Weight>(65), "%s: gradients are zero", c->name);
+    CHECK(ours == theirs && !(ours == start), "%s, step %d", name, static_cast<int>(t));
+    CHECK(same_bits(w, their_w) && same_bits(g, their_g), "%s, step %d: sgd", name, static_cast<int>(t));
+    CHECK(our_report.grad_norm == their_report.grad_norm && (t > 1 || our_report.grad_norm > 0.5), "%s",
+          name);
+    CHECK(our_report.tensors_updated == 3, "%s", name);
+    CHECK(same_bits(g, std::vector<float>(9)), "%s: gradients are zero", name);
     checks++;
   }
-  // With nothing but tensors and configuration: what the defaults are.
-  const downhill_packing defaults = downhill_packing_default();
-  if (packing.weight_format != defaults.weight_format || packing.state_format != defaults.state_format) return;
-  CHECK(downhill::step_packed(our_list, 3, config), "%s", c->name);
-  CHECK(c->step(2, their_list.data(), 3, &config, &defaults, nullptr, nullptr, nullptr) == DOWNHILL_STATUS_OK, "%s",
-        c->name);
-  CHECK(ours == theirs, "%s with the defaults", c->name);
 }
 
-// There and back by our functions and by C's.
-template <class Config, class Pack, class Unpack>
-void check_pack(const packed_rule *c, const downhill::packing &packing, Pack pack, Unpack unpack) {
-  arrays states(c->states, std::vector<float>(100)), ours = states, theirs = states;
-  for (auto &array : states)
-    for (float &x : array) x = uniform() + 0.6f;
-  std::vector<std::uint8_t> state(downhill::packed_bytes(states.size(), 100, packing)), their_state(state.size());
-  float *from[MOST_PACKED] = {}, *to[MOST_PACKED] = {};
-  for (std::size_t k = 0; k < states.size(); k++) from[k] = states[k].data(), to[k] = theirs[k].data();
-  const downhill::status packed = pack(states, state, Config(), packing);
-  CHECK(packed, "%s: %s", c->name, packed.message());
-  CHECK(c->pack(100, from, packing.state_format, their_state.data(), state.size()) == DOWNHILL_STATUS_OK, "%s",
-        c->name);
-  CHECK(state == their_state && state != std::vector<std::uint8_t>(state.size()), "%s: packed", c->name);
-  const downhill::status unpacked = unpack(ours, state, Config(), packing);
-  CHECK(unpacked, "%s: %s", c->name, unpacked.message());
-  CHECK(c->unpack(100, to, packing.state_format, state.data(), state.size()) == DOWNHILL_STATUS_OK, "%s", c->name);
-  CHECK(same_bits(ours, theirs), "%s: unpacked", c->name);
-  for (std::size_t k = 0; k < states.size(); k++)
-    for (std::size_t i = 0; i < 100; i++)
-      CHECK(std::fabs(ours[k][i] / states[k][i] - 1.0f) < 0.07f, "%s: state %d", c->name, static_cast<int>(k));
-  // Lengths: of the states, which we compare, and of what is packed, which C knows.
-  const arrays before = ours;
-  state.pop_back();
-  CHECK(pack(ours, state, Config(), packing).code() == DOWNHILL_STATUS_INVALID_LENGTH, "%s", c->name);
-  CHECK(unpack(ours, state, Config(), packing).code() == DOWNHILL_STATUS_INVALID_LENGTH, "%s", c->name);
-  CHECK(same_bits(ours, before), "%s wrote", c->name);
-  if (c->states == 2) {
-    ours[1].pop_back();
-    const char *const wrong = "`v` has 99 elements; it must have as many as `m`, 100";
-    CHECK(says(pack(ours, their_state, Config(), packing), wrong), "%s", c->name);
-    CHECK(says(unpack(ours, their_state, Config(), packing), wrong), "%s", c->name);
+constexpr downhill_type F32 = DOWNHILL_TYPE_F32, BF16 = DOWNHILL_TYPE_BF16, F16 = DOWNHILL_TYPE_F16,
+                        SPLIT = DOWNHILL_TYPE_SPLIT, BITS8 = DOWNHILL_TYPE_8BIT;
+
+// Types do not ask which rule it is, but how many states it has.
+template <class Rule>
+void check_types() {
+  const Rule config = with_all_states<Rule>();
+  check_group<float, float, bf16, float, bf16>(config, {F32, BF16, F32, BF16});
+  check_group<bf16, float, f16, bf16, f16>(config, {BF16, F16, BF16, F16});
+  check_group<f16, float, their_bf16, std::uint8_t, bf16>(config, {F16, BF16, BITS8, BF16});
+  check_group<std::uint16_t, std::int16_t, bf16, std::uint8_t, float>(config, {SPLIT, BF16, BITS8, F32});
+  check_group<bf16, std::int16_t, float, bf16, their_bf16>(config, {SPLIT, F32, BF16, BF16});
+}
+
+// Arrays of bits whose type the program says, pointers to states in eight bits, const gradients, no
+// gradient.
+void check_arrays() {
+  std::vector<std::uint16_t> bits(64, 0x3f80);
+  std::vector<float> w(64, 1.0f);
+  std::vector<std::uint8_t> state(130);
+  const std::vector<float> g(64, 0.5f);
+  downhill::adam config;
+  config.lr = 0.25;
+  config.eps = 0.0;
+  downhill::group group(config);
+  group.add(64, downhill::as<bf16>(bits.data()), g.data(), downhill::view(state.data(), state.size()));
+  group.rounding = DOWNHILL_ROUNDING_NEAREST;
+  CHECK(downhill::step({group}, 1), "%s", downhill_last_error());
+  CHECK(bits[0] == 0x3f40 && bits[63] == 0x3f40, "1 - 0.25 is not %x", bits[0]);
+
+  downhill::group copies{downhill::sgd()};
+  copies.add(w, g).copy_to(downhill::as<f16>(bits));
+  copies.add(w, nullptr);
+  copies.config.lr = 2.0;
+  downhill::report report;
+  CHECK(downhill::step({copies}, 1, {}, nullptr, &report), "a tensor without gradient overlaps nothing");
+  CHECK(w[63] == 0.0f && bits[63] == 0 && report.tensors_updated == 1, "1 - 2*0.5 is not %g",
+        static_cast<double>(w[63]));
+  CHECK(copies.size() == 2 && copies[1].n == 64 && copies[1].g == nullptr, "what was added");
+
+  downhill::extras extras;
+  extras.flags = DOWNHILL_EXTRAS_ZERO_GRAD;
+  const downhill::status status = downhill::step({group, copies}, 1, extras);
+  CHECK(status.code() == DOWNHILL_STATUS_INVALID_CONFIG, "%s", status.message());
+  CHECK(says(status, "group 0: a gradient is const, and DOWNHILL_EXTRAS_ZERO_GRAD would write to it"),
+        "%s", status.message());
+
+  downhill::group none{downhill::sgd()};
+  CHECK(downhill::step({none}, 1, extras) && downhill::step({}, 1), "nothing to do");
+  none.add(downhill::view(w.data(), 0), nullptr);
+  CHECK(downhill::step({none}, 1), "no elements: %s", downhill_last_error());
+  CHECK(says(downhill::step({none}, 0), "group 0: `t` is 0; steps are counted from 1"), "%s",
+        downhill_last_error());
+
+  // A tensor that joins late: its first step moves it by lr.
+  float late[1] = {1.0f}, late_g[1] = {3.0f}, m[1] = {}, v[1] = {};
+  downhill::group joined(config);
+  joined.add(late, late_g, m, v);
+  joined[0].t = 1;
+  CHECK(downhill::step({joined}, 1000), "%s", downhill_last_error());
+  CHECK(std::fabs(late[0] - 0.75f) < 1e-6f, "%a", static_cast<double>(late[0]));
+
+  // Groups that are made as the program runs.
+  std::vector<downhill::group<downhill::sgd>> layers(3);
+  std::vector<float> all[3];
+  for (std::size_t i = 0; i < 3; i++) {
+    all[i].assign(i + 1, 1.0f);
+    layers[i].config.lr = 0.5;
+    layers[i].add(all[i], downhill::view(g.data(), i + 1));
   }
+  const std::vector<downhill::any_group> list(layers.begin(), layers.end());
+  layers[2].config.lr = 1.0;
+  CHECK(downhill::step(list, 1), "%s", downhill_last_error());
+  CHECK(all[0][0] == 0.75f && all[1][1] == 0.75f && all[2][2] == 0.5f, "each with its own rate");
+  static_assert(!downhill::detail::is_view<std::vector<float>>, "a temporary would be gone");
+  static_assert(downhill::detail::is_view<downhill::view<float>>, "a temporary is enough");
+}
+
+// Tensors that do not fit are found by the step, which writes nothing.
+void check_misfits() {
+  float w[4] = {1.0f, 2.0f, 3.0f, 4.0f}, g[4] = {3.0f, 4.0f, 0.0f, 0.0f}, m[4] = {}, v[4] = {},
+        shorter[3] = {};
+  bf16 w16[4] = {}, m16[4] = {};
+  f16 half[4] = {};
+  std::uint8_t bytes[10] = {};
+  std::int16_t low[3] = {};
+  const auto finds = [&](downhill_status code, const char *message, auto add) {
+    downhill::group good{downhill::sgd()};
+    downhill::group<downhill::adam> adam;
+    good.add(w, g);
+    CHECK(*adam.message() == '\0', "%s", adam.message());
+    add(adam);
+    adam.add(w, shorter, m, v);  // the first one counts
+    CHECK(std::string(adam.message()) == message, "%s", adam.message());
+    const downhill::status status = downhill::step({good, adam}, 1);
+    CHECK(status.code() == code && says(status, std::string("group 1: ") + message), "%s",
+          status.message());
+    double sums[3] = {-1.0, -1.0, -1.0};
+    CHECK(says(downhill::grad_squares({adam}, sums), std::string("group 0: ") + message), "squares");
+    CHECK(w[0] == 1.0f && m[0] == 0.0f && sums[0] == -1.0, "written");
+    checks++;
+  };
+  const downhill_status length = DOWNHILL_STATUS_INVALID_LENGTH, type = DOWNHILL_STATUS_INVALID_CONFIG;
+  finds(length, "tensor 0: `g` has 3 elements; it must have as many as `w`, 4",
+        [&](auto &group) { group.add(w, shorter, m, v); });
+  finds(length, "tensor 0: `g` has 0 elements; it must have as many as `w`, 4",
+        [&](auto &group) { group.add(w, downhill::view(g, 0), m, v); });
+  finds(length, "tensor 0: `m` has 3 elements; it must have as many as `w`, 4",
+        [&](auto &group) { group.add(w, g, shorter, v); });
+  finds(length, "tensor 0: `v` has 3 elements; it must have as many as `w`, 4",
+        [&](auto &group) { group.add(w, g, m, shorter); });
+  finds(length, "tensor 0: `w` has 4 elements; it must have as many as `w`, 3",
+        [&](auto &group) { group.add(3, w, g, m, v); });
+  finds(length, "tensor 0: `w_low` has 3 elements; it must have as many as `w`, 4",
+        [&](auto &group) { group.add(downhill::split(w16, low), g, m, v); });
+  finds(length, "tensor 0: `w_copy` has 3 elements; it must have as many as `w`, 4",
+        [&](auto &group) { group.add(w, g, m, v).copy_to(shorter); });
+  finds(type, "tensor 1: `w` is bf16; the weights of this group are float", [&](auto &group) {
+    group.add(w, g, m, v);
+    group.add(w16, g, m, v);
+  });
+  finds(type, "tensor 1: `g` is f16; the gradients of this group are float", [&](auto &group) {
+    group.add(w, g, m, v);
+    group.add(w, half, m, v);
+  });
+  finds(type, "tensor 0: `v` is bf16; the states of this group are float",
+        [&](auto &group) { group.add(w, g, m, m16); });
+  finds(type, "tensor 1: `m` is 8-bit; the states of this group are bf16", [&](auto &group) {
+    group.add(w, g, m16, m16);
+    group.add(w, g, bytes);
+  });
+  finds(type, "tensor 1: `w_copy` is f16; the copies of this group are bf16", [&](auto &group) {
+    group.add(w, g, m, v).copy_to(w16);
+    group.add(w, g, m, v).copy_to(half);
+  });
+
+  // What C finds has C's words.
+  downhill::group<downhill::adam> adam;
+  adam.add(w, g, m);
+  CHECK(says(downhill::step({adam}, 1), "group 0: tensor 0: `v` is NULL"), "%s", downhill_last_error());
+}
+
+void check_squares() {
+  float w[5000] = {}, g[5000], h[2] = {3.0f, 4.0f};
+  for (float &x : g) x = uniform();
+  downhill::group a{downhill::sgd()}, b{downhill::sgd()};
+  a.add(w, g);
+  a.add(w, nullptr);
+  b.add(2, &w[0], h);
+  std::vector<double> sums(3);
+  double theirs[3] = {};
+  CHECK(downhill::grad_squares({a, b}, sums), "%s", downhill_last_error());
+  const downhill_group groups[] = {downhill::any_group(a).c_group(1), downhill::any_group(b).c_group(1)};
+  CHECK(downhill_grad_squares(2, groups, nullptr, theirs) == DOWNHILL_STATUS_OK, "%s",
+        downhill_last_error());
+  CHECK(sums[0] == theirs[0] && sums[0] > 0.0 && sums[1] == 0.0 && sums[2] == 25.0, "%g", sums[2]);
+  const downhill::status status = downhill::grad_squares({a, b}, downhill::view(theirs, 2));
+  CHECK(status.code() == DOWNHILL_STATUS_INVALID_LENGTH, "%s", status.message());
+  CHECK(says(status, "`sums` has 2 elements; it must have one for each tensor, 3"), "%s",
+        status.message());
+}
+
+// ---- conversion
+
+template <class Rule, std::size_t... Index>
+void check_pack(const Rule &config, std::index_sequence<Index...>) {
+  const char *const name = known_of(config)->name;
+  const std::size_t bytes = downhill::state_bytes(config, 100);
+  CHECK(bytes == downhill_state_bytes(&config, 100), "%s", name);
+  if constexpr (sizeof...(Index) > 0) {
+    if (bytes == SIZE_MAX) return;
+    any_config any;
+    std::memcpy(&any, &config, sizeof config);
+    std::array<std::vector<float>, sizeof...(Index)> states, ours, theirs;
+    float *from[4] = {}, *to[4] = {};
+    for (std::size_t k = 0; k < states.size(); k++) {
+      if (!has_state(known_of(config), &any, static_cast<int>(k))) continue;
+      states[k] = numbers(100);
+      ours[k] = theirs[k] = std::vector<float>(100);
+      from[k] = states[k].data();
+      to[k] = theirs[k].data();
+    }
+    std::vector<std::uint8_t> packed(bytes), their_packed(bytes);
+    CHECK(downhill::pack(config, packed, states[Index]...), "%s: %s", name, downhill_last_error());
+    CHECK(downhill_pack(&config, 100, from, their_packed.data(), bytes) == DOWNHILL_STATUS_OK, "%s",
+          name);
+    CHECK(packed == their_packed && packed != std::vector<std::uint8_t>(bytes), "%s: packed", name);
+    CHECK(downhill::unpack(config, packed, ours[Index]...), "%s: %s", name, downhill_last_error());
+    CHECK(downhill_unpack(&config, 100, packed.data(), bytes, to) == DOWNHILL_STATUS_OK, "%s", name);
+    for (std::size_t k = 0; k < states.size(); k++) {
+      CHECK(same_bits(ours[k], theirs[k]), "%s: unpacked", name);
+      for (std::size_t i = 0; i < ours[k].size(); i++)
+        CHECK(std::fabs(ours[k][i] / states[k][i] - 1.0f) < 0.07f, "%s: state %d", name,
+              static_cast<int>(k));
+    }
+    // Lengths: of the states, which we compare, and of what is packed, which C knows.
+    packed.pop_back();
+    CHECK(downhill::pack(config, packed, states[Index]...).code() == DOWNHILL_STATUS_INVALID_LENGTH,
+          "%s", name);
+    CHECK(downhill::unpack(config, packed, ours[Index]...).code() == DOWNHILL_STATUS_INVALID_LENGTH,
+          "%s", name);
+    if (sizeof...(Index) == 2) {
+      ours.back().pop_back();
+      const std::string second = known_of(config)->state[1].name,
+                        first = known_of(config)->state[0].name;
+      const std::string wrong =
+          "`" + second + "` has 99 elements; it must have as many as `" + first + "`, 100";
+      CHECK(says(downhill::pack(config, their_packed, ours[Index]...), wrong), "%s", name);
+      CHECK(says(downhill::unpack(config, their_packed, ours[Index]...), wrong), "%s", name);
+    }
+    checks++;
+  }
+}
+
+void check_convert() {
+  std::vector<float> from(1000), back(1000);
+  for (float &x : from) x = any_float();
+  std::vector<bf16> ours(1000), theirs(1000);
+  std::vector<std::uint16_t> halves(1000), their_halves(1000);
+  std::vector<std::int16_t> low(1000);
+  CHECK(downhill::convert(from, ours), "%s", downhill_last_error());
+  CHECK(downhill_convert(1000, DOWNHILL_TYPE_F32, from.data(), nullptr, DOWNHILL_TYPE_BF16,
+                         theirs.data(), nullptr) == DOWNHILL_STATUS_OK,
+        "%s", downhill_last_error());
+  CHECK(same_bits(ours, theirs), "bf16");
+  CHECK(downhill::convert(1000, ours.data(), downhill::as<f16>(halves.data())), "%s",
+        downhill_last_error());
+  CHECK(downhill_convert(1000, DOWNHILL_TYPE_BF16, ours.data(), nullptr, DOWNHILL_TYPE_F16,
+                         their_halves.data(), nullptr) == DOWNHILL_STATUS_OK,
+        "%s", downhill_last_error());
+  CHECK(same_bits(halves, their_halves), "f16");
+  CHECK(downhill::convert(from, downhill::split(halves, low)), "%s", downhill_last_error());
+  const std::vector<std::uint16_t> &upper = halves;
+  CHECK(downhill::convert(downhill::split(upper, low), back), "%s", downhill_last_error());
+  for (std::size_t i = 0; i < 1000; i++) CHECK(same(from[i], back[i]), "split at %zu", i);
+  back.pop_back();
+  CHECK(
+      says(downhill::convert(from, back), "`to` has 999 elements; it must have as many as `from`, 1000"),
+      "not so");
+  low.pop_back();
+  CHECK(says(downhill::convert(downhill::split(halves, low), from),
+             "`from_low` has 999 elements; it must have as many as `from`, 1000"),
+        "not so");
   checks++;
 }
 
-template <class Config, class Pack, class Unpack>
-void check_packed_rule(const char *name, Pack pack, Unpack unpack) {
-  const packed_rule *c = find_packed_rule(name);
-  Config config;
-  config.lr = 0.03;
-  for (const std::uint32_t format : {DOWNHILL_STATE_FORMAT_BITS8, DOWNHILL_STATE_FORMAT_BF16}) {
-    downhill::packing packing;
-    packing.state_format = format;
-    packing.seed = 3;
-    check_step_packed<float>(c, config, packing);
-    packing.weight_format = DOWNHILL_WEIGHT_FORMAT_BF16;
-    check_step_packed<std::uint16_t>(c, config, packing);
-    check_pack<Config>(c, packing, pack, unpack);
-  }
-  config.lr = -1.0;
-  const char *const wrong = "`lr` is -1.0; it must be at least 0 and finite in f32";
-  CHECK(says(downhill::step_packed({}, 1, config), wrong), "%s", downhill_last_error());
-}
-
-void check_packed_states() {
-  using namespace downhill;
-  const auto one = [](auto &s, auto &state, const auto &c, const auto &p) { return pack(s[0], state, c, p); };
-  const auto two = [](auto &s, auto &state, const auto &c, const auto &p) { return pack(s[0], s[1], state, c, p); };
-  const auto from_one = [](auto &s, auto &state, const auto &c, const auto &p) { return unpack(s[0], state, c, p); };
-  const auto from_two = [](auto &s, auto &state, const auto &c, const auto &p) {
-    return unpack(s[0], s[1], state, c, p);
-  };
-  check_packed_rule<momentum>("momentum", one, from_one);
-  check_packed_rule<adam>("adam", two, from_two);
-  check_packed_rule<adamw>("adamw", two, from_two);
-  check_packed_rule<lion>("lion", one, from_one);
-
-  const packing packing;
-  const downhill_packing defaults = downhill_packing_default();
-  static_assert(std::is_trivially_copyable_v<downhill::packing>, "it is passed to C as it is");
-  CHECK(sizeof packing == sizeof defaults && std::memcmp(&packing, &defaults, sizeof defaults) == 0, "the defaults");
-  CHECK(packed_bytes(2, 65) == 260 && packed_bytes(1, SIZE_MAX) == SIZE_MAX, "bytes of states");
-
-  float w[4] = {}, g[4] = {}, shorter[3] = {};
-  std::uint16_t w16[4] = {}, g16[3] = {};
-  std::uint8_t state[130] = {};
-  packed_tensors list;
-  CHECK(says(list.add(w, shorter, state), "`g` has 3 elements; it must have as many as `w`, 4"), "not so");
-  CHECK(says(list.add(w16, g16, state), "`g` has 3 elements; it must have as many as `w`, 4"), "not so");
-  CHECK(list.size() == 0, "a wrong tensor is not added");
-  CHECK(list.add(w, g, state), "two states");
-  CHECK(says(step_packed(list, 1, lion()), "tensor 0: `state` has 130 bytes; packed as it is to be, it takes 65"), "%s",
-        downhill_last_error());
-  CHECK(says(step_packed(list, 0, adam()), "`t` is 0; steps are counted from 1"), "%s", downhill_last_error());
-  CHECK(list.add({w, 0}, {g, 0}, {state, 0}, 7), "none, at a number that is none");
-  CHECK(says(step_packed(list, 1, adam()), "tensor 1: `first_element` is 7; it must be a multiple of 64"), "%s",
-        downhill_last_error());
-}
+// ---- the rest
 
 void check_pools() {
   downhill::pool one(1), two(2);
@@ -387,26 +663,24 @@ void check_pools() {
   static_assert(!std::is_copy_constructible_v<downhill::pool>, "who frees it?");
 }
 
-void check_versions() {
-  CHECK(std::string(downhill::version()) == downhill_version(), "%s", downhill::version());
-  CHECK(downhill::version_number() == DOWNHILL_VERSION_NUMBER, "%u", downhill::version_number());
-  CHECK(std::string(downhill::isa()) == downhill_isa(), "%s", downhill::isa());
-}
-
 // A step that is skipped, as its gradient is not finite.
 downhill::whole_status skipped_step() {
   static float w[2] = {1.0f, 1.0f}, g[2] = {1.0f, std::numeric_limits<float>::infinity()};
-  downhill::tensors list;
-  CHECK(list.add(w, g), "no state");
+  downhill::group group{downhill::sgd()};
+  group.add(w, g);
   downhill::extras extras;
-  extras.flags = DOWNHILL_SKIP_NONFINITE;
-  return downhill::step_many(list, downhill::sgd(), extras);
+  extras.flags = DOWNHILL_EXTRAS_SKIP_NONFINITE;
+  downhill::report report;
+  const downhill::whole_status status = downhill::step({group}, 1, extras, nullptr, &report);
+  CHECK(report.skipped == 1 && report.element == 1 && w[0] == 1.0f, "%zu", report.element);
+  return status;
 }
 
 void check_skipping() {
   const downhill::whole_status status = skipped_step();
   CHECK(status.skipped() && !status && status.code() == DOWNHILL_STATUS_SKIPPED, "%s", status.message());
-  CHECK(says(status, "tensor 0: `g` is inf at element 1; the step was skipped"), "%s", status.message());
+  CHECK(says(status, "group 0: tensor 0: `g` is inf at element 1; the step was skipped"), "%s",
+        status.message());
 }
 
 #ifdef __cpp_exceptions
@@ -427,30 +701,31 @@ void check_exceptions() {
   const downhill::sgd config;
   check_throws([&] { downhill::step(w, g, config).or_throw(); }, DOWNHILL_STATUS_INVALID_LENGTH,
                "`g` has 1 elements; it must have as many as `w`, 2");
-  check_throws([&] { downhill::step({w, 1}, {none, 1}, config).or_throw(); }, DOWNHILL_STATUS_NULL_POINTER,
+  check_throws([&] { downhill::step(1, w, none, config).or_throw(); }, DOWNHILL_STATUS_NULL_POINTER,
                "`g` is NULL");
-  downhill::step({w, 1}, g, config).or_throw();
+  downhill::step(1, w, g, config).or_throw();
   CHECK(w[0] != 1.0f, "a step that is made");
+  downhill::group group(config);
+  group.add(w, g);
+  check_throws([&] { (void)downhill::step({group}, 1).or_throw(); }, DOWNHILL_STATUS_INVALID_LENGTH,
+               "group 0: tensor 0: `g` has 1 elements; it must have as many as `w`, 2");
   CHECK(!skipped_step().or_throw(), "to skip is no error");
-  const std::uint32_t nowhere[] = {1023};
-  check_throws([&] { (void)downhill::pool::on({nowhere, 0}); }, DOWNHILL_STATUS_INVALID_CONFIG,
-               "`cpus` lists 0 CPUs; it must list 1 to 1024");
+  check_throws([&] { (void)downhill::pool::on(std::vector<std::uint32_t>()); },
+               DOWNHILL_STATUS_INVALID_CONFIG, "`cpus` lists 0 CPUs; it must list 1 to 1024");
 
   // The documents' loop: what is skipped is not counted, and the first step that is made moves by lr.
-  downhill::adam adam;
-  adam.lr = 0.5, adam.eps = 0.0;
+  downhill::group<downhill::adam> adam;
+  adam.config.lr = 0.5, adam.config.eps = 0.0;
   downhill::extras extras;
-  extras.flags = DOWNHILL_SKIP_NONFINITE;
+  extras.flags = DOWNHILL_EXTRAS_SKIP_NONFINITE;
   float one[1] = {1.0f}, gradient[1], m[1] = {}, v[1] = {};
-  downhill::tensors list;
-  list.add(one, gradient, m, v).or_throw();
+  adam.add(one, gradient, m, v);
   std::uint64_t t = 1;
   for (int batch = 1; t <= 1; batch++) {
     gradient[0] = batch <= 3 ? std::numeric_limits<float>::quiet_NaN() : 3.0f;
-    if (downhill::step_many(list, t, adam, extras).or_throw()) t++;
+    if (downhill::step({adam}, t, extras).or_throw()) t++;
   }
   CHECK(std::fabs(one[0] - 0.5f) < 1e-6f, "%a", static_cast<double>(one[0]));
-  CHECK(downhill::step_many(downhill::tensors(), config).or_throw(), "a step over no tensors is made");
   static_assert(std::is_base_of_v<std::runtime_error, downhill::error>, "caught as any other");
 }
 #else
@@ -460,12 +735,22 @@ void check_exceptions() {}
 }  // namespace
 
 int main() {
-  check_every_rule();
-  check_spans();
-  check_lists();
-  check_packed_states();
+  for_each_rule([](const auto &config) {
+    using config_type = std::remove_cv_t<std::remove_reference_t<decltype(config)>>;
+    check_rule(config);
+    check_group<float, float, float, float, float>(with_all_states<config_type>(), {F32, F32, F32, F32});
+    check_pack(config, all_states<config_type>);
+  });
+  check_types<downhill::sgd>();
+  check_types<downhill::lion>();
+  check_types<downhill::adamw>();
+  check_types<downhill::rmsprop>();
+  check_arguments();
+  check_arrays();
+  check_misfits();
+  check_squares();
+  check_convert();
   check_pools();
-  check_versions();
   check_skipping();
   check_exceptions();
   std::printf("%d comparisons\n", checks);

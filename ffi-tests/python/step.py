@@ -1,4 +1,4 @@
-"""Steps with Adam through ctypes, with nothing but what the C header says. The argument is the shared library."""
+"""Steps with Adam through ctypes, with what the C header says and no more. The argument: the library."""
 
 import ctypes
 import sys

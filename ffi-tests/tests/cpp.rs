@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use downhill::Isa;
-use ffi_tests::{Linking::*, Standard::*, compile_with, directory, is_brief, named_by, root, run};
+use ffi_tests::{Linking::*, Standard::*, compile_with, directory, is_brief, named_by, root, run, text};
 
 #[test]
 fn every_call_is_cs_call() {
@@ -24,8 +24,9 @@ fn every_call_is_cs_call() {
 #[test]
 fn headers_are_free_of_warnings() {
     let c = "downhill_sgd config = downhill_sgd_default(); return config.lr > 1.0;";
-    let cpp =
-        "float w[2] = {}; const std::vector<float> g(2); return !downhill::step(w, g, downhill::sgd());";
+    let cpp = "float w[2] = {}; const std::vector<float> g(2); \
+               downhill::group group{downhill::sgd()}; group.add(w, g); \
+               return !downhill::step(w, g, downhill::sgd()) || !downhill::step({group}, 1);";
     for (header, body, standards) in
         [("downhill.h", c, &[C99, C11, Cxx11, Cxx17, Cxx20][..]), ("downhill.hpp", cpp, &[Cxx17, Cxx20])]
     {
@@ -45,8 +46,10 @@ fn headers_are_free_of_warnings() {
 fn a_skip_that_nobody_looks_at_is_a_warning() {
     let source = directory("headers").join("skip.cpp");
     let compiles = |call: &str| {
-        let program =
-            format!("#include <downhill.hpp>\nvoid f() {{ downhill::tensors list; {call} }}\n");
+        let program = format!(
+            "#include <downhill.hpp>\nvoid f() {{ std::vector<float> w, g; downhill::sgd config; \
+             downhill::group group(config); {call} }}\n"
+        );
         fs::write(&source, program).unwrap();
         let mut compiler = named_by("CXX").unwrap_or_else(|| Command::new("c++"));
         compiler
@@ -55,9 +58,65 @@ fn a_skip_that_nobody_looks_at_is_a_warning() {
             .arg(&source);
         compiler.output().unwrap().status.success()
     };
-    assert!(compiles("if (downhill::step_many(list, 1, downhill::adam()).or_throw()) return;"));
-    assert!(!compiles("downhill::step_many(list, 1, downhill::adam()).or_throw();"));
-    assert!(!compiles("downhill::step_many(list, 1, downhill::adam());"));
-    assert!(compiles("downhill::step({}, {}, downhill::sgd()).or_throw();"));
-    assert!(!compiles("downhill::step({}, {}, downhill::sgd());"));
+    for call in [
+        "if (downhill::step({group}, 1).or_throw()) return;",
+        "group.add(w, g);",
+        "downhill::step(w, g, config).or_throw();",
+    ] {
+        assert!(compiles(call), "{call}");
+    }
+    for call in [
+        "downhill::step({group}, 1).or_throw();",
+        "downhill::step({group}, 1);",
+        "downhill::step(w, g, config);",
+    ] {
+        assert!(!compiles(call), "{call}");
+    }
+}
+
+/// What cannot be right does not compile, and the compiler says what would be.
+#[test]
+fn arrays_that_are_no_arrays_of_the_rule_are_compile_errors() {
+    let source = directory("headers").join("wrong.cpp");
+    let error = |call: &str| {
+        let program = format!(
+            "#include <downhill.hpp>\n\
+             void f(float *p, const std::vector<float> constant, std::uint8_t *bytes) {{\n\
+             std::vector<float> w, g, m, v; std::vector<double> d; std::vector<std::uint16_t> u;\n\
+             downhill::group<downhill::adam> group; downhill::adam adam;\n\
+             (void)p, (void)bytes; {call} }}\n"
+        );
+        fs::write(&source, program).unwrap();
+        let mut compiler = named_by("CXX").unwrap_or_else(|| Command::new("c++"));
+        compiler.args(["-std=c++17", "-fsyntax-only", "-I"]).arg(root().join("include")).arg(&source);
+        let output = compiler.output().unwrap();
+        (!output.status.success()).then(|| text(&output.stderr))
+    };
+    for (call, reason) in [
+        ("(void)downhill::step(w, g, m, v, adam);", "a rule's step takes w, g"),
+        ("(void)downhill::step(w, g, m, 1, adam);", "a rule's step takes w, g"),
+        ("(void)downhill::step(w, g, m, d, 1, adam);", "a rule's step takes w, g"),
+        ("(void)downhill::step(w, g, constant, v, 1, adam);", "a rule's step takes w, g"),
+        ("(void)downhill::step(p, p, p, p, 1, adam);", "before pointers"),
+        ("group.add(p, g, m, v);", "before pointers"),
+        ("group.add(w, g, m, v, v);", "the rule has fewer states"),
+        ("group.add(w, g, bytes);", "give its length"),
+        ("group.add(d, g, m, v);", "arrays are of float"),
+        ("group.add(u, g, m, v);", "arrays are of float"),
+        ("group.add(w, std::vector<float>(3), m, v);", "gone when it is needed"),
+        ("group.add(constant, g, m, v);", ""),
+        ("group.add(w, g, constant, v);", ""),
+        ("group.add(w, g, m, v).copy_to(constant);", ""),
+    ] {
+        let said = error(call).unwrap_or_else(|| panic!("{call} compiles"));
+        assert!(said.contains(reason), "{call}: {said}");
+    }
+    for call in [
+        "(void)downhill::step(w, constant, m, v, 1, adam);",
+        "group.add(w, constant, m, v);",
+        "group.add(3, p, nullptr, p, p);",
+        "group.add(downhill::as<downhill::bf16>(u), g, m, v);",
+    ] {
+        assert_eq!(error(call), None, "{call}");
+    }
 }

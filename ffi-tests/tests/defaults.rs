@@ -1,5 +1,5 @@
-//! Defaults of the C configurations. Those of the header are written from the crate's; the C program compares them with what
-//! the library gives.
+//! Defaults of the C configurations. Those of the header are written from the crate's; the C program
+//! compares them with what the library gives.
 
 use ffi_tests::{Linking::*, Standard::*, compile, root, run};
 

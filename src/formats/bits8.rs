@@ -186,8 +186,8 @@ fn least(kind: Kind, scale: u8) -> u32 {
 /// ```
 ///
 /// # Errors
-/// [`Error::NotInBits8`] for a rule with a state that is neither a signed value nor an average of squares: the sum of
-/// Adagrad, the maxima of AMSGrad and AdaMax. [`Error::TooLong`] if that is too many bytes for memory.
+/// [`Error::NotInBits8`] for a rule with a state that is neither a signed value nor an average of squares, but a sum or a
+/// maximum. [`Error::TooLong`] if that is too many bytes for memory.
 pub fn state_bytes(config: &dyn Optimizer, n: usize) -> Result<usize, Error> {
     let states = config.states();
     for state in states {

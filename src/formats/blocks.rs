@@ -16,7 +16,6 @@ use crate::{
     isa::Kernel,
     lane::Lanes,
     rule::Step,
-    sys::prefetch,
     tensor::{Arrays, Gradient, MOST_STATES, Shared, WeightCopy, Weights},
 };
 
@@ -25,9 +24,6 @@ const GROUP: usize = 8;
 
 /// The elements of that.
 const MOST: usize = GROUP * BLOCK;
-
-/// How many elements before their use memory is asked for.
-const AHEAD: usize = MOST;
 
 /// Floats of a group. Vectors must not cross cache lines: what is stored across two is not at once there to be loaded.
 #[derive(Clone, Copy)]
@@ -69,7 +65,8 @@ pub(crate) struct Mixed<'a, 'b> {
     pub key: Option<Key>,
     /// The number of the first element.
     pub number: u64,
-    /// Is memory to be asked for early?
+    /// Is the memory of what is `f32` to be asked for early? For the rest that is slower than to leave it to the hardware: as
+    /// many requests at once as a group needs keep others waiting.
     pub far: bool,
 }
 
@@ -113,7 +110,7 @@ impl Mixed<'_, '_> {
             }
             _ => &mut wide.each_mut().map(|state| &mut state.0[..n]),
         };
-        // What was widened is near, and its own memory was asked for then.
+        // What was widened is near.
         step(w, g, &mut states[..self.kinds.len()], false);
     }
 }
@@ -131,37 +128,28 @@ impl Kernel for Open<'_, '_, '_> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Self { part, range, scratch } = self;
-        let Mixed { w, g, states, copy, kinds, far, .. } = &mut **part;
-        let far = *far;
+        let Mixed { w, g, states, kinds, .. } = &mut **part;
         match w {
             Weights::F32(_) | Weights::Absent(_) => {}
-            Weights::Bf16(w) => open(w, range, &mut scratch.w, far),
-            Weights::F16(w) => open(w, range, &mut scratch.w, far),
+            Weights::Bf16(w) => open(w, range, &mut scratch.w),
+            Weights::F16(w) => open(w, range, &mut scratch.w),
             Weights::Split { high, low } => {
-                ask(far, high, range);
-                ask(far, low, range);
                 join(&high[range.clone()], &low[range.clone()], &mut scratch.w.0);
             }
         }
         match g.as_shared() {
             Shared::F32(_) => {}
-            Shared::Bf16(g) => open(g, range, &mut scratch.g, far),
-            Shared::F16(g) => open(g, range, &mut scratch.g, far),
+            Shared::Bf16(g) => open(g, range, &mut scratch.g),
+            Shared::F16(g) => open(g, range, &mut scratch.g),
         }
         match states {
             BlockStates::F32(_) => {}
             BlockStates::Bf16(arrays) => {
                 for (array, wide) in arrays.as_mut_slice().iter().zip(&mut scratch.states) {
-                    open(array, range, wide, far);
+                    open(array, range, wide);
                 }
             }
-            BlockStates::Bits8(bytes) => open_codes(bytes, kinds, range, &mut scratch.states, far),
-        }
-        match copy {
-            WeightCopy::Absent => {}
-            WeightCopy::F32(copy) => ask(far, copy, range),
-            WeightCopy::Bf16(copy) => ask(far, copy, range),
-            WeightCopy::F16(copy) => ask(far, copy, range),
+            BlockStates::Bits8(bytes) => open_codes(bytes, kinds, range, &mut scratch.states),
         }
     }
 }
@@ -212,21 +200,10 @@ impl Kernel for Close<'_, '_, '_> {
     }
 }
 
-/// Widens a range of an array, and asks for what follows.
+/// Widens a range of an array.
 #[inline(always)]
-fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats, far: bool) {
-    ask(far, array, range);
+fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats) {
     widen(&array[range.clone()], &mut wide.0);
-}
-
-/// Asks for the elements that follow a range.
-#[inline(always)]
-fn ask<T>(far: bool, array: &[T], range: &Range<usize>) {
-    if far {
-        for i in range.clone().step_by(64 / size_of::<T>()) {
-            prefetch(array, i + AHEAD);
-        }
-    }
 }
 
 /// Narrows floats: at random with a key and the number of the first block, or to nearest.
@@ -254,18 +231,17 @@ fn open_codes(
     states: &[crate::State],
     range: &Range<usize>,
     wide: &mut [Floats; MOST_STATES],
-    far: bool,
 ) {
     let count = states.len();
-    ask(far, bytes.codes, &(count * range.start..count * range.end));
     let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
     let codes = &bytes.codes.as_chunks::<BLOCK>().0[count * blocks.start..count * blocks.end];
     let scales = &bytes.scales[count * blocks.start..count * blocks.end];
     for (k, state) in states.iter().enumerate() {
         let kind = Kind::of(state.kind).unwrap_or(Kind::Signed);
-        let of_state = codes.iter().zip(scales).skip(k).step_by(count);
-        for ((codes, &scale), x) in of_state.zip(wide[k].0.as_chunks_mut().0) {
-            decode(of_block(codes), kind, scale, x);
+        // Indices: of `zip`, `skip` and `step_by` together some are left as calls, which end the instruction set.
+        for (b, x) in wide[k].0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
+            let place = count * b + k;
+            decode(of_block(&codes[place]), kind, scales[place], x);
         }
     }
 }
@@ -286,15 +262,15 @@ fn close_codes(
         let kind = Kind::of(state.kind).unwrap_or(Kind::Signed);
         // What fills the last block up has no part in its scale.
         wide[k].0[range.len()..range.len().next_multiple_of(BLOCK)].fill(0.0);
-        let of_state = codes.iter_mut().zip(&mut *scales).skip(k).step_by(count);
-        for (b, ((codes, scale), x)) in of_state.zip(wide[k].0.as_chunks_mut().0).enumerate() {
+        for (b, x) in wide[k].0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
             let words = match random {
                 Some((key, first_block)) => key.words(first_block + b as u64, k),
                 None => NEAREST,
             };
             let (encoded, new_scale) = encode(kind, x, &words);
-            codes.copy_from_slice(encoded.as_flattened());
-            *scale = new_scale;
+            let place = count * b + k;
+            codes[place].copy_from_slice(encoded.as_flattened());
+            scales[place] = new_scale;
         }
     }
 }

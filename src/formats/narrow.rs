@@ -50,6 +50,12 @@ pub(super) trait Narrow: Copy + Default + 'static {
 
     /// Rounded by 16 random bits, which are the lower ones of `r`; the others are zero.
     fn random(x: f32, r: u32) -> Self;
+
+    /// The bits of the least magnitude that `random_usual` is not for.
+    const UNUSUAL: u32;
+
+    /// The same for less than that, in fewer operations.
+    fn random_usual(x: f32, r: u32) -> Self;
 }
 
 impl Narrow for bf16 {
@@ -75,6 +81,14 @@ impl Narrow for bf16 {
         let too_large = (rounded & 0x7fff == 0x7f80) & (x & 0x8000 == 0) & (x & MAGNITUDE != INFINITY);
         let rounded = if too_large { rounded - 1 } else { rounded };
         bf16::from_bits(if is_nan(x) { 0x7fc0 } else { rounded as u16 })
+    }
+
+    /// The largest bfloat16: what is less is not rounded to infinity.
+    const UNUSUAL: u32 = 0x7f7f_0000;
+
+    #[inline(always)]
+    fn random_usual(x: f32, r: u32) -> Self {
+        bf16::from_bits((x.to_bits().wrapping_add(r) >> 16) as u16)
     }
 }
 
@@ -117,16 +131,32 @@ impl Narrow for f16 {
     fn random(x: f32, r: u32) -> Self {
         let bits = x.to_bits();
         let magnitude = bits & MAGNITUDE;
-        let normal = (magnitude.wrapping_add(r >> 3) >> 13).wrapping_sub(BIAS);
-        // In units of 2^-40: below 2^-14 these are integers of 26 bits, rounded towards zero.
-        let exponent = magnitude >> 23;
-        let shift = 112_u32.wrapping_sub(exponent).min(31);
-        let units = ((magnitude & 0x7f_ffff | 0x80_0000) << 2) >> shift;
-        let subnormal = (units + r) >> 16;
-        let rounded = if magnitude < LEAST_NORMAL { subnormal } else { normal };
+        let rounded = random_magnitude(magnitude, r);
         let too_large = (rounded == INFINITE_HALF) & (magnitude < NEAREST_IS_INFINITE);
         half_of(bits, if too_large { rounded - 1 } else { rounded })
     }
+
+    /// 65,504, the largest number of half precision.
+    const UNUSUAL: u32 = 0x477f_e000;
+
+    #[inline(always)]
+    fn random_usual(x: f32, r: u32) -> Self {
+        let bits = x.to_bits();
+        let magnitude = random_magnitude(bits & MAGNITUDE, r);
+        f16::from_bits(((bits & SIGN) >> 16 | magnitude) as u16)
+    }
+}
+
+/// The bits of a magnitude of `f32`, rounded to half precision without an end.
+#[inline(always)]
+fn random_magnitude(magnitude: u32, r: u32) -> u32 {
+    let normal = (magnitude.wrapping_add(r >> 3) >> 13).wrapping_sub(BIAS);
+    // In units of 2^-40: below 2^-14 these are integers of 26 bits, rounded towards zero.
+    let exponent = magnitude >> 23;
+    let shift = 112_u32.wrapping_sub(exponent).min(31);
+    let units = ((magnitude & 0x7f_ffff | 0x80_0000) << 2) >> shift;
+    let subnormal = (units + r) >> 16;
+    if magnitude < LEAST_NORMAL { subnormal } else { normal }
 }
 
 /// Half precision with the sign of an `f32` of these bits, and its NaN.
@@ -175,16 +205,40 @@ pub(super) fn narrow_nearest<E: Narrow>(from: &[f32], to: &mut [E]) {
 /// Rounds a block at random, of which `to` may have less.
 #[inline(always)]
 pub(super) fn narrow_random<E: Narrow>(from: &[f32; BLOCK], to: &mut [E], words: &Words) {
-    // To a local: the compiler cannot prove that `to` is apart from what is read, nor that it is a whole block.
-    let mut rounded = [E::ZERO; BLOCK];
-    for i in 0..HALF {
-        rounded[i] = E::random(from[i], words[i] & 0xffff);
-        rounded[HALF + i] = E::random(from[HALF + i], words[i] >> 16);
-    }
     if let Ok(block) = <&mut [E; BLOCK]>::try_from(&mut *to) {
-        *block = rounded;
+        // Not by way of a local, which would be stored in halves of the vectors that it is loaded in: a CPU waits for that.
+        round(from, block, words);
     } else {
+        let mut rounded = [E::ZERO; BLOCK];
+        round(from, &mut rounded, words);
         to.copy_from_slice(&rounded[..to.len()]);
+    }
+}
+
+#[inline(always)]
+fn round<E: Narrow>(from: &[f32; BLOCK], to: &mut [E; BLOCK], words: &Words) {
+    let largest = from.iter().fold(0, |largest, x| largest.max(x.to_bits() & MAGNITUDE));
+    if largest < E::UNUSUAL {
+        round_by(from, to, words, E::random_usual);
+    } else {
+        round_by(from, to, words, E::random);
+    }
+}
+
+#[inline(always)]
+fn round_by<E: Narrow>(
+    from: &[f32; BLOCK],
+    to: &mut [E; BLOCK],
+    words: &Words,
+    rounded: impl Fn(f32, u32) -> E,
+) {
+    // A local, because the compiler cannot prove that `to` is apart from what is read.
+    let from = *from;
+    for i in 0..HALF {
+        to[i] = rounded(from[i], words[i] & 0xffff);
+    }
+    for i in 0..HALF {
+        to[HALF + i] = rounded(from[HALF + i], words[i] >> 16);
     }
 }
 

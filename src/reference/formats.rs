@@ -134,7 +134,7 @@ pub(super) fn encode(
             let (code, at) = place(count, n, i, k);
             packed[at] = scale;
             let r = bits.of_state(i, k).unwrap_or(0x8000);
-            packed[code] = if i < n { encoded(kind, scale, state[i], r) } else { 0 };
+            packed[code] = state.get(i).map_or(0, |&x| encoded(kind, scale, x, r));
         }
     }
 }

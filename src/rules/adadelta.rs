@@ -23,7 +23,8 @@ pub struct Adadelta {
     /// Added inside both roots; finite and at least 0. Default 1e-6. With 0 nothing ever moves: `u`
     /// starts as zero, and 0/0 is NaN where the gradient is zero.
     pub eps: f64,
-    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`].
     pub decay: Decay,

@@ -41,13 +41,14 @@ pub struct Adam {
     /// Decay rate of the second moment, β2, in [0, 1). Default 0.999.
     pub beta2: f64,
     /// Added to the denominator, outside the root; finite and at least 0. Default 1e-8. With 0, an
-    /// element whose second moment is zero is divided by zero, as IEEE says.
-    /// Below 1e-17 it no longer hides that an average of squares which grows in portions below 2⁻¹²⁶ (gradients below
-    /// 4e-18) stays 0: subnormal states are read as zero.
+    /// element whose second moment is zero is divided by zero, as IEEE says. Below 1e-17 it no longer
+    /// hides that an average of squares which grows in portions below 2⁻¹²⁶ (gradients below 4e-18)
+    /// stays 0: subnormal states are read as zero.
     pub eps: f64,
     /// What the moments are divided by. Default [`BiasCorrection::Step`].
     pub bias_correction: BiasCorrection,
-    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`].
     pub decay: Decay,
@@ -198,7 +199,8 @@ pub struct Adamw {
     pub eps: f64,
     /// What the moments are divided by. Default [`BiasCorrection::Step`].
     pub bias_correction: BiasCorrection,
-    /// Weight decay λ, finite and at least 0. Default 1e-2. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 1e-2. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
 }
 

@@ -26,7 +26,8 @@ pub struct Adamax {
     /// Added to `|g|`, and so kept in `u`; finite and at least 0. Default 1e-8. With 0, an element that
     /// never had a gradient is divided by zero, as IEEE says.
     pub eps: f64,
-    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`].
     pub decay: Decay,

@@ -12,9 +12,10 @@ pub enum Decay {
     /// `w *= 1 − η·λ` before the update, the gradient untouched: *Decoupled Weight Decay
     /// Regularization* (Loshchilov & Hutter, 2019).
     ///
-    /// `1 − η·λ` is rounded to `f32`, whose numbers below 1 are 6e-8 apart, in PyTorch as here. With `η·λ` below
-    /// 3e-8 (`lr` and `weight_decay` both 1e-4, say) nothing decays at all, and with 1e-7 (`lr` 1e-5, `weight_decay`
-    /// 0.01) 19 % too much. Where that matters, decay in every k-th step with `k·λ`, and with 0 in the others.
+    /// `1 − η·λ` is rounded to `f32`, whose numbers below 1 are 6e-8 apart, in PyTorch as here. With
+    /// `η·λ` below 3e-8 (`lr` and `weight_decay` both 1e-4, say) nothing decays at all, and with 1e-7
+    /// (`lr` 1e-5, `weight_decay` 0.01) 19 % too much. Where that matters, decay in every k-th step with
+    /// `k·λ`, and with 0 in the others.
     Decoupled,
 }
 

@@ -22,7 +22,8 @@ pub struct Lion {
     pub beta1: f64,
     /// Decay rate of `m`, β2, in [0, 1). Default 0.99.
     pub beta2: f64,
-    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`]; the paper's is [`Decay::Decoupled`].
     pub decay: Decay,

@@ -24,13 +24,14 @@ pub struct Nadam {
     /// Decay rate of the second moment, β2, in [0, 1). Default 0.999.
     pub beta2: f64,
     /// Added to the denominator, outside the root; finite and at least 0. Default 1e-8. With 0, an
-    /// element whose second moment is zero is divided by zero, as IEEE says.
-    /// Below 1e-17 it no longer hides that an average of squares which grows in portions below 2⁻¹²⁶ (gradients below
-    /// 4e-18) stays 0: subnormal states are read as zero.
+    /// element whose second moment is zero is divided by zero, as IEEE says. Below 1e-17 it no longer
+    /// hides that an average of squares which grows in portions below 2⁻¹²⁶ (gradients below 4e-18)
+    /// stays 0: subnormal states are read as zero.
     pub eps: f64,
     /// How fast the momentum warms up, ψ, finite and at least 0. Default 4e-3.
     pub momentum_decay: f64,
-    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`].
     pub decay: Decay,
@@ -76,9 +77,8 @@ impl Fields for Nadam {
 /// `w` (weights), `m`, `v` (state, start as zeros) and `g` (gradient) have the same length, of any
 /// size. `w`, `m` and `v` are updated. `t` is the number of this step and counts from 1.
 ///
-/// Π is computed from `t` on every call, so there is no state beside the arrays. Its factors end where it
-/// no longer changes `1 − Π`: about 50 with the default β1 and ψ, 2,400 at
-/// most.
+/// Π is computed from `t` on every call, so there is no state beside the arrays. Its factors end where
+/// it no longer changes `1 − Π`: about 50 with the default β1 and ψ, 2,400 at most.
 ///
 /// # Errors
 /// [`Error::Length`] if `g`, `m` or `v` is not as long as `w`, [`Error::Step`] if `t` is 0,

@@ -22,7 +22,8 @@ pub struct Nesterov {
     pub momentum: f64,
     /// Where η is. Default [`Form::Classic`].
     pub form: Form,
-    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`].
     pub decay: Decay,

@@ -21,15 +21,18 @@ pub struct Rmsprop {
     /// Decay rate of the averages, α, in [0, 1]. Default 0.99.
     pub alpha: f64,
     /// Added to the denominator, outside the root; finite and at least 0. Default 1e-8. With 0, an
-    /// element whose average is zero is divided by zero, as IEEE says.
-    /// Below 1e-17 it no longer hides that an average of squares which grows in portions below 2⁻¹²⁶ (gradients below
-    /// 4e-18) stays 0: subnormal states are read as zero.
+    /// element whose average is zero is divided by zero, as IEEE says. Below 1e-17 it no longer hides
+    /// that an average of squares which grows in portions below 2⁻¹²⁶ (gradients below 4e-18) stays 0:
+    /// subnormal states are read as zero.
     pub eps: f64,
-    /// How much of the last step is kept, γ, in [0, 1). Default 0; with anything else there is the state `u`.
+    /// How much of the last step is kept, γ, in [0, 1). Default 0; with anything else there is the state
+    /// `u`.
     pub momentum: f64,
-    /// Divide by the root of the variance instead of the mean square; then there is the state `g_avg`. Default false.
+    /// Divide by the root of the variance instead of the mean square; then there is the state `g_avg`.
+    /// Default false.
     pub centered: bool,
-    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`].
     pub decay: Decay,
@@ -64,7 +67,8 @@ impl Fields for Rmsprop {
     }
 }
 
-/// One step of RMSprop. Two of its three states are there or not: `g_avg` if `centered` is true, `u` if `momentum` is not 0.
+/// One step of RMSprop. Two of its three states are there or not: `g_avg` if `centered` is true, `u` if
+/// `momentum` is not 0.
 ///
 /// `v = α·v + ((1−α)·g)·g`, then
 /// - centered: `g_avg = α·g_avg + (1−α)·g; r = √max(v − g_avg·g_avg, 0) + ε`, else `r = √v + ε`;
@@ -77,9 +81,9 @@ impl Fields for Rmsprop {
 /// any size. All but `g` are updated.
 ///
 /// # Errors
-/// [`Error::OptionalState`] if `g_avg` or `u` is missing or passed in vain, [`Error::Length`] if `g` or a state is not as
-/// long as `w`, [`Error::Hyperparameter`] if a field of `config` is out of its range, [`Error::Isa`] if `DOWNHILL_ISA` is
-/// wrong. Nothing is written then.
+/// [`Error::OptionalState`] if `g_avg` or `u` is missing or passed in vain, [`Error::Length`] if `g` or
+/// a state is not as long as `w`, [`Error::Hyperparameter`] if a field of `config` is out of its range,
+/// [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then.
 ///
 /// # Example
 /// ```
@@ -246,8 +250,12 @@ where
 }
 
 kernels!(Form<false, 1>: 1, |form, w, g, [v], _| reference::rmsprop_step(w, g, v, None, None, &form.0));
-kernels!(Form<false, 2>: 2, |form, w, g, [v, u], _| reference::rmsprop_step(w, g, v, None, Some(u), &form.0));
-kernels!(Form<true, 2>: 2, |form, w, g, [v, g_avg], _| reference::rmsprop_step(w, g, v, Some(g_avg), None, &form.0));
+kernels!(Form<false, 2>: 2, |form, w, g, [v, u], _| {
+    reference::rmsprop_step(w, g, v, None, Some(u), &form.0)
+});
+kernels!(Form<true, 2>: 2, |form, w, g, [v, g_avg], _| {
+    reference::rmsprop_step(w, g, v, Some(g_avg), None, &form.0)
+});
 kernels!(Form<true, 3>: 3, |form, w, g, [v, g_avg, u], _| {
     reference::rmsprop_step(w, g, v, Some(g_avg), Some(u), &form.0)
 });

@@ -14,7 +14,8 @@ use crate::{
 pub struct Sgd {
     /// Learning rate η, finite and at least 0. Default 1e-3.
     pub lr: f64,
-    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a very small one.
+    /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
+    /// very small one.
     pub weight_decay: f64,
     /// How `weight_decay` enters. Default [`Decay::L2`].
     pub decay: Decay,

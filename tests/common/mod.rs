@@ -10,6 +10,7 @@ use proptest::prelude::*;
 pub mod owned;
 mod rules;
 pub mod runner;
+pub mod sharing;
 
 pub use rules::{Rule, every_option, is_accepted, options_of, with};
 
@@ -116,7 +117,7 @@ impl Arrays {
         }
     }
 
-    /// Tensors of these lengths, one behind the other, with gradients that can be set to zero.
+    /// Tensors of these lengths, one after the other, with gradients that can be set to zero.
     pub fn tensors(&mut self, lengths: &[usize]) -> Vec<Tensor<'_>> {
         let states = self.state.iter_mut().map(|state| &mut state[..]);
         tensors(&mut self.w, &mut self.g, states, lengths)
@@ -144,7 +145,7 @@ impl Arrays {
         [&self.w, &self.g].into_iter().chain(&self.state)
     }
 
-    /// Where the first element stands whose bits differ, if any do. A NaN is like any other.
+    /// Where the first element is whose bits differ, if any do. A NaN is like any other.
     pub fn difference(&self, other: &Self) -> Option<String> {
         for (k, (ours, theirs)) in self.arrays().zip(other.arrays()).enumerate() {
             assert_eq!(ours.len(), theirs.len());
@@ -158,7 +159,7 @@ impl Arrays {
     }
 }
 
-/// Tensors of these lengths, one behind the other in these arrays.
+/// Tensors of these lengths, one after the other in these arrays.
 pub fn tensors<'a>(
     mut w: &'a mut [f32],
     mut g: &'a mut [f32],
@@ -234,7 +235,16 @@ pub fn mixed_from(seed: u64) -> impl FnMut() -> f32 {
 /// Where [`fnv1a`] begins.
 pub const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// Fowler, Noll and Vo's hash, so many bytes further.
+/// Fowler, Noll and Vo's hash, continued over these bytes.
 pub fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// This many cases, if the environment does not say how many.
+pub fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases, ..default },
+    }
 }

@@ -113,6 +113,23 @@ impl Floats {
         }
     }
 
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::Bf16(x) => x.len(),
+            Self::F16(x) => x.len(),
+        }
+    }
+
+    /// Cut off, or longer by zeros.
+    pub fn resize(&mut self, len: usize) {
+        match self {
+            Self::F32(x) => x.resize(len, 0.0),
+            Self::Bf16(x) => x.resize(len, bf16::ZERO),
+            Self::F16(x) => x.resize(len, f16::ZERO),
+        }
+    }
+
     fn weights(&mut self) -> Weights<'_> {
         match self {
             Self::F32(x) => x.into(),
@@ -193,7 +210,7 @@ impl Owned {
     }
 
     pub fn len(&self) -> usize {
-        self.w.wide().len()
+        self.w.len()
     }
 
     /// To be passed; the gradient mutable if it is to be set to zero.
@@ -329,7 +346,8 @@ pub fn one(config: Rule, t: u64, tensors: Vec<Owned>) -> OwnedGroup {
     OwnedGroup { config, t, rounding: Rounding::default(), numbering: Numbering::ByPlace, tensors }
 }
 
-/// The tensors of the groups after a whole step by the kernels of an ISA or by the reference, and its report.
+/// The tensors of the groups after a whole step by the kernels of an ISA or by the reference, and its
+/// report.
 pub fn stepped(
     groups: &[OwnedGroup],
     isa: Option<Isa>,

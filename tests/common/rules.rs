@@ -11,8 +11,8 @@ pub fn with(rule: &Rule, name: &str, value: f64) -> Rule {
     rule
 }
 
-/// Every rule with every combination of its options: each choice, and what is 0 by default also with a number. All numbers
-/// are others than the defaults.
+/// Every rule with every combination of its options: each choice, and what is 0 by default also with a
+/// number. All numbers are others than the defaults.
 pub fn every_option() -> Vec<Rule> {
     rules().iter().flat_map(options_of).collect()
 }
@@ -40,7 +40,8 @@ fn values_of(parameter: &Hyperparameter) -> Vec<f64> {
         Range::NonNegative if value == 0.0 => vec![0.0, 0.1],
         Range::NonNegative => vec![100.0 * value],
         _ if value == 0.0 => vec![0.0, 0.3],
-        // The tenth power, 0.35 for 0.9 and 0.99 for 0.999. Not by `powi`, which has other bits elsewhere.
+        // The tenth power, 0.35 for 0.9 and 0.99 for 0.999. Not by `powi`, which has other bits
+        // elsewhere.
         _ => vec![[value; 10].iter().product()],
     }
 }

@@ -3,7 +3,8 @@
 
 use std::{env, path::Path, process::Command};
 
-/// Says so if this process runs in an emulator (qemu), whose threads and memory the system sees differently.
+/// Says so if this process runs in an emulator (qemu), whose threads and memory the system sees
+/// differently.
 pub fn skipped_in_emulator(what: &str) -> bool {
     let emulated = env::var("DOWNHILL_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu"));
     if emulated {
@@ -12,13 +13,14 @@ pub fn skipped_in_emulator(what: &str) -> bool {
     emulated
 }
 
-/// Is what takes long to be done less often, as where everything is slow: in emulators and under sanitizers?
+/// Is what takes long to be done less often, as where everything is slow: in emulators and under
+/// sanitizers?
 pub fn is_brief() -> bool {
     env::var_os("DOWNHILL_TEST_BRIEFLY").is_some()
 }
 
-/// A program that was compiled for the tests: run through the emulator that `DOWNHILL_TEST_RUNNER` names with
-/// its arguments ("qemu-x86_64 -cpu Nehalem"), if there is one.
+/// A program that was compiled for the tests: run through the emulator that `DOWNHILL_TEST_RUNNER` names
+/// with its arguments ("qemu-x86_64 -cpu Nehalem"), if there is one.
 pub fn command(program: &Path) -> Command {
     match named_by("DOWNHILL_TEST_RUNNER") {
         Some(mut emulator) => {

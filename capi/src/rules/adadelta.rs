@@ -14,8 +14,8 @@ pub struct downhill_adadelta {
     pub lr: f64,
     /// Decay rate of both averages, in [0, 1].
     pub rho: f64,
-    /// Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is NaN where the
-    /// gradient is zero.
+    /// Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is
+    /// NaN where the gradient is zero.
     pub eps: f64,
     pub weight_decay: f64,
 }
@@ -52,8 +52,8 @@ impl CRule for Adadelta {
     }
 }
 
-/// Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of squared gradients
-/// and of squared steps.
+/// Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of
+/// squared gradients and of squared steps.
 ///     v = rho*v + ((1-rho)*g)*g
 ///     d = (sqrt(u + eps)/sqrt(v + eps))*g
 ///     u = rho*u + ((1-rho)*d)*d

@@ -48,8 +48,8 @@ impl CRule for Adagrad {
     }
 }
 
-/// Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011).
-/// State: s, which may also start as another initial accumulator.
+/// Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+/// Optimization", 2011). State: s, which may also start as another initial accumulator.
 ///     s += g*g
 ///     w -= (lr*g)/(sqrt(s) + eps)
 #[unsafe(no_mangle)]

@@ -19,8 +19,8 @@ const BIAS_CORRECTIONS: Choices<BiasCorrection, 3> = [
     (DOWNHILL_BIAS_CORRECTION_NONE, BiasCorrection::None),
 ];
 
-/// The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The field rule says
-/// for which of them.
+/// The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The
+/// field rule says for which of them.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct downhill_adam {
@@ -35,8 +35,8 @@ pub struct downhill_adam {
     pub beta1: f64,
     /// Decay rate of the second moment, in [0, 1).
     pub beta2: f64,
-    /// Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
-    /// which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+    /// Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+    /// a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
     pub eps: f64,
     pub weight_decay: f64,
 }
@@ -134,8 +134,8 @@ impl CRule for Amsgrad {
     }
 }
 
-/// Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2 as
-/// downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
+/// Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2
+/// as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
 ///     m = beta1*m + (1-beta1)*g
 ///     v = beta2*v + ((1-beta2)*g)*g
 ///     w -= (a*m)/(sqrt(v)*k + eps)
@@ -153,8 +153,8 @@ pub unsafe extern "C" fn downhill_adam_step(
     unsafe { plain_step::<Adam, _>(n, w, g, [m, v], config, t) }
 }
 
-/// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with decoupled weight
-/// decay. Start from downhill_adamw_default().
+/// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
+/// decoupled weight decay. Start from downhill_adamw_default().
 ///     w *= 1 - lr*weight_decay; then as Adam
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_adamw_step(
@@ -170,8 +170,9 @@ pub unsafe extern "C" fn downhill_adamw_step(
     unsafe { plain_step::<Adamw, _>(n, w, g, [m, v], config, t) }
 }
 
-/// AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias correction of Adam, as
-/// PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that is NaN if either number is:
+/// AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
+/// correction of Adam, as PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that
+/// is NaN if either number is:
 ///     m = beta1*m + (1-beta1)*g
 ///     v = beta2*v + ((1-beta2)*g)*g
 ///     v_max = max(v_max, v)

@@ -54,8 +54,9 @@ impl CRule for Adamax {
     }
 }
 
-/// AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014, section
-/// 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN if either number is:
+/// AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic
+/// Optimization", 2014, section 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN
+/// if either number is:
 ///     m = beta1*m + (1-beta1)*g
 ///     u = max(beta2*u, |g| + eps)
 ///     w -= (a*m)/u

@@ -51,8 +51,9 @@ impl CRule for Lion {
     }
 }
 
-/// Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is decoupled in the paper
-/// and not by default. State: m. The sign of a zero is 0, and that of a NaN is NaN.
+/// Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is
+/// decoupled in the paper and not by default. State: m. The sign of a zero is 0, and that of a NaN is
+/// NaN.
 ///     w -= lr*sign(beta1*m + (1-beta1)*g)
 ///     m = beta2*m + (1-beta2)*g
 #[unsafe(no_mangle)]

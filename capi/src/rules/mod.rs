@@ -11,7 +11,7 @@ pub(super) mod nesterov;
 pub(super) mod rmsprop;
 pub(super) mod sgd;
 
-use std::{ffi::c_void, fmt::Debug};
+use std::{array, ffi::c_void, fmt::Debug};
 
 use super::{
     arrays::slices,
@@ -110,17 +110,17 @@ pub type downhill_decay = u32;
 /// g += weight_decay*w before the rule.
 pub const DOWNHILL_DECAY_L2: downhill_decay = 0;
 /// w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
-/// Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in PyTorch as
-/// here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with 1e-7 (lr 1e-5,
-/// weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with k*weight_decay, and with 0
-/// in the others.
+/// Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in
+/// PyTorch as here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with
+/// 1e-7 (lr 1e-5, weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with
+/// k*weight_decay, and with 0 in the others.
 pub const DOWNHILL_DECAY_DECOUPLED: downhill_decay = 1;
 
 const DECAYS: Choices<Decay, 2> =
     [(DOWNHILL_DECAY_L2, Decay::L2), (DOWNHILL_DECAY_DECOUPLED, Decay::Decoupled)];
 
-/// Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both walk the same
-/// path.
+/// Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both
+/// walk the same path.
 pub type downhill_form = u32;
 
 /// lr is in the state: u is the last step.
@@ -180,7 +180,8 @@ pub(super) trait CRule: Copy + Debug + Default {
     /// The structure in C: a [`Head`], `u32` fields up to byte 16, then `f64` fields.
     type Config: Copy;
 
-    /// What the structure says. The ranges of numbers are checked by the rule itself. To be inlined always.
+    /// What the structure says. The ranges of numbers are checked by the rule itself. To be inlined
+    /// always.
     fn decode(config: Self::Config) -> Result<Self, Failure>;
 
     /// The structure that says this.
@@ -201,7 +202,8 @@ pub(super) unsafe fn read<R: CRule>(config: *const R::Config) -> Result<R, Failu
     if tag != R::TAG {
         return Err(another_rule(tag, R::NAME, R::TAG));
     }
-    // SAFETY: checked above; by this function's contract it starts with its size, and any bits are a `Config`.
+    // SAFETY: checked above; by this function's contract it starts with its size, and any bits are a
+    // `Config`.
     R::decode(unsafe { read_structure("config", config) }?)
 }
 
@@ -209,8 +211,8 @@ pub(super) unsafe fn read<R: CRule>(config: *const R::Config) -> Result<R, Failu
 fn another_rule(tag: u32, name: &str, own: u32) -> Failure {
     let message = match find(tag) {
         Ok(other) => format!(
-            "`config` is a configuration of `{}` (`rule` is {tag}) for `{name}_step`, which takes one of `{name}` \
-             (`rule` {own})",
+            "`config` is a configuration of `{}` (`rule` is {tag}) for `{name}_step`, which takes one of \
+             `{name}` (`rule` {own})",
             other.name
         ),
         Err(_) => format!("`rule` of `config` is {tag}, which no rule has; `{name}_step` takes {own}"),
@@ -290,15 +292,21 @@ impl AnyConfig {
         self.decoded.optimizer()
     }
 
-    /// The names of the states that there are, at their places in a tensor of C. A rule's states do not move up where one of
-    /// them is missing.
-    pub fn slots(&self) -> [Option<&'static str>; SLOTS] {
-        let states = self.optimizer().states();
-        let mut slots = [None; SLOTS];
-        for (slot, name) in slots.iter_mut().zip(self.rule.states) {
-            *slot = states.iter().any(|state| state.name == *name).then_some(*name);
+    /// The name of the state at a place of a tensor of C, if there is one. A rule's states do not move up where one of them is
+    /// missing.
+    pub fn state_name(&self, place: usize) -> Option<&'static str> {
+        let name = *self.rule.states.get(place)?;
+        self.optimizer().states().iter().any(|state| state.name == name).then_some(name)
+    }
+
+    /// At which places there are states.
+    #[inline]
+    pub fn slots(&self) -> [bool; SLOTS] {
+        let count = self.optimizer().states().len();
+        if count == self.rule.states.len() {
+            return array::from_fn(|place| place < count);
         }
-        slots
+        array::from_fn(|place| self.state_name(place).is_some())
     }
 
     /// How long its structure is in this release.
@@ -329,11 +337,13 @@ pub(super) unsafe fn read_any(config: *const c_void) -> Result<AnyConfig, Failur
     Ok(AnyConfig { rule, decoded: unsafe { (rule.read)(config)? } })
 }
 
-/// Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C header.
+/// Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C
+/// header.
 ///
 /// @param rule         which rule, DOWNHILL_RULE_...
 /// @param config       a configuration of that rule, written
-/// @param struct_size  how long it is, at most 512: what is behind the fields that this release knows is set to zero
+/// @param struct_size  how long it is, at most 512; behind the fields that this release knows it is set
+///                     to zero
 /// @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
 ///
 /// Threads: any number at once. Since 0.1.0.
@@ -349,10 +359,11 @@ pub unsafe extern "C" fn downhill_config_default(
         if !(rule.size..=MOST).contains(&struct_size) {
             let Rule { name, size, .. } = rule;
             return Err(invalid(format!(
-                "`struct_size` is {struct_size}; for `{name}` it must be at least {size} and at most {MOST}"
+                "`struct_size` is {struct_size}; for `{name}` it must be from {size} to {MOST}"
             )));
         }
-        // SAFETY: not NULL and aligned, checked above; the C caller passes `struct_size` bytes, which are enough.
+        // SAFETY: not NULL and aligned, checked above; the C caller passes `struct_size` bytes, which
+        // are enough.
         unsafe {
             config.cast::<u8>().write_bytes(0, struct_size);
             (rule.write_defaults)(config);
@@ -360,4 +371,53 @@ pub unsafe extern "C" fn downhill_config_default(
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr;
+
+    use super::*;
+
+    /// Room for a configuration, with a head.
+    fn config(rule: u32, struct_size: u32) -> [u64; MOST / 8] {
+        let mut words = [0; MOST / 8];
+        // SAFETY: the words are aligned and long enough.
+        unsafe { words.as_mut_ptr().cast::<Head>().write(Head { struct_size, rule }) };
+        words
+    }
+
+    fn status_of(config: *const c_void) -> downhill_status {
+        // SAFETY: NULL, or 8 bytes that are refused, or as many as they say, or as a sound size has.
+        boundary::call(|| unsafe { read_any(config) }.map(drop))
+    }
+
+    #[test]
+    fn a_head_is_checked_before_anything_else() {
+        for (index, rule) in RULES.iter().enumerate() {
+            assert_eq!(rule.tag as usize, index + 1, "{}", rule.name);
+            let mut config = config(rule.tag, 0);
+            let at = config.as_mut_ptr().cast::<c_void>();
+            for (size, expected) in [
+                (rule.size, DOWNHILL_STATUS_OK),
+                (MOST, DOWNHILL_STATUS_OK),
+                (rule.size - 1, DOWNHILL_STATUS_INVALID_CONFIG),
+                (MOST + 1, DOWNHILL_STATUS_INVALID_CONFIG),
+            ] {
+                // SAFETY: `size` bytes can be written there.
+                unsafe {
+                    (rule.write_defaults)(at);
+                    at.cast::<u32>().write(size as u32);
+                }
+                assert_eq!(status_of(at), expected, "{} of {size} bytes", rule.name);
+            }
+            assert_eq!(status_of(at.wrapping_byte_add(1)), DOWNHILL_STATUS_MISALIGNED);
+        }
+        for tag in [0, RULES.len() as u32 + 1, u32::MAX] {
+            // Eight bytes in a box of their own: reading more would be seen by a checker of memory.
+            let head = Box::new(config(tag, MOST as u32)[0]);
+            assert_eq!(status_of(ptr::from_ref(&*head).cast()), DOWNHILL_STATUS_INVALID_CONFIG);
+        }
+        assert_eq!(status_of(ptr::null()), DOWNHILL_STATUS_NULL_POINTER);
+    }
 }

@@ -51,8 +51,8 @@ impl CRule for Momentum {
     }
 }
 
-/// Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors",
-/// 1986). State: u. In the classic form and in the torch form:
+/// Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by
+/// back-propagating errors", 1986). State: u. In the classic form and in the torch form:
 ///     u = momentum*u + lr*g; w -= u
 ///     u = momentum*u + (1-dampening)*g; w -= lr*u
 #[unsafe(no_mangle)]

@@ -16,8 +16,8 @@ pub struct downhill_nadam {
     pub beta1: f64,
     /// Decay rate of the second moment, in [0, 1).
     pub beta2: f64,
-    /// Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that a second moment
-    /// which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+    /// Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+    /// a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
     pub eps: f64,
     /// How fast the momentum warms up, finite and >= 0.
     pub momentum_decay: f64,
@@ -58,9 +58,10 @@ impl CRule for Nadam {
     }
 }
 
-/// Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam", 2016). States: m, v.
-/// With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P = mu(1)*...*mu(t) (of which factors are left out
-/// that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b = lr*mu(t+1)/(1-P*mu(t+1)):
+/// Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam",
+/// 2016). States: m, v. With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P =
+/// mu(1)*...*mu(t) (of which factors are left out that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b
+/// = lr*mu(t+1)/(1-P*mu(t+1)):
 ///     m = beta1*m + (1-beta1)*g
 ///     v = beta2*v + ((1-beta2)*g)*g
 ///     r = sqrt(v*(1/c2)) + eps

@@ -48,9 +48,10 @@ impl CRule for Nesterov {
     }
 }
 
-/// Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming problem with
-/// convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of initialization and momentum in deep
-/// learning", 2013). State: u. In the classic form and in the torch form:
+/// Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming
+/// problem with convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of
+/// initialization and momentum in deep learning", 2013). State: u. In the classic form and in the torch
+/// form:
 ///     u = momentum*u + lr*g; w -= momentum*u + lr*g
 ///     u = momentum*u + g; w -= lr*(g + momentum*u)
 #[unsafe(no_mangle)]

@@ -59,8 +59,9 @@ impl CRule for Rmsprop {
     }
 }
 
-/// RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences With Recurrent Neural
-/// Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum > 0, else NULL.
+/// RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences
+/// With Recurrent Neural Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum >
+/// 0, else NULL.
 ///     v = alpha*v + ((1-alpha)*g)*g; r = sqrt(v) + eps
 ///     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
 ///     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
