@@ -324,7 +324,7 @@ fn is_mixed(tensor: &Tensor<'_>) -> bool {
 }
 
 impl Sizes {
-    /// An array of so many bytes, which is read and written or not.
+    /// An array of this many bytes, which is read and written or not.
     #[inline]
     pub fn add(&mut self, bytes: usize, is_updated: bool) {
         self.held = self.held.saturating_add(bytes);

@@ -117,7 +117,7 @@ impl Loops {
         self.builds.iter().filter_map(|build| build.plain(rule, states)).collect()
     }
 
-    /// The loop that only moves the bytes of a rule with so many states.
+    /// The loop that only moves the bytes of a rule with this many states.
     pub fn stream(&self, states: usize) -> Vec<CLoop> {
         self.builds.iter().map(|build| build.step(&format!("stream_{states}"), &[0.0], states)).collect()
     }
@@ -301,7 +301,7 @@ impl<'a> Moved<'a> {
 impl Drop for Loops {
     fn drop(&mut self) {
         for Build(file) in &self.builds {
-            // A file left behind in the target directory does no harm.
+            // A file left in the target directory does no harm.
             let _ = fs::remove_file(file);
         }
     }

@@ -20,7 +20,7 @@ pub fn rules() -> Vec<(String, Box<dyn Optimizer>)> {
 /// What numbers are that add a state.
 pub const OPTION: f64 = 0.9;
 
-/// The rule with the options that add states, and their names behind its own.
+/// The rule with the options that add states, and their names after its own.
 fn larger(mut rule: Box<dyn Optimizer>) -> Option<(String, Box<dyn Optimizer>)> {
     let mut name = rule.name().to_owned();
     let without = rule.states().len();

@@ -43,7 +43,7 @@ pub fn samples(contestants: &mut [Contestant], effort: &Effort) -> Vec<Vec<f64>>
 }
 
 /// Nanoseconds a call, by contestant and round, on several placements of arrays: `on` makes new ones,
-/// and gives the samples of so many rounds.
+/// and gives the samples of this many rounds.
 pub fn placed(effort: &Effort, on: impl Fn(u64, &Effort) -> Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     let rounds = effort.rounds_per_placement;
     let placements = effort.rounds.div_ceil(rounds);

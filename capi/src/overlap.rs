@@ -95,7 +95,7 @@ impl Rows {
         self.count += 1;
     }
 
-    /// As most programs have them: each tensor allocated behind the other, or all weights in one large
+    /// As most programs have them: each tensor allocated after the other, or all weights in one large
     /// array, all gradients in another, and so on. Then nothing has to be sorted.
     fn are_apart(&self) -> bool {
         let kinds = &self.kinds;

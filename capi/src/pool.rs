@@ -39,7 +39,7 @@ pub type downhill_parallel_for = Option<
     ),
 >;
 
-/// The threads behind such a function.
+/// The threads that such a function has.
 #[derive(Debug)]
 struct OwnThreads {
     threads: usize,
@@ -231,7 +231,7 @@ pub unsafe extern "C" fn downhill_pool_free(pool: *mut downhill_pool) {
     );
 }
 
-/// The threads that C's pool stands for.
+/// The threads of C's pool.
 ///
 /// # Safety
 /// `pool` is NULL or a pool that is not freed during `'a`.

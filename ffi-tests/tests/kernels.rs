@@ -66,7 +66,7 @@ fn instruction(line: &str) -> Option<(u64, &str)> {
 }
 
 /// The innermost loops: what stands between the target of a conditional jump back and the jump. (Without
-/// a condition the ends of panics jump, behind the function's own.)
+/// a condition the ends of panics jump, after the function's own.)
 fn loops<'a>(code: &'a [(u64, &'a str)]) -> Vec<&'a [(u64, &'a str)]> {
     let start = |end: usize| -> Option<usize> {
         let condition = code[end].1.strip_prefix('j').filter(|rest| !rest.starts_with("mp"))?;

@@ -51,7 +51,7 @@ const DROPPED: u32 = 20;
 const DECIDED_BY_NONE: u32 = DROPPED - 16;
 
 /// The states of a tensor, or of what is between two of its blocks: of each block the codes of each of
-/// its states, and behind all of them of each block a scale for each state.
+/// its states, and after all of them of each block a scale for each state.
 #[derive(Debug)]
 pub struct Bits8<'a> {
     pub(super) codes: &'a mut [u8],
@@ -171,7 +171,7 @@ fn scale(kind: Kind, x: &mut [f32; BLOCK]) -> u8 {
     if largest < LEAST_NORMAL { 0 } else { ((largest + (2 << DROPPED)) >> 23) as u8 }
 }
 
-/// The bits of what code 0 stands for: the least value, or what is taken from it again. A block of zeros
+/// The bits of what code 0 means: the least value, or what is taken from it again. A block of zeros
 /// has none.
 #[inline(always)]
 fn least(kind: Kind, scale: u8) -> u32 {

@@ -165,7 +165,7 @@ fn scale(block: &[f32]) -> u8 {
     scale.min(most) as u8
 }
 
-/// The power of two that code 0 stands for, as a float's exponent field; 0 in a block of zeros.
+/// The power of two that code 0 means, as a float's exponent field; 0 in a block of zeros.
 fn least(kind: StateKind, scale: u8) -> u32 {
     match (scale, kind) {
         (0, _) => 0,

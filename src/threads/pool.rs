@@ -219,7 +219,7 @@ impl Pool {
         let crew = self.crew.as_ref().filter(|_| self.process == Process::current())?;
         match crew.try_lock() {
             Ok(guard) => Some(guard),
-            // A step that panicked has left nothing behind.
+            // A step that panicked has left nothing.
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
