@@ -44,7 +44,7 @@ fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
         // copies of both where weights are f32 and where not; split weights; codes.
         counts.sort_unstable();
         let [.., others, widens, narrows] = counts[..] else { panic!("{counts:?}") };
-        assert!(others < 8 && widens >= 8 && narrows > 2 * 3 + 2 + 2 * 2 + 1, "{isa}: {counts:?}");
+        assert!(others < 8 && widens >= 8 && narrows >= 14, "{isa}: {counts:?}");
         println!("{isa}: {} kernels", kernels.len());
     }
 }

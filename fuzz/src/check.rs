@@ -2,48 +2,51 @@
 
 use std::{collections::BTreeSet, ffi::CStr, ptr};
 
-use downhill::Optimizer;
-
-use crate::{abi::*, input::*, memory::*, rules::Rule};
+use crate::{abi::*, input::*, memory::*, rules::Configured};
 
 /// The statuses that a call may return: if there are none, it must succeed.
 pub type Errors = BTreeSet<downhill_status>;
 
-const MOST_BYTES: usize = isize::MAX as usize;
+/// The largest `struct_size`.
+pub const MOST: usize = 512;
 
-/// Pointer and size of each array by itself.
-pub fn arrays(n: usize, arrays: &[Array], errors: &mut Errors) {
-    if n == 0 {
-        return;
-    }
-    let Some(bytes) = n.checked_mul(4).filter(|&bytes| bytes <= MOST_BYTES) else {
+/// Is there no such number of elements?
+pub fn length(n: usize, errors: &mut Errors) {
+    if n > isize::MAX as usize / 4 {
         errors.insert(DOWNHILL_STATUS_INVALID_LENGTH);
-        return;
-    };
-    for array in arrays {
-        let address = array.pointer.addr();
-        if address == 0 {
-            errors.insert(DOWNHILL_STATUS_NULL_POINTER);
-        } else if address % 4 != 0 {
-            errors.insert(DOWNHILL_STATUS_MISALIGNED);
-        }
-        if address.checked_add(bytes).is_none() {
-            errors.insert(DOWNHILL_STATUS_INVALID_LENGTH);
-        }
     }
 }
 
-/// Do any two arrays share memory?
-pub fn overlaps<'a>(arrays: impl Iterator<Item = (usize, &'a Array)>, errors: &mut Errors) {
-    let mut ranges: Vec<(usize, usize)> = arrays
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, array)| {
-            (array.pointer.addr(), array.pointer.addr().saturating_add(n.saturating_mul(4)))
+/// Pointer and size of an array by itself.
+pub fn array(array: &Array, errors: &mut Errors) {
+    let Some(bytes) = array.bytes().filter(|_| array.n > 0) else { return };
+    let address = array.pointer.addr();
+    if address == 0 {
+        errors.insert(DOWNHILL_STATUS_NULL_POINTER);
+    } else if !address.is_multiple_of(array.element.size()) {
+        errors.insert(DOWNHILL_STATUS_MISALIGNED);
+    }
+    if address.checked_add(bytes).is_none() {
+        errors.insert(DOWNHILL_STATUS_INVALID_LENGTH);
+    }
+}
+
+/// Do arrays share memory that must not: those that are written with any?
+pub fn overlaps(arrays: &[(Array, bool)], errors: &mut Errors) {
+    let mut ranges: Vec<_> = arrays
+        .iter()
+        .filter(|(array, _)| array.n > 0)
+        .map(|(array, is_written)| {
+            let start = array.pointer.addr();
+            (start, start.saturating_add(array.n.saturating_mul(array.element.size())), *is_written)
         })
         .collect();
     ranges.sort_unstable();
-    if ranges.windows(2).any(|pair| pair[1].0 < pair[0].1) {
-        errors.insert(DOWNHILL_STATUS_OVERLAP);
+    for (i, &(_, end, is_written)) in ranges.iter().enumerate() {
+        let shared = ranges[i + 1..].iter().take_while(|next| next.0 < end);
+        if shared.into_iter().any(|next| is_written || next.2) {
+            errors.insert(DOWNHILL_STATUS_OVERLAP);
+        }
     }
 }
 
@@ -68,16 +71,20 @@ pub fn pointer(bytes: &[u8], pointer: Pointer, errors: &mut Errors) -> (Block, *
     }
 }
 
-/// A structure in memory that ends where it says that it ends.
-pub fn structure(own: &[u8], size: Size, pointer: Pointer, errors: &mut Errors) -> (Block, *mut u8) {
-    const MOST: usize = 4096;
+/// A structure in memory that ends where it says that it ends. Of one whose size is wrong, only `head` bytes are looked at.
+pub fn structure(
+    own: &[u8],
+    head: usize,
+    size: Size,
+    pointer: Pointer,
+    errors: &mut Errors,
+) -> (Block, *mut u8) {
     let declared = match size {
         Size::Own => own.len(),
         Size::Later(more) | Size::LaterInUse(more, _) => own.len() + usize::from(more),
         Size::Any(size) => size as usize,
     };
-    // Of a structure whose size is wrong, only the size is looked at.
-    let len = if declared > MOST { 4 } else { declared.max(4) };
+    let len = if declared > MOST { head } else { declared.max(head) };
     let mut bytes = own.to_vec();
     bytes.resize(len, 0);
     bytes[..4].copy_from_slice(&(declared as u32).to_ne_bytes());
@@ -90,28 +97,30 @@ pub fn structure(own: &[u8], size: Size, pointer: Pointer, errors: &mut Errors) 
     self::pointer(&bytes, pointer, errors)
 }
 
-/// The rule in Rust, or None if an enumeration's value is unknown. Which ranges hyper-parameters have is the
-/// library's own to say here, and tested elsewhere.
+/// A configuration in memory. Which ranges hyper-parameters have is the library's own to say here, and tested elsewhere.
 pub fn configuration(
-    rule: Rule,
+    configured: &Configured,
     fields: &Fields,
     t: u64,
-    slots: &[usize],
     errors: &mut Errors,
-) -> Option<Box<dyn Optimizer>> {
-    let optimizer = rule.optimizer(fields, slots);
-    let mut states: Vec<&mut [f32]> = slots.iter().map(|_| Default::default()).collect();
-    let refused = match &optimizer {
-        Some(optimizer) => optimizer.reference_step(&mut [], &[], &mut states, t.max(1)).is_err(),
-        None => true,
-    };
-    if refused {
+) -> (Block, *mut u8) {
+    refused(configured, t, errors);
+    if fields.rule.is_some_and(|tag| tag != configured.rule.tag) {
         errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
     }
-    if rule.counts_steps() && t == 0 {
-        errors.insert(DOWNHILL_STATUS_INVALID_STEP);
+    structure(&configured.bytes, 8, fields.size, fields.pointer, errors)
+}
+
+/// Does the rule refuse its hyper-parameters, or what they come to at step `t`?
+pub fn refused(configured: &Configured, t: u64, errors: &mut Errors) {
+    let is_accepted = configured.optimizer.as_ref().is_some_and(|optimizer| {
+        let mut states: Vec<&mut [f32]> =
+            optimizer.states().iter().map(|_| Default::default()).collect();
+        optimizer.reference_step(&mut [], &[], &mut states, t.max(1)).is_ok()
+    });
+    if !is_accepted {
+        errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
     }
-    optimizer
 }
 
 /// Is this status one of the errors, if there are any, and is it explained?

@@ -1,6 +1,7 @@
 //! Inputs: mostly good ones, so that steps are made, with everything else among them.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use downhill::Range;
 
 /// Where an array is to stand.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +62,8 @@ impl<'a> Arbitrary<'a> for Size {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u8::arbitrary(u)? {
             0..=231 => Self::Own,
-            232..=239 => Self::Later(u16::arbitrary(u)? % 4200),
-            240..=247 => Self::LaterInUse(1 + u16::arbitrary(u)? % 4000, u16::arbitrary(u)?),
+            232..=239 => Self::Later(u16::arbitrary(u)? % 600),
+            240..=247 => Self::LaterInUse(1 + u16::arbitrary(u)? % 600, u16::arbitrary(u)?),
             248.. => Self::Any(u32::arbitrary(u)?),
         })
     }
@@ -81,34 +82,28 @@ impl<'a> Arbitrary<'a> for Choice {
     }
 }
 
-/// A number that is to be at least 0.
-#[derive(Clone, Copy, Debug)]
-pub struct Magnitude(pub f64);
-
-impl<'a> Arbitrary<'a> for Magnitude {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        const SOME: [f64; 8] = [0.0, 1.0, 1e-3, 0.01, 1e-8, 1e-45, 1e30, -0.0];
-        Ok(Self(match u8::arbitrary(u)? {
-            choice @ 0..=99 => SOME[usize::from(choice) % SOME.len()],
-            100..=250 => f64::from(u16::arbitrary(u)?) / 1024.0,
-            251.. => f64::from_bits(u64::arbitrary(u)?),
-        }))
-    }
+/// A number, mostly in its range.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Number {
+    kind: u8,
+    bits: u16,
 }
 
-/// A number that is to be from 0 to 1.
-#[derive(Clone, Copy, Debug)]
-pub struct Fraction(pub f64);
-
-impl<'a> Arbitrary<'a> for Fraction {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        const SOME: [f64; 8] = [0.0, 0.9, 0.99, 0.999, 0.5, 1.0 - f64::EPSILON / 2.0, 0.0, 1e-300];
-        Ok(Self(match u8::arbitrary(u)? {
-            choice @ 0..=99 => SOME[usize::from(choice) % SOME.len()],
-            100..=248 => f64::from(u16::arbitrary(u)?) / 65536.0,
-            249 => 1.0,
-            250.. => f64::from_bits(u64::arbitrary(u)?),
-        }))
+impl Number {
+    pub fn of(self, range: Range) -> f64 {
+        const SIZES: [f64; 8] = [0.0, 1.0, 1e-3, 0.01, 1e-8, 1e-45, 1e30, -0.0];
+        const PARTS: [f64; 8] = [0.0, 0.9, 0.99, 0.999, 0.5, 1.0 - f64::EPSILON / 2.0, 0.0, 1e-300];
+        let bits = f64::from(self.bits);
+        match (self.kind, range) {
+            (252.., _) => {
+                f64::from_bits(u64::from(self.bits) << 48 | u64::from(self.bits) * 0x9e37_79b9)
+            }
+            (251, _) => 1.0,
+            (some @ 0..=99, Range::NonNegative) => SIZES[usize::from(some) % SIZES.len()],
+            (_, Range::NonNegative) => bits / 1024.0,
+            (some @ 0..=99, _) => PARTS[usize::from(some) % PARTS.len()],
+            _ => bits / 65536.0,
+        }
     }
 }
 
@@ -141,23 +136,32 @@ impl<'a> Arbitrary<'a> for Length {
     }
 }
 
-/// A value for every member that a configuration may have, and how the structure is passed.
-#[derive(Arbitrary, Clone, Copy, Debug)]
+/// A value for every field that a configuration may have, and how the structure is passed.
+#[derive(Clone, Copy, Debug)]
 pub struct Fields {
     pub size: Size,
     pub pointer: Pointer,
-    pub decay: Choice,
-    pub form: Choice,
-    pub bias_correction: Choice,
-    pub lr: Magnitude,
-    /// `momentum`, `rho` or `beta1`.
-    pub beta1: Fraction,
-    /// `alpha` or `beta2`.
-    pub beta2: Fraction,
-    pub dampening: Fraction,
-    pub eps: Magnitude,
-    pub momentum_decay: Magnitude,
-    pub weight_decay: Magnitude,
+    /// Another tag than the rule's.
+    pub rule: Option<u32>,
+    pub words: [Choice; 2],
+    pub numbers: [Number; 6],
+}
+
+impl<'a> Arbitrary<'a> for Fields {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self {
+            size: u.arbitrary()?,
+            pointer: u.arbitrary()?,
+            rule: rarely(u)?.then(|| u8::arbitrary(u)).transpose()?.map(u32::from),
+            words: u.arbitrary()?,
+            numbers: u.arbitrary()?,
+        })
+    }
+}
+
+/// Once in sixty-four times.
+pub fn rarely(u: &mut Unstructured<'_>) -> Result<bool> {
+    Ok(u8::arbitrary(u)? > 251)
 }
 
 /// Endless elements, from what is left of the input: any bits, or ordinary numbers.

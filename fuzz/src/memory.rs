@@ -5,7 +5,7 @@ use std::{
     ptr, slice,
 };
 
-use downhill::Optimizer;
+use half::{bf16, f16};
 
 use crate::input::{Place, Values};
 
@@ -15,8 +15,8 @@ const ALIGN: usize = 64;
 /// Bytes of the block that arrays share.
 const SHARED: usize = 1024;
 
-/// The longest array that gets memory.
-const MOST: usize = 1 << 19;
+/// The longest array that gets memory, in bytes.
+const MOST: usize = 1 << 22;
 
 /// So many bytes, and not one more.
 #[derive(Debug)]
@@ -57,23 +57,58 @@ impl Drop for Block {
     }
 }
 
+/// What an array is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Element {
+    F32,
+    Bf16,
+    F16,
+    /// The lower halves of split weights.
+    I16,
+    Byte,
+}
+
+impl Element {
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 | Self::F16 | Self::I16 => 2,
+            Self::Byte => 1,
+        }
+    }
+
+    fn is_nan(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::F32 => f32::from_ne_bytes(bytes.try_into().expect("four bytes")).is_nan(),
+            Self::Bf16 => bf16::from_ne_bytes(bytes.try_into().expect("two bytes")).is_nan(),
+            Self::F16 => f16::from_ne_bytes(bytes.try_into().expect("two bytes")).is_nan(),
+            Self::I16 | Self::Byte => false,
+        }
+    }
+}
+
 /// An array as a call gets it.
 #[derive(Clone, Copy, Debug)]
 pub struct Array {
-    pub pointer: *mut f32,
+    pub pointer: *mut u8,
+    pub element: Element,
+    /// How many elements.
+    pub n: usize,
     /// Its block, and the offset in it, if all of it is really there.
     home: Option<(usize, usize)>,
 }
 
 impl Array {
-    pub fn is_backed(&self) -> bool {
-        self.home.is_some()
-    }
-}
+    pub const NULL: Self = Self { pointer: ptr::null_mut(), element: Element::Byte, n: 0, home: None };
 
-/// Of `w`, `g` and states of `n` elements, those that a step writes.
-pub fn written(used: &[Array], n: usize) -> impl Iterator<Item = (Array, usize)> {
-    [&used[..1], &used[2..]].into_iter().flatten().map(move |&array| (array, n))
+    pub fn is_backed(&self) -> bool {
+        self.n == 0 || self.home.is_some()
+    }
+
+    /// None if they are too many for any address space.
+    pub fn bytes(&self) -> Option<usize> {
+        self.n.checked_mul(self.element.size()).filter(|&bytes| isize::try_from(bytes).is_ok())
+    }
 }
 
 /// All arrays of a call.
@@ -88,43 +123,40 @@ impl Memory {
     }
 
     /// An array of `n` elements.
-    pub fn place(&mut self, place: Place, n: usize, values: &mut Values) -> Array {
-        let bytes = if n <= MOST { 4 * n } else { 0 };
-        match place {
-            Place::Null => Array { pointer: ptr::null_mut(), home: None },
+    pub fn place(&mut self, place: Place, element: Element, n: usize, values: &mut Values) -> Array {
+        let bytes = n.checked_mul(element.size()).filter(|&bytes| bytes <= MOST);
+        let (block, offset) = match place {
+            Place::Null => return Array { element, n, ..Array::NULL },
             Place::Nowhere(address) => {
-                Array { pointer: ptr::without_provenance_mut(address), home: None }
+                return Array { pointer: ptr::without_provenance_mut(address), element, n, home: None };
             }
             Place::Own(shift) => {
-                let shift = usize::from(shift);
-                self.blocks.push(filled(shift + bytes, values));
-                self.array(self.blocks.len() - 1, shift, n, bytes)
+                self.blocks.push(filled(usize::from(shift) + bytes.unwrap_or(0), values));
+                (self.blocks.len() - 1, usize::from(shift))
             }
-            Place::Shared(offset) => self.array(0, usize::from(offset) % SHARED, n, bytes),
-        }
-    }
-
-    fn array(&self, block: usize, offset: usize, n: usize, bytes: usize) -> Array {
-        let is_there = n <= MOST && offset + bytes <= self.blocks[block].len;
+            Place::Shared(offset) => (0, usize::from(offset) % SHARED),
+        };
+        let is_there = bytes.is_some_and(|bytes| offset + bytes <= self.blocks[block].len);
         let home = is_there.then_some((block, offset));
-        Array { pointer: self.blocks[block].at(offset), home }
+        Array { pointer: self.blocks[block].at(offset), element, n, home }
     }
 
-    /// Is this what stands everywhere? Where something was to be written, a NaN is like any other.
-    pub fn check(&self, expected: &Contents, written: &[(Array, usize)]) {
+    /// Is this what is everywhere? Where something was to be written, a NaN is like any other.
+    pub fn check(&self, expected: &Contents, written: &[Array]) {
         let mut ours = self.contents();
-        for &(array, n) in written {
-            let (got, want) = (ours.read(array, n), expected.read(array, n));
-            for (i, (a, b)) in got.iter().zip(&want).enumerate() {
-                let same = a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-                assert!(same, "element {i} of {n}: {a:e}, not {b:e}");
+        for array in written {
+            let size = array.element.size();
+            let (got, want) = (ours.bytes(array).to_vec(), expected.bytes(array).to_vec());
+            for (i, (a, b)) in got.chunks(size).zip(want.chunks(size)).enumerate() {
+                let same = a == b || (array.element.is_nan(a) && array.element.is_nan(b));
+                assert!(same, "{:?} {i} of {}: {a:02x?}, not {b:02x?}", array.element, array.n);
             }
-            ours.write(array, &want);
+            ours.write(array, want);
         }
         assert!(ours == *expected, "something else was written");
     }
 
-    /// What stands everywhere now.
+    /// What is everywhere now.
     pub fn contents(&self) -> Contents {
         Contents(self.blocks.iter().map(|block| block.bytes().to_vec()).collect())
     }
@@ -138,30 +170,25 @@ fn filled(len: usize, values: &mut Values) -> Block {
     Block::new(&bytes)
 }
 
-/// What stood in memory once, or should stand there.
+/// What was in memory once, or should be.
 #[derive(Clone, PartialEq)]
 pub struct Contents(Vec<Vec<u8>>);
 
 impl Contents {
-    /// The elements of an array that is there.
-    pub fn read(&self, array: Array, n: usize) -> Vec<f32> {
-        let (block, offset) = array.home.expect("an array that is there");
-        let bytes = &self.0[block][offset..offset + 4 * n];
-        bytes.chunks_exact(4).map(|x| f32::from_ne_bytes([x[0], x[1], x[2], x[3]])).collect()
+    /// Those of an array that is there; none if it has no elements.
+    pub fn bytes(&self, array: &Array) -> &[u8] {
+        let Some((block, offset)) = array.home.filter(|_| array.n > 0) else { return &[] };
+        &self.0[block][offset..offset + array.n * array.element.size()]
     }
 
-    pub fn write(&mut self, array: Array, elements: &[f32]) {
-        let (block, offset) = array.home.expect("an array that is there");
-        let bytes = elements.iter().flat_map(|x| x.to_ne_bytes());
+    pub fn write(&mut self, array: &Array, bytes: impl IntoIterator<Item = u8>) {
+        let Some((block, offset)) = array.home.filter(|_| array.n > 0) else { return };
         self.0[block][offset..].iter_mut().zip(bytes).for_each(|(old, new)| *old = new);
     }
 
-    /// The reference's step on arrays that stand here: `w`, `g` and the states.
-    pub fn step(&mut self, rule: &dyn Optimizer, arrays: &[Array], n: usize, t: u64) {
-        let mut elements: Vec<Vec<f32>> = arrays.iter().map(|&array| self.read(array, n)).collect();
-        let [w, g, states @ ..] = &mut elements[..] else { unreachable!("two at least") };
-        let mut states: Vec<&mut [f32]> = states.iter_mut().map(|array| &mut array[..]).collect();
-        rule.reference_step(w, g, &mut states, t).expect("a configuration that was accepted");
-        arrays.iter().zip(&elements).for_each(|(&array, elements)| self.write(array, elements));
+    /// The elements of an array of `f32`.
+    pub fn floats(&self, array: &Array) -> Vec<f32> {
+        let words = self.bytes(array).chunks_exact(4);
+        words.map(|x| f32::from_ne_bytes(x.try_into().expect("four bytes"))).collect()
     }
 }
