@@ -195,7 +195,8 @@ fn print_roofline(contests: &[Contest], sizes: &[usize], effort: &Effort) {
 }
 
 /// Every call is on freshly written arrays and timed alone, because the first step on subnormal states
-/// leaves none behind. Normal and subnormal calls alternate, prepared in the same way; `time` is told which it is.
+/// leaves none behind. Normal and subnormal calls alternate, prepared in the same way; `time` is told
+/// which it is.
 fn print_subnormal_row(what: &str, name: &str, effort: &Effort, mut time: impl FnMut(bool) -> Duration) {
     let mut normal = Vec::new();
     let mut subnormal = Vec::new();

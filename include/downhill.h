@@ -157,11 +157,11 @@ const char *downhill_version(void);
 uint32_t downhill_version_number(void);
 
 /**
- * The instruction set that steps use in this process: the widest that this CPU has, or a lower one
- * that DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon" or "scalar"; empty is as unset). All give the
- * same bits. The environment is read once, by the first call that needs it. That call looks at everything else that a
- * process looks at once, too: make it before you fork, if another thread could be in its first call of this library
- * just then, or the child may wait for that thread for ever.
+ * The instruction set that steps use in this process: the widest that this CPU has, or a lower one that
+ * DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon" or "scalar"; empty is as unset). All
+ * give the same bits. The environment is read once, by the first call that needs it. That call looks at
+ * everything else that a process looks at once, too: make it before you fork, if another thread could
+ * be in its first call of this library just then, or the child may wait for that thread for ever.
  *
  * @return "avx512", "avx2", "neon" or "scalar"; "invalid" if DOWNHILL_ISA names none that this CPU
  *         has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
@@ -201,9 +201,9 @@ typedef uint32_t downhill_status;
 #define DOWNHILL_STATUS_INVALID_CONFIG 6
 
 /**
- * The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
- * become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
- * the same t.
+ * The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or
+ * could become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call
+ * has the same t.
  */
 #define DOWNHILL_STATUS_SKIPPED 7
 /** There is no memory for a list of groups or arrays. */
@@ -307,7 +307,7 @@ typedef uint32_t downhill_form;
  *
  * @param rule         which rule, DOWNHILL_RULE_...
  * @param config       a configuration of that rule, written
- * @param struct_size  how long it is, at most 512; behind the fields that this release knows it is set
+ * @param struct_size  how long it is, at most 512; after the fields that this release knows it is set
  *                     to zero
  * @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
  *
@@ -749,62 +749,64 @@ downhill_status downhill_lion_step(size_t n, float *w, const float *g, float *m,
 /* ======== 5. Pools ======== */
 
 /**
- * Threads for whole steps. Made by downhill_pool_new(), downhill_pool_new_on() or downhill_pool_from(), and
- * the caller's to free. Any number of threads may use one at once.
+ * Threads for whole steps. Made by downhill_pool_new(), downhill_pool_new_on() or downhill_pool_from(),
+ * and the caller's to free. Any number of threads may use one at once.
  */
 typedef struct downhill_pool downhill_pool;
 
 /**
- * A function that calls body(job) on several threads, any number of times, at once or one after another, parts times if
- * possible, and returns when all calls have returned. It must not throw.
+ * A function that calls body(job) on several threads, any number of times, at once or one after
+ * another, parts times if possible, and returns when all calls have returned. It must not throw.
  */
 typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(void *job), void *job);
 
 /**
- * Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default floating-point
- * environment. They block the signals that are sent to a process, and none that an instruction of their own raises
- * (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), so that a host that serves page faults gets them. Small steps
- * wake no worker: it takes 2 MiB to move for each thread, and an element of Adam moves 28 bytes (g is read; w, m and v
- * are read and written).
+ * Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default
+ * floating-point environment. They block the signals that are sent to a process, and none that an
+ * instruction of their own raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), so that a host
+ * that serves page faults gets them. Small steps wake no worker: it takes 2 MiB to move for each
+ * thread, and an element of Adam moves 28 bytes (g is read; w, m and v are read and written).
  *
- * Only one step at a time uses the workers. A thread that finds them busy, or a child process forked after the pool
- * was made, steps alone.
+ * Only one step at a time uses the workers. A thread that finds them busy, or a child process forked
+ * after the pool was made, steps alone.
  *
- * The workers may run where the calling thread may: threads inherit its mask of CPUs. A thread that is bound to one
- * CPU (OMP_PROC_BIND binds a program's first one) shares it with all of them; downhill_pool_new_on() is for such
- * programs. A worker that wakes up on the CPU of the thread that woke it moves to another one of its mask, by
- * sched_setaffinity(); a mask that was set does not grow when the CPUs of its control group do. DOWNHILL_MIGRATE=0 in
- * the environment turns that off.
+ * The workers may run where the calling thread may: threads inherit its mask of CPUs. A thread that is
+ * bound to one CPU (OMP_PROC_BIND binds a program's first one) shares it with all of them;
+ * downhill_pool_new_on() is for such programs. A worker that wakes up on the CPU of the thread that
+ * woke it moves to another one of its mask, by sched_setaffinity(); a mask that was set does not grow
+ * when the CPUs of its control group do. DOWNHILL_MIGRATE=0 in the environment turns that off.
  *
- * @param threads  with how many threads a step is made, the calling one included, at most 1024;
- *                 0: one for each CPU that the calling thread may use (its mask, and its control group's quota)
- * @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the system
- *         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, where
- *         there is no memory at all, or on a bug in this library
+ * @param threads  with how many threads a step is made, the calling one included, at most 1024; 0: one
+ *                 for each CPU that the calling thread may use (its mask, and its control group's
+ *                 quota)
+ * @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the
+ *         system lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool
+ *         of 1, where there is no memory at all, or on a bug in this library
  *
  * Threads: any number at once. Since 0.1.0.
  */
 struct downhill_pool *downhill_pool_new(size_t threads);
 
 /**
- * Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread is left where
- * it is: it waits while they work, and makes steps that are too small for several threads alone. For a program whose
- * own threads are bound (by OMP_PROC_BIND, say), and for one pool on each NUMA node. Otherwise as downhill_pool_new().
+ * Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread
+ * is left where it is: it waits while they work, and makes steps that are too small for several threads
+ * alone. For a program whose own threads are bound (by OMP_PROC_BIND, say), and for one pool on each
+ * NUMA node. Otherwise as downhill_pool_new().
  *
  * @param count  how many CPUs, 1 to 1024, which is also how many threads make a step
  * @param cpus   their numbers, as the system has them; one that is listed twice gets two workers
- * @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not there or that
- *         the process may not use, where no thread can be started, and on systems other than Linux;
- *         downhill_last_error() names the CPU
+ * @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not
+ *         there or that the process may not use, where no thread can be started, and on systems other
+ *         than Linux; downhill_last_error() names the CPU
  *
  * Threads: any number at once. Since 0.1.0.
  */
 struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
 
 /**
- * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region of theirs its threads
- * still spin, and workers of another pool would compete with them. Whole steps are cut up as with other pools, and small ones
- * do not call the function. With OpenMP:
+ * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region
+ * of theirs its threads still spin, and workers of another pool would compete with them. Whole steps
+ * are cut up as with other pools, and small ones do not call the function. With OpenMP:
  *
  *     static void on_team(void *context, size_t parts, void (*body)(void *), void *job) {
  *       #pragma omp parallel num_threads((int)parts)
@@ -814,16 +816,18 @@ struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
  * @param threads       with how many threads a step is made, 1 to 1024
  * @param parallel_for  calls the body; the calling thread does what no call of it has done
  * @param context       its first argument
- * @return the pool, to be freed with downhill_pool_free(). NULL, with downhill_last_error(), if parallel_for is NULL,
- *         threads out of its range, or where there is no memory
+ * @return the pool, to be freed with downhill_pool_free(). NULL, with downhill_last_error(), if
+ *         parallel_for is NULL, threads out of its range, or where there is no memory
  *
- * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since 0.1.0.
+ * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since
+ * 0.1.0.
  */
 struct downhill_pool *downhill_pool_from(size_t threads, downhill_parallel_for parallel_for,
     void *context);
 
 /**
- * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the calling one.
+ * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the
+ * calling one.
  *
  * @param pool  a pool, or NULL
  * @return at least 1; 1 for NULL
@@ -854,8 +858,8 @@ typedef uint32_t downhill_rounding;
 typedef uint32_t downhill_numbering;
 
 /**
- * The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and first_element are looked
- * at.
+ * The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and
+ * first_element are looked at.
  */
 typedef struct downhill_tensor {
   /** Number of elements. */
@@ -863,13 +867,13 @@ typedef struct downhill_tensor {
   /** Weights, updated: the group's weight_type. */
   void *w;
   /**
-   * Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is none, and the tensor is left
-   * alone; nothing is decayed or copied.
+   * Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is
+   * none, and the tensor is left alone; nothing is decayed or copied.
    */
   void *g;
   /**
-   * States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros before the first step. 8BIT:
-   * state[0] is one buffer for all of them.
+   * States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros
+   * before the first step. 8BIT: state[0] is one buffer for all of them.
    */
   void *state[4];
   /** SPLIT: the lower halves of the weights. Else NULL. */
@@ -878,15 +882,21 @@ typedef struct downhill_tensor {
   void *w_copy;
   /** 8BIT: what downhill_state_bytes() says. Else 0. */
   size_t state_bytes;
-  /** The number of this step for this tensor alone, for one that joined late or was frozen. 0: the group's. */
+  /**
+   * The number of this step for this tensor alone, for one that joined late or was frozen. 0: the
+   * group's.
+   */
   uint64_t t;
-  /** With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64. Else 0. */
+  /**
+   * With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64.
+   * Else 0.
+   */
   uint64_t first_element;
 } downhill_tensor;
 
 /**
- * Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a call have the same
- * struct_size and tensor_size.
+ * Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a
+ * call have the same struct_size and tensor_size.
  */
 typedef struct downhill_group {
   /** sizeof(downhill_group), which is how far apart groups are. */
@@ -927,35 +937,37 @@ typedef struct downhill_group {
 #define DOWNHILL_TYPE_F16 3
 
 /**
- * Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a model can run on, and w_low
- * an int16_t that makes it exact. With x the bits of the float, w = (x + 0x8000) >> 16, w_low = x & 0xffff,
- * x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half with the quiet bit set, and w_low is 0.)
+ * Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a
+ * model can run on, and w_low an int16_t that makes it exact. With x the bits of the float, w = (x +
+ * 0x8000) >> 16, w_low = x & 0xffff, x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half
+ * with the quiet bit set, and w_low is 0.)
  */
 #define DOWNHILL_TYPE_SPLIT 4
 
 /**
- * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares. To the others
- * (a sum, a maximum) downhill_state_bytes() says no.
+ * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of
+ * squares. To the others (a sum, a maximum) downhill_state_bytes() says no.
  */
 #define DOWNHILL_TYPE_8BIT 5
 
 /**
- * Up or down at random, and right on average: a state moves however small a step's part in it is. (A running maximum,
- * v_max, is always rounded to nearest.)
+ * Up or down at random, and right on average: a state moves however small a step's part in it is. (A
+ * running maximum, v_max, is always rounded to nearest.)
  */
 #define DOWNHILL_ROUNDING_STOCHASTIC 0
 
 /**
- * To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the distance between two
- * numbers never moves: to compare with, not to train with.
+ * To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the
+ * distance between two numbers never moves: to compare with, not to train with.
  */
 #define DOWNHILL_ROUNDING_NEAREST 1
 /** All tensors of a call follow each other from 0, each from the next multiple of 64 on. */
 #define DOWNHILL_NUMBERING_BY_PLACE 0
 
 /**
- * By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor numbers of its own, and a part
- * of a tensor (cut at a multiple of 64) those that it has in the whole; then the bits are those of the whole.
+ * By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor
+ * numbers of its own, and a part of a tensor (cut at a multiple of 64) those that it has in the whole;
+ * then the bits are those of the whole.
  */
 #define DOWNHILL_NUMBERING_GIVEN 1
 
@@ -976,15 +988,16 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
 #define DOWNHILL_EXTRAS_ZERO_GRAD 1
 
 /**
- * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
- * what gradients are to be multiplied by is beyond the largest float), change nothing at all, gradients included, and
- * return DOWNHILL_STATUS_SKIPPED.
+ * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is
+ * scaled (the norm times what gradients are to be multiplied by is beyond the largest float), change
+ * nothing at all, gradients included, and return DOWNHILL_STATUS_SKIPPED.
  *
- * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
- * that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+ * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would
+ * be for steps that its moments have not seen, and after three skips its first step 0.58 of what it
+ * should be.
  *
- * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for
- * g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
+ * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19
+ * for g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
  */
 #define DOWNHILL_EXTRAS_SKIP_NONFINITE 2
 /** A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients. */
@@ -997,26 +1010,28 @@ typedef struct downhill_extras {
   /** DOWNHILL_EXTRAS_..., any of them, combined with |. Default 0. */
   uint32_t flags;
   /**
-   * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
-   * maximize. Finite. Default 1.
+   * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1
+   * to maximize. Finite. Default 1.
    */
   double grad_scale;
   /**
-   * The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
-   * Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
-   * gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it.
+   * The norm of all scaled gradients together above which they are scaled down to it, finite and >=
+   * 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
+   * multiplies all gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it.
    */
   double max_norm;
   /**
-   * With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what downhill_grad_squares()
-   * gives, added from left to right. NaN and infinity mean that a gradient is not finite. Else 0.
+   * With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what
+   * downhill_grad_squares() gives, added from left to right. NaN and infinity mean that a gradient is
+   * not finite. Else 0.
    */
   double norm_squared;
 } downhill_extras;
 
 /**
- * What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For the
- * norm the gradients are read once more, if nothing else needs it. Start from downhill_report_default().
+ * What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For
+ * the norm the gradients are read once more, if nothing else needs it. Start from
+ * downhill_report_default().
  */
 typedef struct downhill_report {
   /** sizeof(downhill_report) */
@@ -1026,15 +1041,15 @@ typedef struct downhill_report {
   /** The norm of all scaled gradients together, before clipping. */
   double grad_norm;
   /**
-   * What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0 if
-   * the step was skipped.
+   * What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0
+   * if the step was skipped.
    */
   double applied_scale;
   /** How many tensors were updated: those that have a gradient, or none. */
   size_t tensors_updated;
   /**
-   * If the step was skipped: the first element of a gradient of this call that is not finite. SIZE_MAX, all three, if there is
-   * none.
+   * If the step was skipped: the first element of a gradient of this call that is not finite.
+   * SIZE_MAX, all three, if there is none.
    */
   size_t group;
   size_t tensor;
@@ -1042,20 +1057,22 @@ typedef struct downhill_report {
 } downhill_report;
 
 /**
- * One whole training step: for every tensor of every group the formula of its rule's plain step, bit by bit, with g*s in place of
- * g. What is not float is widened to it, exactly, before and rounded after. s is grad_scale*min(1, max_norm/(norm + 1e-6)),
- * rounded to float, and norm that of all scaled gradients of all groups together; with s = 1 there is no multiplication.
+ * One whole training step: for every tensor of every group the formula of its rule's plain step, bit by
+ * bit, with g*s in place of g. What is not float is widened to it, exactly, before and rounded after. s
+ * is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to float, and norm that of all scaled gradients
+ * of all groups together; with s = 1 there is no multiplication.
  *
- * Results do not depend on the pool, nor on which tensors are stepped together, but for the norm (DOWNHILL_EXTRAS_NORM_GIVEN) and the
- * numbers that random rounding depends on (DOWNHILL_NUMBERING_GIVEN).
+ * Results do not depend on the pool, nor on which tensors are stepped together, but for the norm
+ * (DOWNHILL_EXTRAS_NORM_GIVEN) and the numbers that random rounding depends on
+ * (DOWNHILL_NUMBERING_GIVEN).
  *
  * @param group_count  number of groups
  * @param groups       the groups
  * @param extras       what else is done, or NULL: nothing
  * @param pool         who works, or NULL: this thread
  * @param report       what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first is told: extras, report,
- *         each group, in it each tensor, then overlap
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first
+ *         is told: extras, report, each group, in it each tensor, then overlap
  *
  * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
@@ -1063,17 +1080,20 @@ downhill_status downhill_step(size_t group_count, const downhill_group *groups,
     const struct downhill_extras *extras, downhill_pool *pool, struct downhill_report *report);
 
 /**
- * The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0 for one without a gradient.
- * Whoever steps whole tensors in pieces, layer by layer or rank by rank, gathers these sums, adds them from left to right and
- * passes the total to each downhill_step() as norm_squared: the bits are those of one call. (A tensor that is itself cut over
- * ranks has another total in its last bits; what counts is that every rank passes the same one.) NaN and infinity are no
+ * The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0
+ * for one without a gradient. Whoever steps whole tensors in pieces, layer by layer or rank by rank,
+ * gathers these sums, adds them from left to right and passes the total to each downhill_step() as
+ * norm_squared: the bits are those of one call. (A tensor that is itself cut over ranks has another
+ * total in its last bits; what counts is that every rank passes the same one.) NaN and infinity are no
  * error.
  *
- * The order of additions: within a block of 4,096 elements, counted from each gradient's start, element i goes to sum
- * i mod 32; the 32 are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of a tensor in order.
+ * The order of additions: within a block of 4,096 elements, counted from each gradient's start, element
+ * i goes to sum i mod 32; the 32 are added pairwise (neighbours, then neighbouring pairs, ...); the
+ * blocks of a tensor in order.
  *
  * @param group_count  number of groups
- * @param groups       the groups, of which the sizes, gradient_type, count and tensors are read, and of tensors n and g
+ * @param groups       the groups, of which the sizes, gradient_type, count and tensors are read, and of
+ *                     tensors n and g
  * @param pool         who works, or NULL: this thread
  * @param sums         as many as there are tensors in all groups, written
  * @return as downhill_step()
@@ -1103,21 +1123,23 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
 /* ======== 8. Conversion ======== */
 
 /**
- * How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64 elements, the last ones
- * of which may be fewer. They start as zeros. The bytes are the same on every machine, and in every release of a SONAME.
+ * How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64
+ * elements, the last ones of which may be fewer. They start as zeros. The bytes are the same on every
+ * machine, and in every release of a SONAME.
  *
  * @param config  a configuration of any rule
  * @param n       number of elements
- * @return the number of bytes; SIZE_MAX on an error, of which downhill_last_error() tells: also for a rule whose states are not
- *         for eight bits
+ * @return the number of bytes; SIZE_MAX on an error, of which downhill_last_error() tells: also for a
+ *         rule whose states are not for eight bits
  *
  * Threads: any number at once. Since 0.1.0.
  */
 size_t downhill_state_bytes(const void *config, size_t n);
 
 /**
- * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one that is farther from zero. To
- * go on from a checkpoint bit by bit, keep the packed bytes themselves. docs/formats.md has the layout.
+ * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one
+ * that is farther from zero. To go on from a checkpoint bit by bit, keep the packed bytes themselves.
+ * docs/formats.md has the layout.
  *
  * @param config  a configuration of any rule
  * @param n       number of elements
@@ -1131,12 +1153,16 @@ size_t downhill_state_bytes(const void *config, size_t n);
 downhill_status downhill_pack(const void *config, size_t n, const float *const *states, void *packed,
     size_t bytes);
 
-/** Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are written. */
+/**
+ * Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are
+ * written.
+ */
 downhill_status downhill_unpack(const void *config, size_t n, const void *packed, size_t bytes,
     float *const *states);
 
 /**
- * Converts numbers from one type to another, to nearest, of two to the even one; into DOWNHILL_TYPE_SPLIT without a loss.
+ * Converts numbers from one type to another, to nearest, of two to the even one; into
+ * DOWNHILL_TYPE_SPLIT without a loss.
  *
  * @param n          number of elements
  * @param from_type  DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT

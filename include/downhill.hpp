@@ -311,7 +311,7 @@ constexpr std::array<const char *, 1 + sizeof...(Index)> names_of(
     std::index_sequence<Index...>) noexcept {
   return {"g", Rule::states[Index]...};
 }
-/** What the arrays behind w are called. */
+/** What the arrays after w are called. */
 template <class Rule>
 inline constexpr auto names = names_of<Rule>(std::make_index_sequence<Rule::states.size()>());
 

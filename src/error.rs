@@ -24,7 +24,8 @@ pub enum Error {
         /// The states that the rule has, in order.
         expected: &'static [State],
     },
-    /// A state that a rule has in one of its forms only was passed where it is not there, or not where it is.
+    /// A state that a rule has in one of its forms only was passed where it is not there, or not where
+    /// it is.
     OptionalState {
         /// The state.
         argument: &'static str,
@@ -65,7 +66,8 @@ pub enum Error {
         /// The length of that.
         expected: usize,
     },
-    /// The number of a tensor's first element is not a multiple of 64, or is not 0 where elements are numbered by place.
+    /// The number of a tensor's first element is not a multiple of 64, or is not 0 where elements are
+    /// numbered by place.
     FirstElement {
         /// The number.
         number: u64,

@@ -43,8 +43,9 @@ impl Isa {
         iter::once(Arch::Scalar).chain(wider.into_iter().flatten()).map(Self)
     }
 
-    /// The instruction set that steps use: the widest available one, or the one that `DOWNHILL_ISA`
-    /// in the environment names, if it is set and not empty. The environment is read once, on the first call.
+    /// The instruction set that steps use: the widest available one, or the one that `DOWNHILL_ISA` in
+    /// the environment names, if it is set and not empty. The environment is read once, on the first
+    /// call.
     ///
     /// # Errors
     /// [`Error::Isa`], on every call, if `DOWNHILL_ISA` names none of [`Isa::available`].
@@ -87,7 +88,8 @@ impl Isa {
     }
 }
 
-/// What is compiled once for each instruction set. `run` and all that it calls must be `#[inline(always)]`.
+/// What is compiled once for each instruction set. `run` and all that it calls must be
+/// `#[inline(always)]`.
 pub(crate) trait Kernel {
     type Output;
 
@@ -97,8 +99,9 @@ pub(crate) trait Kernel {
 
 /// A kernel on an instruction set, for `pulp`, whose own type of that says too little.
 ///
-/// A reference, because `pulp` hands a value over word by word: two constants in one word have just been stored one by
-/// one, and a CPU waits 5 ns for both before it can load the word. That is as long as a whole call takes.
+/// A reference, because `pulp` hands a value over word by word: two constants in one word have just been
+/// stored one by one, and a CPU waits 5 ns for both before it can load the word. That is as long as a
+/// whole call takes.
 #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(dead_code))]
 struct On<'a, K, S>(&'a mut K, S);
 

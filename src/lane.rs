@@ -1,14 +1,15 @@
-//! A vector of `f32` that knows its instruction set, with operators, so that a formula reads as in its paper.
+//! A vector of `f32` that knows its instruction set, with operators, so that a formula reads as in its
+//! paper.
 
 use std::ops::{Add, Div, Mul, Sub};
 
 use pulp::{Scalar, Scalar128b, Simd};
 
-/// An instruction set: what `pulp` has of it, and what `pulp` lacks or defines differently on each. Everything is
-/// inlined, always: a call that is left inside a loop leaves the instruction set behind.
+/// An instruction set: what `pulp` has of it, and what `pulp` lacks or defines differently on each.
+/// Everything is inlined, always: a call that is left inside a loop leaves the instruction set behind.
 pub trait Lanes: Simd {
-    /// Is it faster to begin a vector's root before the quotient of the vector before is done? Where the CPU does not
-    /// look far enough ahead to do so by itself.
+    /// Is it faster to begin a vector's root before the quotient of the vector before is done? Where the
+    /// CPU does not look far enough ahead to do so by itself.
     const PIPELINED: bool = false;
 
     /// Can it load and store some lanes of a vector as fast as all?
@@ -28,9 +29,9 @@ pub trait Lanes: Simd {
 
     /// `x`, or `+0` where the exponent field of `x` is zero.
     ///
-    /// A moment whose gradient stops decays into the subnormal range and stays there for ever (0.9 times 4 ulp rounds
-    /// to 4 ulp), where arithmetic is many times slower. Tested on integer bits: comparing floats would itself be slow
-    /// on subnormals.
+    /// A moment whose gradient stops decays into the subnormal range and stays there for ever (0.9 times
+    /// 4 ulp rounds to 4 ulp), where arithmetic is many times slower. Tested on integer bits: comparing
+    /// floats would itself be slow on subnormals.
     #[inline(always)]
     fn zero_if_subnormal(self, x: Self::f32s) -> Self::f32s {
         let exponent = self.and_u32s(self.transmute_u32s_f32s(x), self.splat_u32s(EXPONENT));
@@ -38,8 +39,8 @@ pub trait Lanes: Simd {
         select(self, none, self.splat_f32s(0.0), x)
     }
 
-    /// The larger one; NaN if either is, and `a` of two zeros. (`pulp`'s own passes a NaN on or not, by instruction
-    /// set and by which operand it is.)
+    /// The larger one; NaN if either is, and `a` of two zeros. (`pulp`'s own passes a NaN on or not, by
+    /// instruction set and by which operand it is.)
     #[inline(always)]
     fn larger(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
         let larger = select(self, self.less_than_f32s(a, b), b, a);
@@ -106,8 +107,8 @@ mod x86 {
     }
 }
 
-/// `a` where the mask is set, else `b`. (`pulp` leaves its own for floats to the optimizer to inline, which at
-/// `opt-level` 2 it did not.)
+/// `a` where the mask is set, else `b`. (`pulp` leaves its own for floats to the optimizer to inline,
+/// which at `opt-level` 2 it did not.)
 #[inline(always)]
 fn select<S: Simd>(s: S, mask: S::m32s, a: S::f32s, b: S::f32s) -> S::f32s {
     s.transmute_f32s_u32s(s.select_u32s(mask, s.transmute_u32s_f32s(a), s.transmute_u32s_f32s(b)))

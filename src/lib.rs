@@ -120,7 +120,8 @@ pub use tensor::{
 };
 pub use threads::{ParallelFor, Pool, Threads};
 
-/// What else the package of the C libraries needs. It changes with any release, and is nobody else's to use.
+/// What else the package of the C libraries needs. It changes with any release, and is nobody else's to
+/// use.
 #[doc(hidden)]
 #[allow(missing_docs, reason = "nobody else uses it")]
 pub mod abi {

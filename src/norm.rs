@@ -18,17 +18,19 @@ const SUMS: usize = 32;
 /// Adding one element to the norm costs as much time as moving this many bytes in a step.
 const NORM_BYTES_PER_ELEMENT: usize = 16;
 
-/// The sum of the squares of each tensor's gradient, in the order of groups and tensors; 0 for one without a gradient. Of
-/// everything else in the groups nothing is looked at.
+/// The sum of the squares of each tensor's gradient, in the order of groups and tensors; 0 for one
+/// without a gradient. Of everything else in the groups nothing is looked at.
 ///
-/// Whoever steps whole tensors in pieces (layer by layer, rank by rank) gathers these sums, adds them from left to right, and
-/// hands the total to each [`step`](crate::step()) ([`Extras::norm_squared`](crate::Extras::norm_squared)): the norm, and so
-/// the bits, are those of one call.
+/// Whoever steps whole tensors in pieces (layer by layer, rank by rank) gathers these sums, adds them
+/// from left to right, and hands the total to each [`step`](crate::step())
+/// ([`Extras::norm_squared`](crate::Extras::norm_squared)): the norm, and so the bits, are those of one
+/// call.
 ///
-/// A sum is infinite or NaN if and only if an element is: no sum of squares of `f32` overflows an `f64`. The order of
-/// additions is fixed, so that the bits do not depend on threads or instruction set: within a block of 4,096 elements,
-/// counted from each array's start, element `i` is added to sum `i mod 32`; the 32 sums are added pairwise (neighbours, then
-/// neighbouring pairs, ...); the blocks of a tensor are added up in order.
+/// A sum is infinite or NaN if and only if an element is: no sum of squares of `f32` overflows an `f64`.
+/// The order of additions is fixed, so that the bits do not depend on threads or instruction set: within
+/// a block of 4,096 elements, counted from each array's start, element `i` is added to sum `i mod 32`;
+/// the 32 sums are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of a tensor are
+/// added up in order.
 ///
 /// # Errors
 /// [`Error::Isa`] if `DOWNHILL_ISA` is wrong.
@@ -209,8 +211,8 @@ impl<E: Value> Kernel for BlockSum<'_, E> {
     }
 }
 
-/// How many elements are widened at a time: `pulp` has no conversion, but a loop of nothing else is one that
-/// the compiler vectorizes. (It does not do so reliably for a loop with sums.)
+/// How many elements are widened at a time: `pulp` has no conversion, but a loop of nothing else is one
+/// that the compiler vectorizes. (It does not do so reliably for a loop with sums.)
 const WIDENED: usize = 8 * SUMS;
 
 /// With the sums in `K` vectors.

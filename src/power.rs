@@ -6,7 +6,8 @@
 pub(crate) fn powers<const K: usize>(mut bases: [f64; K], mut t: u64) -> [f64; K] {
     let mut powers = [1.0; K];
     while t > 0 {
-        // Multiplying by 1 is exact. A branch on each bit of `t` would be mispredicted while `t` counts up.
+        // Multiplying by 1 is exact. A branch on each bit of `t` would be mispredicted while `t` counts
+        // up.
         for k in 0..K {
             powers[k] *= [1.0, bases[k]][(t & 1) as usize];
             bases[k] *= bases[k];

@@ -1,7 +1,8 @@
-//! What a rule is: a configuration, the constants that it makes for a step, and the formula of one vector of lanes.
+//! What a rule is: a configuration, the constants that it makes for a step, and the formula of one
+//! vector of lanes.
 //!
-//! The traits are public because the public [`Optimizer`](crate::Optimizer) is built on them, and their module is not: the
-//! rules are this crate's.
+//! The traits are public because the public [`Optimizer`](crate::Optimizer) is built on them, and their
+//! module is not: the rules are this crate's.
 
 use std::fmt;
 
@@ -31,8 +32,9 @@ pub trait Configuration<const N: usize>:
         Ok(())
     }
 
-    /// Checks everything but the constants. Not together with `formula`: in a `Result` the compiler keeps two constants in
-    /// one word, and a CPU waits 5 ns for a word that has been stored in two parts, half of what a whole call takes.
+    /// Checks everything but the constants. Not together with `formula`: in a `Result` the compiler
+    /// keeps two constants in one word, and a CPU waits 5 ns for a word that has been stored in two
+    /// parts, half of what a whole call takes.
     #[inline(always)]
     fn check(&self, t: u64) -> Result<(), Error> {
         self.map(&mut Checked)?;
@@ -48,7 +50,8 @@ pub trait Configuration<const N: usize>:
 
 /// The update of one vector with `N` states per element.
 pub trait Formula<const N: usize>: Copy + Sync {
-    /// Does it have a root and a quotient, which take so long that the next vector's should begin meanwhile?
+    /// Does it have a root and a quotient, which take so long that the next vector's should begin
+    /// meanwhile?
     const IS_SLOW: bool = true;
 
     /// What was derived from the learning rate, and may be too large for `f32`.
@@ -58,8 +61,8 @@ pub trait Formula<const N: usize>: Copy + Sync {
 
     /// The new states, and how the new weight is computed once it is time.
     ///
-    /// In the order that the public function documents, never with a fused multiply-add, which would give other bits and
-    /// cost far more on a CPU without it. `#[inline(always)]`, the closure too.
+    /// In the order that the public function documents, never with a fused multiply-add, which would
+    /// give other bits and cost far more on a CPU without it. `#[inline(always)]`, the closure too.
     fn update<S: Lanes>(
         self,
         w: Lane<S>,
@@ -68,8 +71,8 @@ pub trait Formula<const N: usize>: Copy + Sync {
     ) -> ([Lane<S>; N], impl FnOnce() -> Lane<S>);
 }
 
-/// The functions that hold a rule's kernels. The macro below writes them: a provided method would be compiled again, with all
-/// its kernels, in each crate that uses a rule.
+/// The functions that hold a rule's kernels. The macro below writes them: a provided method would be
+/// compiled again, with all its kernels, in each crate that uses a rule.
 pub trait Kernels<const N: usize> {
     /// A step by the kernel.
     fn plain_step(
@@ -87,8 +90,8 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// All checks of the configuration at step `t`.
     fn check_at(&self, t: u64) -> Result<(), Error>;
 
-    /// Derives the constants of step `t`, for gradients that are multiplied by `scale`, and calls `then` once with what
-    /// steps arrays by them. After `check_at`.
+    /// Derives the constants of step `t`, for gradients that are multiplied by `scale`, and calls `then`
+    /// once with what steps arrays by them. After `check_at`.
     fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(Step<'_>));
 
     /// Replaces the fields of the configuration, all or, if one is refused, none.
@@ -98,7 +101,8 @@ pub trait Engine: fmt::Debug + Send + Sync {
     fn boxed(&self) -> Box<dyn Optimizer>;
 }
 
-/// Steps arrays that are equally long: weights, gradient, states, and whether their memory is to be asked for early.
+/// Steps arrays that are equally long: weights, gradient, states, and whether their memory is to be
+/// asked for early.
 pub type Step<'a> = &'a (dyn Fn(&mut [f32], &[f32], &mut [&mut [f32]], bool) + 'a);
 
 /// `kernels!(Adam: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, config));`
@@ -192,8 +196,9 @@ pub struct WeightDecay {
     pub lr: f64,
 }
 
-/// What is done to gradient and weight before the formula: `g·scale`, then `g + λ·w` (L2), and `w·(1 − η·λ)` (decoupled).
-/// What does nothing is a constant that changes no number: a factor of 1, and −0 in place of `λ·w`.
+/// What is done to gradient and weight before the formula: `g·scale`, then `g + λ·w` (L2), and
+/// `w·(1 − η·λ)` (decoupled). What does nothing is a constant that changes no number: a factor of 1, and
+/// −0 in place of `λ·w`.
 #[derive(Clone, Copy)]
 pub(crate) struct Prelude {
     scale: f32,

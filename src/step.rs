@@ -1,4 +1,5 @@
-//! The whole step, once for every rule, type and list: look at the gradients, share the work, step, zero.
+//! The whole step, once for every rule, type and list: look at the gradients, share the work, step,
+//! zero.
 
 use std::hint;
 
@@ -12,8 +13,8 @@ use crate::{
     threads::{self, Piece},
 };
 
-/// To hand a tensor over to another thread takes the calling one as long as to move this many bytes: small ones it steps
-/// sooner by itself.
+/// To hand a tensor over to another thread takes the calling one as long as to move this many bytes:
+/// small ones it steps sooner by itself.
 const BYTES_PER_TENSOR: usize = 3 << 10;
 
 /// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
@@ -22,8 +23,8 @@ const CLIP_EPS: f64 = 1e-6;
 /// What else a whole step does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Extras {
-    /// What gradients are multiplied by, finite: the inverse of a loss scale, one over a number of samples,
-    /// −1 to maximize. Default 1.
+    /// What gradients are multiplied by, finite: the inverse of a loss scale, one over a number of
+    /// samples, −1 to maximize. Default 1.
     pub grad_scale: f64,
     /// The norm of all scaled gradients together above which they are scaled down to it, finite and at
     /// least 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
@@ -31,20 +32,24 @@ pub struct Extras {
     pub max_norm: f64,
     /// Set the gradients to zero after the step, unless it is skipped. Default false.
     pub zero_grad: bool,
-    /// Change nothing at all if a gradient is NaN or infinite, or if one may become infinite when it is scaled: if
-    /// the norm times what gradients are to be multiplied by is beyond the largest `f32`. Default false.
+    /// Change nothing at all if a gradient is NaN or infinite, or if one may become infinite when it is
+    /// scaled: if the norm times what gradients are to be multiplied by is beyond the largest `f32`.
+    /// Default false.
     ///
-    /// A skipped step is not counted: call again with the same `t`. If it were, Adam's bias correction would be for
-    /// steps that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+    /// A skipped step is not counted: call again with the same `t`. If it were, Adam's bias correction
+    /// would be for steps that its moments have not seen, and after three skips its first step 0.58 of
+    /// what it should be.
     ///
-    /// It does not see a finite gradient whose *square* overflows, 5.8e20 for Adam's `(1−β2)·g²` and 1.8e19 for
-    /// a rule that adds `g²` up: that makes `v` infinite, and its weight never moves again. `max_norm` prevents it.
+    /// It does not see a finite gradient whose *square* overflows, 5.8e20 for Adam's `(1−β2)·g²` and
+    /// 1.8e19 for a rule that adds `g²` up: that makes `v` infinite, and its weight never moves again.
+    /// `max_norm` prevents it.
     pub skip_nonfinite: bool,
     /// Report the norm even if neither clipping nor skipping needs it. Default false.
     pub grad_norm: bool,
-    /// The sum of the squares of all gradients, before `grad_scale`, where this call has only a part of them: the sums that
-    /// [`grad_squares`](crate::grad_squares) gives, added from left to right. At least 0, or infinite or NaN, which
-    /// means that a gradient is not finite. Default `None`: the sum of this call's gradients.
+    /// The sum of the squares of all gradients, before `grad_scale`, where this call has only a part of
+    /// them: the sums that [`grad_squares`](crate::grad_squares) gives, added from left to right. At
+    /// least 0, or infinite or NaN, which means that a gradient is not finite. Default `None`: the sum
+    /// of this call's gradients.
     pub norm_squared: Option<f64>,
 }
 
@@ -65,10 +70,11 @@ impl Default for Extras {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The norm of all scaled gradients together, before clipping: `|grad_scale|·√Σ`. `None` if nothing needed it.
+    /// The norm of all scaled gradients together, before clipping: `|grad_scale|·√Σ`. `None` if nothing
+    /// needed it.
     pub grad_norm: Option<f64>,
-    /// What the gradients were multiplied by: `grad_scale` times the clipping factor, rounded to `f32`. 0 if the step was
-    /// skipped.
+    /// What the gradients were multiplied by: `grad_scale` times the clipping factor, rounded to `f32`.
+    /// 0 if the step was skipped.
     pub applied_scale: f64,
     /// Was the step skipped? Then nothing has changed, and the next call has the same `t`.
     pub skipped: bool,
@@ -92,30 +98,32 @@ pub struct NonFinite {
     pub value: f32,
 }
 
-/// A whole training step in one call: scale, norm, clip, look for NaN, decay, update, round, copy, zero the gradients; for
-/// any number of groups, each with its own rule, hyper-parameters and step count, of tensors of any types, and by several
-/// threads if wanted.
+/// A whole training step in one call: scale, norm, clip, look for NaN, decay, update, round, copy, zero
+/// the gradients; for any number of groups, each with its own rule, hyper-parameters and step count, of
+/// tensors of any types, and by several threads if wanted.
 ///
-/// Each tensor is stepped as by the rule's own function ([`adam_step`](crate::adam_step), ...), bit by bit,
-/// with the gradient `g·s` where `s` is `grad_scale·min(1, max_norm/(norm + 1e-6))` rounded to `f32`, and
-/// `norm` is that of all scaled gradients of all groups together. With `s = 1` there is no multiplication. What is not
-/// `f32` is widened to it, exactly, and rounded back after the step. Nothing depends on `threads`, or on which tensors are
-/// stepped together, but for the norm and, by default, the numbers that random rounding depends on ([`Numbering`]).
+/// Each tensor is stepped as by the rule's own function ([`adam_step`](crate::adam_step), ...), bit by
+/// bit, with the gradient `g·s` where `s` is `grad_scale·min(1, max_norm/(norm + 1e-6))` rounded to
+/// `f32`, and `norm` is that of all scaled gradients of all groups together. With `s = 1` there is no
+/// multiplication. What is not `f32` is widened to it, exactly, and rounded back after the step. Nothing
+/// depends on `threads`, or on which tensors are stepped together, but for the norm and, by default, the
+/// numbers that random rounding depends on ([`Numbering`]).
 ///
 /// Memory is read once, and the gradients once more if a norm is needed. Without threads nothing is
 /// allocated.
 ///
-/// *On the difficulty of training recurrent neural networks* (Pascanu, Mikolov & Bengio, 2013) for clipping
-/// by the norm; *8-bit Optimizers via Block-wise Quantization* (Dettmers, Lewis, Shleifer & Zettlemoyer, 2022) for states in
-/// eight bits; *Deep Learning with Limited Numerical Precision* (Gupta, Agrawal, Gopalakrishnan & Narayanan, 2015) for
-/// random rounding.
+/// *On the difficulty of training recurrent neural networks* (Pascanu, Mikolov & Bengio, 2013) for
+/// clipping by the norm; *8-bit Optimizers via Block-wise Quantization* (Dettmers, Lewis, Shleifer &
+/// Zettlemoyer, 2022) for states in eight bits; *Deep Learning with Limited Numerical Precision* (Gupta,
+/// Agrawal, Gopalakrishnan & Narayanan, 2015) for random rounding.
 ///
 /// # Errors
-/// [`Error::Group`] with what a rule's own function returns for its hyper-parameters and `t` (0 is refused for every
-/// rule); in that [`Error::Tensor`] with [`Error::Length`] if an array is not as long as its tensor's `w`, and with
-/// [`Error::StateCount`], [`Error::PackedLength`], [`Error::NotInBits8`], [`Error::FirstElement`],
-/// [`Error::SharedGradient`]. [`Error::Hyperparameter`] for `grad_scale`, `max_norm` and `norm_squared`, [`Error::Isa`] if
-/// `DOWNHILL_ISA` is wrong. Nothing is written then. A skipped step is no error: the report says so.
+/// [`Error::Group`] with what a rule's own function returns for its hyper-parameters and `t` (0 is
+/// refused for every rule); in that [`Error::Tensor`] with [`Error::Length`] if an array is not as long
+/// as its tensor's `w`, and with [`Error::StateCount`], [`Error::PackedLength`], [`Error::NotInBits8`],
+/// [`Error::FirstElement`], [`Error::SharedGradient`]. [`Error::Hyperparameter`] for `grad_scale`,
+/// `max_norm` and `norm_squared`, [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then. A
+/// skipped step is no error: the report says so.
 ///
 /// # Example
 /// ```
@@ -316,7 +324,7 @@ fn is_mixed(tensor: &Tensor<'_>) -> bool {
 }
 
 impl Sizes {
-    /// An array of so many bytes, which is read and written or not.
+    /// An array of this many bytes, which is read and written or not.
     #[inline]
     pub fn add(&mut self, bytes: usize, is_updated: bool) {
         self.held = self.held.saturating_add(bytes);
@@ -370,8 +378,8 @@ fn look(
     Report { grad_norm, applied_scale, skipped, tensors_updated: sizes.tensors, nonfinite: None }
 }
 
-/// Are all gradients finite, and are they sure to be so when they are multiplied by `scale`? No look at the gradients
-/// themselves: whoever has the same sum decides the same.
+/// Are all gradients finite, and are they sure to be so when they are multiplied by `scale`? No look at
+/// the gradients themselves: whoever has the same sum decides the same.
 fn stays_finite(sum_of_squares: f64, scale: f64) -> bool {
     // False for a NaN.
     sum_of_squares.sqrt() * scale.abs() <= f32::MAX.into() && sum_of_squares.is_finite()
@@ -393,8 +401,8 @@ fn with_scratch(how: How, f: impl FnOnce(Option<&mut Scratch>)) {
     if how.is_mixed { with_new_scratch(f) } else { f(None) }
 }
 
-/// Twice it does not fit into 32 KiB of stack. So it is not moved from where it is made, and only in the frame of this
-/// function, which is not part of its caller's.
+/// Twice it does not fit into 32 KiB of stack. So it is not moved from where it is made, and only in the
+/// frame of this function, which is not part of its caller's.
 #[inline(never)]
 fn with_new_scratch(f: impl FnOnce(Option<&mut Scratch>)) {
     let mut scratch = Scratch::new();
@@ -445,7 +453,8 @@ struct Part<'a> {
     key: Key,
 }
 
-/// Steps all tensors on several threads. None, and nothing is done, if there is no memory to cut them up.
+/// Steps all tensors on several threads. None, and nothing is done, if there is no memory to cut them
+/// up.
 fn share(
     groups: &mut [Group<'_, '_>],
     how: How,
@@ -563,8 +572,9 @@ fn step_and_zero(step: Step<'_>, w: &mut [f32], g: &mut [f32], state: &mut Array
     }
 }
 
-/// Sets a gradient to zero, by a loop and not by `memset`. A user's ThreadSanitizer sees a call of that by a worker, but not
-/// the locks by which work reaches it, and reports a race with whoever wrote the gradient.
+/// Sets a gradient to zero, by a loop and not by `memset`. A user's ThreadSanitizer sees a call of that
+/// by a worker, but not the locks by which work reaches it, and reports a race with whoever wrote the
+/// gradient.
 fn zero<E: Copy>(g: &mut [E], zero: E) {
     g.fill(hint::black_box(zero));
 }

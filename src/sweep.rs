@@ -1,5 +1,5 @@
-//! The only loop that applies a rule: whole vectors, then the tail in shorter ones by the same code, with subnormal states
-//! read as zero.
+//! The only loop that applies a rule: whole vectors, then the tail in shorter ones by the same code,
+//! with subnormal states read as zero.
 
 #![expect(
     clippy::needless_range_loop,
@@ -19,8 +19,8 @@ use crate::{
     sys::prefetch,
 };
 
-/// Memory is asked for early when the arrays exceed every cache: the hardware prefetcher starts too late while roots and
-/// quotients are computed. In cache it only costs instructions.
+/// Memory is asked for early when the arrays exceed every cache: the hardware prefetcher starts too late
+/// while roots and quotients are computed. In cache it only costs instructions.
 const FAR: usize = 64 << 20;
 
 /// Bytes of a cache line.
@@ -29,11 +29,13 @@ const LINE: usize = 64;
 /// How many elements an array must have for a head of its own.
 const WORTH_A_HEAD: usize = 1024;
 
-/// How many bytes before their use. Adam on a Zen 4: 256 to 512 are as fast as streaming, 768 and more slower than none at
-/// all, and by a quarter with conversions in between. (On a Xeon there was no difference from 1 to 4 KiB.)
+/// How many bytes before their use. Adam on a Zen 4: 256 to 512 are as fast as streaming, 768 and more
+/// slower than none at all, and by a quarter with conversions in between. (On a Xeon there was no
+/// difference from 1 to 4 KiB.)
 const AHEAD: usize = 384;
 
-/// Hands `then` the step whose constants are those of `t`, and whose gradients are multiplied by `scale`.
+/// Hands `then` the step whose constants are those of `t`, and whose gradients are multiplied by
+/// `scale`.
 #[inline(always)]
 pub(crate) fn with_constants<const N: usize, C: Configuration<N>>(
     isa: Isa,
@@ -127,9 +129,10 @@ impl<F: Formula<N>, B: Before, const N: usize> Kernel for Sweep<'_, F, B, N> {
 }
 
 impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
-    /// Gives the few elements in front of the first cache line of `w` that is whole, and keeps the others, if that pays. (Arrays
-    /// that are allocated alike are mostly alike in this, too. Large ones of `malloc` start 16 bytes into a line.) Vectors that
-    /// cross lines cost Adam 4 to 9 % in cache, and SGD 20 to 50 %.
+    /// Gives the few elements in front of the first cache line of `w` that is whole, and keeps the
+    /// others, if that pays. (Arrays that are allocated alike are mostly alike in this, too. Large ones
+    /// of `malloc` start 16 bytes into a line.) Vectors that cross lines cost Adam 4 to 9 % in cache,
+    /// and SGD 20 to 50 %.
     #[inline(always)]
     fn split_head(&mut self) -> Option<Self> {
         let n = self.w.len();
@@ -147,8 +150,9 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
         Some(Self { update: self.update, before: self.before, w, g, state, far: self.far })
     }
 
-    /// The tail is one vector with lanes that are left alone, where the CPU has such; elsewhere it goes four elements at a
-    /// time, then one: up to fifteen single roots and quotients would cost more than all the rest of a short array.
+    /// The tail is one vector with lanes that are left alone, where the CPU has such; elsewhere it goes
+    /// four elements at a time, then one: up to fifteen single roots and quotients would cost more than
+    /// all the rest of a short array.
     #[inline(always)]
     fn tail<S: Lanes>(&mut self, s: S) {
         if S::HAS_MASKS {
@@ -202,8 +206,8 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
     }
 }
 
-/// The loop. All slices have the same length. A function of slices, not of a `Sweep`, because the compiler then knows them
-/// apart and vectorizes the scalar instruction set too.
+/// The loop. All slices have the same length. A function of slices, not of a `Sweep`, because the
+/// compiler then knows them apart and vectorizes the scalar instruction set too.
 #[inline(always)]
 fn walk<const FAR: bool, S: Lanes, F: Formula<N>, B: Before, const N: usize>(
     s: S,

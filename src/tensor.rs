@@ -1,4 +1,5 @@
-//! The arrays of a whole step: tensors, their element types, and groups of them that share a configuration.
+//! The arrays of a whole step: tensors, their element types, and groups of them that share a
+//! configuration.
 
 use half::{bf16, f16};
 
@@ -17,10 +18,10 @@ pub enum Weights<'a> {
     Bf16(&'a mut [bf16]),
     /// The same.
     F16(&'a mut [f16]),
-    /// `f32` in two halves: the nearest bfloat16 (ties away from zero), on which a model can run, and what is left of it.
-    /// Nothing is lost: with `x` the bits of the `f32`, `high` is `(x + 0x8000) >> 16`, `low` is `x & 0xffff`, and `x` is
-    /// `(high << 16) + low`, where `low` counts as signed. Of a NaN `high` has the upper half with the quiet bit set, and
-    /// `low` is 0.
+    /// `f32` in two halves: the nearest bfloat16 (ties away from zero), on which a model can run, and
+    /// what is left of it. Nothing is lost: with `x` the bits of the `f32`, `high` is
+    /// `(x + 0x8000) >> 16`, `low` is `x & 0xffff`, and `x` is `(high << 16) + low`, where `low` counts
+    /// as signed. Of a NaN `high` has the upper half with the quiet bit set, and `low` is 0.
     Split {
         /// The bfloat16s.
         high: &'a mut [bf16],
@@ -32,8 +33,8 @@ pub enum Weights<'a> {
     Absent(usize),
 }
 
-/// A gradient. The `Mut` ones can be set to zero ([`Extras::zero_grad`](crate::Extras::zero_grad)); nothing else writes to a
-/// gradient.
+/// A gradient. The `Mut` ones can be set to zero ([`Extras::zero_grad`](crate::Extras::zero_grad));
+/// nothing else writes to a gradient.
 #[derive(Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names say it")]
@@ -71,7 +72,8 @@ pub struct Arrays<'a, E> {
     arrays: [&'a mut [E]; MOST_STATES],
 }
 
-/// Where the new weights also go: as they are stored, rounded to the nearest number of this type, of two to the even one.
+/// Where the new weights also go: as they are stored, rounded to the nearest number of this type, of two
+/// to the even one.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names say it")]
@@ -85,8 +87,8 @@ pub enum WeightCopy<'a> {
 
 /// The arrays of one tensor, all with as many elements as the weights.
 ///
-/// Types can be mixed in any way: the step is that of `f32` numbers, to which everything is widened, exactly, and the results
-/// are rounded to their types.
+/// Types can be mixed in any way: the step is that of `f32` numbers, to which everything is widened,
+/// exactly, and the results are rounded to their types.
 ///
 /// ```
 /// use downhill::{Tensor, WeightCopy};
@@ -108,11 +110,11 @@ pub struct Tensor<'a> {
     pub state: States<'a>,
     /// Where the new weights also go. Absent from [`Tensor::new`].
     pub copy: WeightCopy<'a>,
-    /// The number of this step for this tensor alone, for one that joined late or was frozen; 0, as from [`Tensor::new`], for
-    /// the group's.
+    /// The number of this step for this tensor alone, for one that joined late or was frozen; 0, as from
+    /// [`Tensor::new`], for the group's.
     pub t: u64,
-    /// With [`Numbering::Given`] the number of the first element in the whole model, a multiple of 64, which random rounding
-    /// depends on; else 0, as from [`Tensor::new`].
+    /// With [`Numbering::Given`] the number of the first element in the whole model, a multiple of 64,
+    /// which random rounding depends on; else 0, as from [`Tensor::new`].
     pub first_element: u64,
 }
 
@@ -124,7 +126,8 @@ pub struct Group<'a, 'b> {
     pub config: &'a dyn Optimizer,
     /// The number of this step. It counts from 1 for every rule.
     pub t: u64,
-    /// How weights and states of less than 32 bits are rounded. Default random with seed 0, from [`Group::new`].
+    /// How weights and states of less than 32 bits are rounded. Default random with seed 0, from
+    /// [`Group::new`].
     pub rounding: Rounding,
     /// How the elements are numbered for that. Default by place, from [`Group::new`].
     pub numbering: Numbering,
@@ -134,12 +137,13 @@ pub struct Group<'a, 'b> {
 /// How elements are numbered, which random rounding depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numbering {
-    /// By their place in the call: all tensors of all groups follow each other from 0, each from the next multiple of 64 on,
-    /// those without a gradient included.
+    /// By their place in the call: all tensors of all groups follow each other from 0, each from the
+    /// next multiple of 64 on, those without a gradient included.
     #[default]
     ByPlace,
-    /// By [`Tensor::first_element`]: for models that are stepped in pieces, or by several ranks. Give each tensor numbers of
-    /// its own, and a part of a tensor those that it has in the whole; then the bits are those of the whole.
+    /// By [`Tensor::first_element`]: for models that are stepped in pieces, or by several ranks. Give
+    /// each tensor numbers of its own, and a part of a tensor those that it has in the whole; then the
+    /// bits are those of the whole.
     Given,
 }
 
@@ -183,8 +187,8 @@ impl Tensors<'_, '_> {
         }
     }
 
-    /// Calls `f` for each, in order. Nothing is moved where there is a slice: to copy a tensor takes as long as to step a small
-    /// one.
+    /// Calls `f` for each, in order. Nothing is moved where there is a slice: to copy a tensor takes as
+    /// long as to step a small one.
     #[inline]
     pub fn each_mut(&mut self, f: &mut dyn FnMut(&mut Tensor<'_>)) {
         match self {

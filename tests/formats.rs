@@ -205,7 +205,7 @@ fn numbers_survive_being_split() {
 }
 
 /// All of them by the kernels: a step that adds nothing. Two halves that are those of no number become
-/// those of the number that they stand for.
+/// those of the number that they mean.
 #[test]
 fn every_number_survives_steps_of_split_weights() {
     let config = Sgd { lr: 0.0, ..Sgd::default() };

@@ -156,7 +156,7 @@ LOOP(plain_lion, m, s1, s2)
 }
 
 /*
- * The bytes of a step with so many states. The constant is 0, which the compiler cannot know: every
+ * The bytes of a step with this many states. The constant is 0, which the compiler cannot know: every
  * byte is read and written, and the values stay as they are for the next contestant.
  */
 LOOP(stream_0, s0, s1, s2)
@@ -201,7 +201,7 @@ LOOP(stream_3, s0, s1, s2)
 }
 
 /*
- * What a training step does besides the update, as passes of their own over the gradients, which are the
+ * What a training step does beside the update, as passes of their own over the gradients, which are the
  * first argument here.
  */
 LOOP(pass_scale, s0, s1, s2)

@@ -13,12 +13,13 @@ use libloading::Library;
 use crate::common::{OPTION, T};
 
 /// `-fno-math-errno` lets `sqrtf` become a vector instruction. `-ffp-contract=off` gives the bits of the
-/// reference. What contraction, GCC's default, would give (measured on an AVX-512 Xeon): SGD and momentum
-/// 1.1 times as fast in L1, nothing for Adam, 0 to 2 % in L2, nothing beyond.
+/// reference. What contraction, GCC's default, would give (measured on an AVX-512 Xeon): SGD and
+/// momentum 1.1 times as fast in L1, nothing for Adam, 0 to 2 % in L2, nothing beyond.
 const FLAGS: [&str; 5] = ["-O3", "-fno-math-errno", "-ffp-contract=off", "-shared", "-fPIC"];
 
-/// What is added to [`FLAGS`] for this machine: GCC prefers 256 bits for some CPUs with AVX-512, and which is faster
-/// depends on the CPU and on the loop. So there are two builds, and the faster one counts.
+/// What is added to [`FLAGS`] for this machine: GCC prefers 256 bits for some CPUs with AVX-512, and
+/// which is faster depends on the CPU and on the loop. So there are two builds, and the faster one
+/// counts.
 const NATIVE: &[&[&str]] = if cfg!(target_arch = "x86_64") {
     &[&["-march=native"], &["-march=native", "-mprefer-vector-width=512"]]
 } else {
@@ -116,7 +117,7 @@ impl Loops {
         self.builds.iter().filter_map(|build| build.plain(rule, states)).collect()
     }
 
-    /// The loop that only moves the bytes of a rule with so many states.
+    /// The loop that only moves the bytes of a rule with this many states.
     pub fn stream(&self, states: usize) -> Vec<CLoop> {
         self.builds.iter().map(|build| build.step(&format!("stream_{states}"), &[0.0], states)).collect()
     }
@@ -139,8 +140,8 @@ impl Build {
     }
 
     fn step(&self, symbol: &str, constants: &[f32], states: usize) -> CLoop {
-        // SAFETY: every function of a rule, and every `stream_` with a number, has this type, and so have the passes over
-        // gradients.
+        // SAFETY: every function of a rule, and every `stream_` with a number, has this type, and so
+        // have the passes over gradients.
         let function = unsafe { self.function(symbol) };
         CLoop { function, constants: constants.to_vec(), states }
     }
@@ -300,7 +301,7 @@ impl<'a> Moved<'a> {
 impl Drop for Loops {
     fn drop(&mut self) {
         for Build(file) in &self.builds {
-            // A file left behind in the target directory does no harm.
+            // A file left in the target directory does no harm.
             let _ = fs::remove_file(file);
         }
     }

@@ -1,5 +1,5 @@
-//! Rows about what a whole step costs where there is little to do: one small tensor, many of them, many groups. All arrays are
-//! `f32` and nothing else is asked for.
+//! Rows about what a whole step costs where there is little to do: one small tensor, many of them, many
+//! groups. All arrays are `f32` and nothing else is asked for.
 
 use std::cell::RefCell;
 
@@ -71,7 +71,8 @@ fn print_one_tensor(n: usize, isa: Isa, effort: &Effort) {
 /// How many.
 const TENSORS: usize = 1000;
 
-/// A thousand small tensors: allocated one by one, cut from flat arrays, each by a plain step, and one tensor as large as all.
+/// A thousand small tensors: allocated one by one, cut from flat arrays, each by a plain step, and one
+/// tensor as large as all.
 fn print_small_tensors(n: usize, isa: Isa, effort: &Effort) {
     let rule = Adam::default();
     let mut single = allocate(&rule, &[n; TENSORS]);

@@ -6,8 +6,9 @@ use downhill::{Hyperparameter, Optimizer, Range};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// Every rule that is timed, and its name in the tables; and once more with all its states, where options add some. A new
-/// one is in it by itself. (To be compared with C it needs a loop in `c/loops.c` and its constants in `c/mod.rs`.)
+/// Every rule that is timed, and its name in the tables; and once more with all its states, where
+/// options add some. A new one is in it by itself. (To be compared with C it needs a loop in `c/loops.c`
+/// and its constants in `c/mod.rs`.)
 pub fn rules() -> Vec<(String, Box<dyn Optimizer>)> {
     let rules = downhill::rules().into_iter();
     rules
@@ -19,7 +20,7 @@ pub fn rules() -> Vec<(String, Box<dyn Optimizer>)> {
 /// What numbers are that add a state.
 pub const OPTION: f64 = 0.9;
 
-/// The rule with the options that add states, and their names behind its own.
+/// The rule with the options that add states, and their names after its own.
 fn larger(mut rule: Box<dyn Optimizer>) -> Option<(String, Box<dyn Optimizer>)> {
     let mut name = rule.name().to_owned();
     let without = rule.states().len();

@@ -1,5 +1,5 @@
-//! The optimizer's step of a model that runs elsewhere, in bfloat16: its gradients come in, the new weights go out. One call
-//! against a plain C loop for each thing, and against moving the same bytes.
+//! The optimizer's step of a model that runs elsewhere, in bfloat16: its gradients come in, the new
+//! weights go out. One call against a plain C loop for each thing, and against moving the same bytes.
 
 use std::cell::RefCell;
 
@@ -87,7 +87,8 @@ const DECAY: f64 = 0.1;
 /// What a loss was multiplied by is undone.
 const SCALE: f64 = 1.0 / 1000.0;
 
-/// Unscale, update, round, one pass over all tensors after another; and in front of them the norm, if clipping needs it.
+/// Unscale, update, round, one pass over all tensors after another; and in front of them the norm, if
+/// clipping needs it.
 #[allow(clippy::type_complexity, reason = "the arguments of one function each")]
 struct Passes {
     unscale: Box<dyn Fn(&mut [f32], &[bf16], f32) + Sync>,
@@ -136,7 +137,8 @@ impl Passes {
     }
 }
 
-/// Moves the bytes of the step: in one loop, or 2 KiB of each array in turn, which is what suits memory best.
+/// Moves the bytes of the step: in one loop, or 2 KiB of each array in turn, which is what suits memory
+/// best.
 fn streams<'a>(
     build: &Build,
     list: &'a RefCell<Vec<Arrays>>,

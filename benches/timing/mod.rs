@@ -42,8 +42,8 @@ pub fn samples(contestants: &mut [Contestant], effort: &Effort) -> Vec<Vec<f64>>
     })
 }
 
-/// Nanoseconds a call, by contestant and round, on several placements of arrays: `on` makes new ones, and gives the samples
-/// of so many rounds.
+/// Nanoseconds a call, by contestant and round, on several placements of arrays: `on` makes new ones,
+/// and gives the samples of this many rounds.
 pub fn placed(effort: &Effort, on: impl Fn(u64, &Effort) -> Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     let rounds = effort.rounds_per_placement;
     let placements = effort.rounds.div_ceil(rounds);
@@ -55,8 +55,8 @@ pub fn placed(effort: &Effort, on: impl Fn(u64, &Effort) -> Vec<Vec<f64>>) -> Ve
     all
 }
 
-/// As [`samples`], but every call is alone and timed alone, as between the forward and backward passes of a training: the
-/// workers have gone to sleep.
+/// As [`samples`], but every call is alone and timed alone, as between the forward and backward passes
+/// of a training: the workers have gone to sleep.
 pub fn samples_apart(contestants: &mut [Contestant], effort: &Effort, pause: Duration) -> Vec<Vec<f64>> {
     in_turn(contestants, 2 * effort.rounds, |contestant, _| {
         wait(pause);

@@ -1,4 +1,5 @@
-//! Rows about types of fewer bits: Adam against itself with everything in `f32`, and against moving the same bytes.
+//! Rows about types of fewer bits: Adam against itself with everything in `f32`, and against moving the
+//! same bytes.
 
 use std::{
     cell::RefCell,

@@ -14,14 +14,14 @@ use crate::{
 
 const WIDTH: usize = 768;
 
-/// The tensors of GPT-2 with so many blocks between its embeddings and the last normalization; with twelve it has 124 million
-/// parameters.
+/// The tensors of GPT-2 with this many blocks between its embeddings and the last normalization; with
+/// twelve it has 124 million parameters.
 pub fn gpt2(blocks: usize) -> Vec<usize> {
     let embeddings = [50_257 * WIDTH, 1024 * WIDTH];
     [&embeddings[..], &layers(blocks), &[WIDTH, WIDTH]].concat()
 }
 
-/// The tensors of so many blocks of it. The odd ones have two dimensions, but for the normalizations.
+/// The tensors of this many blocks of it. The odd ones have two dimensions, but for the normalizations.
 pub fn layers(blocks: usize) -> Vec<usize> {
     let normalization = [WIDTH, WIDTH];
     let attention = [WIDTH * 3 * WIDTH, 3 * WIDTH, WIDTH * WIDTH, WIDTH];
@@ -29,7 +29,7 @@ pub fn layers(blocks: usize) -> Vec<usize> {
     [&normalization[..], &attention, &normalization, &perceptron].concat().repeat(blocks)
 }
 
-/// Is a tensor of so many elements a matrix there?
+/// Is a tensor of this many elements a matrix there?
 pub fn is_matrix(elements: usize) -> bool {
     elements > 4 * WIDTH
 }
@@ -121,8 +121,8 @@ pub fn shape(lengths: &[usize]) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
-/// The tensors of GPT-2, against streaming the same bytes, with one thread and with two. Ratios above 1 mean that the step is
-/// faster, as everywhere.
+/// The tensors of GPT-2, against streaming the same bytes, with one thread and with two. Ratios above 1
+/// mean that the step is faster, as everywhere.
 pub fn print_lists(loops: Option<&Loops>, effort: &Effort, blocks: usize) {
     println!("\nMany tensors in one call, Adam\n");
     let Some(loops) = loops else {
@@ -205,8 +205,8 @@ pub fn by_threads<P: Send>(
     });
 }
 
-/// What a training step does besides the update, in one call and as passes of their own, on the tensors of
-/// GPT-2 with AdamW. Each row does what the one above does, and one thing more.
+/// What a training step does beside the update, in one call and as passes of their own, on the tensors
+/// of GPT-2 with AdamW. Each row does what the one above does, and one thing more.
 pub fn print_extras(loops: Option<&Loops>, effort: &Effort, blocks: usize) {
     println!(
         "\nA whole AdamW step of GPT-2 of {blocks} blocks, one call against a plain C loop for each thing, 1 thread\n"
@@ -245,7 +245,8 @@ pub fn print_extras(loops: Option<&Loops>, effort: &Effort, blocks: usize) {
     }
 }
 
-/// Not a power of two, which would be cheaper nowhere, and so that gradients stay what they are for long.
+/// Not a power of two, which would be cheaper nowhere, and so that gradients stay what they are for
+/// long.
 const SCALE: f64 = 0.999;
 
 /// The same things, one pass over all tensors after another.

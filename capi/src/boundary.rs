@@ -19,8 +19,9 @@ pub(super) fn call(body: impl FnOnce() -> Result<(), Failure>) -> downhill_statu
     guarded(checked, report)
 }
 
-/// The same for what shares work among threads: a thread that is cancelled meanwhile is so after the call. A plain step
-/// has no cancellation point, and would pay for this a tenth of what it takes on a short array.
+/// The same for what shares work among threads: a thread that is cancelled meanwhile is so after the
+/// call. A plain step has no cancellation point, and would pay for this a tenth of what it takes on a
+/// short array.
 pub(super) fn call_uncancelled(body: impl FnOnce() -> Result<(), Failure>) -> downhill_status {
     without_cancellation(|| call(body))
 }

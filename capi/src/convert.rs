@@ -13,13 +13,14 @@ use super::{
 };
 use downhill::{Arrays, Values, Weights, convert, pack, state_bytes, unpack};
 
-/// How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64 elements, the last ones
-/// of which may be fewer. They start as zeros. The bytes are the same on every machine, and in every release of a SONAME.
+/// How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64
+/// elements, the last ones of which may be fewer. They start as zeros. The bytes are the same on every
+/// machine, and in every release of a SONAME.
 ///
 /// @param config  a configuration of any rule
 /// @param n       number of elements
-/// @return the number of bytes; SIZE_MAX on an error, of which downhill_last_error() tells: also for a rule whose states are not
-///         for eight bits
+/// @return the number of bytes; SIZE_MAX on an error, of which downhill_last_error() tells: also for a
+///         rule whose states are not for eight bits
 ///
 /// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -33,8 +34,9 @@ pub unsafe extern "C" fn downhill_state_bytes(config: *const c_void, n: usize) -
     bytes
 }
 
-/// Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one that is farther from zero. To
-/// go on from a checkpoint bit by bit, keep the packed bytes themselves. docs/formats.md has the layout.
+/// Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one
+/// that is farther from zero. To go on from a checkpoint bit by bit, keep the packed bytes themselves.
+/// docs/formats.md has the layout.
 ///
 /// @param config  a configuration of any rule
 /// @param n       number of elements
@@ -68,7 +70,8 @@ pub unsafe extern "C" fn downhill_pack(
     })
 }
 
-/// Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are written.
+/// Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are
+/// written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_unpack(
     config: *const c_void,
@@ -157,7 +160,8 @@ fn without_split(name: &str, pointer: *const c_void) -> Failure {
     ))
 }
 
-/// Converts numbers from one type to another, to nearest, of two to the even one; into DOWNHILL_TYPE_SPLIT without a loss.
+/// Converts numbers from one type to another, to nearest, of two to the even one; into
+/// DOWNHILL_TYPE_SPLIT without a loss.
 ///
 /// @param n          number of elements
 /// @param from_type  DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT

@@ -28,22 +28,23 @@ pub const DOWNHILL_TYPE_F32: downhill_type = 1;
 pub const DOWNHILL_TYPE_BF16: downhill_type = 2;
 /// IEEE half precision, as uint16_t.
 pub const DOWNHILL_TYPE_F16: downhill_type = 3;
-/// Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a model can run on, and w_low
-/// an int16_t that makes it exact. With x the bits of the float, w = (x + 0x8000) >> 16, w_low = x & 0xffff,
-/// x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half with the quiet bit set, and w_low is 0.)
+/// Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a
+/// model can run on, and w_low an int16_t that makes it exact. With x the bits of the float, w = (x +
+/// 0x8000) >> 16, w_low = x & 0xffff, x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half
+/// with the quiet bit set, and w_low is 0.)
 pub const DOWNHILL_TYPE_SPLIT: downhill_type = 4;
-/// States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of squares. To the others
-/// (a sum, a maximum) downhill_state_bytes() says no.
+/// States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of
+/// squares. To the others (a sum, a maximum) downhill_state_bytes() says no.
 pub const DOWNHILL_TYPE_8BIT: downhill_type = 5;
 
 /// How weights of BF16 and F16, and states of BF16 and 8BIT, are rounded.
 pub type downhill_rounding = u32;
 
-/// Up or down at random, and right on average: a state moves however small a step's part in it is. (A running maximum,
-/// v_max, is always rounded to nearest.)
+/// Up or down at random, and right on average: a state moves however small a step's part in it is. (A
+/// running maximum, v_max, is always rounded to nearest.)
 pub const DOWNHILL_ROUNDING_STOCHASTIC: downhill_rounding = 0;
-/// To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the distance between two
-/// numbers never moves: to compare with, not to train with.
+/// To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the
+/// distance between two numbers never moves: to compare with, not to train with.
 pub const DOWNHILL_ROUNDING_NEAREST: downhill_rounding = 1;
 
 /// How elements are numbered, which random rounding depends on.
@@ -51,14 +52,15 @@ pub type downhill_numbering = u32;
 
 /// All tensors of a call follow each other from 0, each from the next multiple of 64 on.
 pub const DOWNHILL_NUMBERING_BY_PLACE: downhill_numbering = 0;
-/// By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor numbers of its own, and a part
-/// of a tensor (cut at a multiple of 64) those that it has in the whole; then the bits are those of the whole.
+/// By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor
+/// numbers of its own, and a part of a tensor (cut at a multiple of 64) those that it has in the whole;
+/// then the bits are those of the whole.
 pub const DOWNHILL_NUMBERING_GIVEN: downhill_numbering = 1;
 
 // ---- structures
 
-/// The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and first_element are looked
-/// at.
+/// The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and
+/// first_element are looked at.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct downhill_tensor {
@@ -66,11 +68,11 @@ pub struct downhill_tensor {
     pub n: usize,
     /// Weights, updated: the group's weight_type.
     pub w: *mut c_void,
-    /// Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is none, and the tensor is left
-    /// alone; nothing is decayed or copied.
+    /// Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is
+    /// none, and the tensor is left alone; nothing is decayed or copied.
     pub g: *mut c_void,
-    /// States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros before the first step. 8BIT:
-    /// state[0] is one buffer for all of them.
+    /// States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros
+    /// before the first step. 8BIT: state[0] is one buffer for all of them.
     pub state: [*mut c_void; 4],
     /// SPLIT: the lower halves of the weights. Else NULL.
     pub w_low: *mut i16,
@@ -78,14 +80,16 @@ pub struct downhill_tensor {
     pub w_copy: *mut c_void,
     /// 8BIT: what downhill_state_bytes() says. Else 0.
     pub state_bytes: usize,
-    /// The number of this step for this tensor alone, for one that joined late or was frozen. 0: the group's.
+    /// The number of this step for this tensor alone, for one that joined late or was frozen. 0: the
+    /// group's.
     pub t: u64,
-    /// With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64. Else 0.
+    /// With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64.
+    /// Else 0.
     pub first_element: u64,
 }
 
-/// Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a call have the same
-/// struct_size and tensor_size.
+/// Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a
+/// call have the same struct_size and tensor_size.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct downhill_group {
@@ -625,8 +629,8 @@ impl Foreign for CTensors<'_> {
 
     #[inline]
     fn each<'a>(&'a mut self, f: &mut dyn FnMut(Tensor<'a>)) {
-        // SAFETY: whoever made `self` promised that all checks were passed: what is there is not NULL and aligned, has as many
-        // elements, and is apart from all else if it is written.
+        // SAFETY: whoever made `self` promised that all checks were passed: what is there is not NULL
+        // and aligned, has as many elements, and is apart from all else if it is written.
         self.0.each_tensor(|_, tensor| f(unsafe { self.0.made(tensor) }));
     }
 }
@@ -642,7 +646,8 @@ impl Group {
         // SAFETY: this function's contract.
         unsafe {
             let w = match self.weight {
-                // Of a tensor without a gradient only the length is looked at, and its pointers may be anything.
+                // Of a tensor without a gradient only the length is looked at, and its pointers may be
+                // anything.
                 _ if tensor.g.is_null() || self.rule.is_none() => Weights::Absent(n),
                 Weight::F32 => Weights::F32(array_mut(tensor.w.cast(), n)),
                 Weight::Bf16 => Weights::Bf16(array_mut(tensor.w.cast(), n)),

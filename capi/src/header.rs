@@ -178,7 +178,8 @@ fn is_module(line: &str) -> bool {
     line.contains("mod ") && line.trim_end().ends_with(';')
 }
 
-/// Functions with as many arguments in a line as fit: cbindgen gives each a line of its own where not all fit.
+/// Functions with as many arguments in a line as fit: cbindgen gives each a line of its own where not
+/// all fit.
 fn filled_arguments(text: &str) -> String {
     let mut filled = String::new();
     let mut lines = text.lines();

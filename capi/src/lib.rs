@@ -1,5 +1,6 @@
-//! The C ABI of `downhill`, as the libraries `libdownhill.so` and `libdownhill.a`. Each function checks its arguments, makes slices of
-//! them and makes one call. `include/downhill.h` is generated from these files, comments included.
+//! The C ABI of `downhill`, as the libraries `libdownhill.so` and `libdownhill.a`. Each function checks
+//! its arguments, makes slices of them and makes one call. `include/downhill.h` is generated from these
+//! files, comments included.
 //!
 //! What the checks cannot see is the C caller's promise, made at the top of the header: an array has
 //! `n` elements, all initialized; `config` points to `struct_size` bytes; nobody else writes to an

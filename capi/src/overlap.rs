@@ -1,5 +1,5 @@
-//! Are all arrays of a whole step apart that have to be? What is written may overlap nothing; what is only read may overlap
-//! what else is only read.
+//! Are all arrays of a whole step apart that have to be? What is written may overlap nothing; what is
+//! only read may overlap what else is only read.
 
 use std::ops::Range;
 
@@ -95,8 +95,8 @@ impl Rows {
         self.count += 1;
     }
 
-    /// As most programs have them: each tensor allocated behind the other, or all weights in one large array, all gradients
-    /// in another, and so on. Then nothing has to be sorted.
+    /// As most programs have them: each tensor allocated after the other, or all weights in one large
+    /// array, all gradients in another, and so on. Then nothing has to be sorted.
     fn are_apart(&self) -> bool {
         let kinds = &self.kinds;
         self.all.ascending
@@ -106,7 +106,8 @@ impl Rows {
             })
     }
 
-    /// Checks all arrays against one another and against the structures. `each` calls its argument with all of them.
+    /// Checks all arrays against one another and against the structures. `each` calls its argument with
+    /// all of them.
     pub fn check(&self, structures: &[Array], each: Each<'_>) -> Result<(), Failure> {
         if !self.are_apart() {
             self.check_sorted(each)?;
@@ -114,7 +115,8 @@ impl Rows {
         self.check_structures(structures, each)
     }
 
-    /// Sorts the arrays by address: 40,000 in any order take about a millisecond, and no memory but for the list.
+    /// Sorts the arrays by address: 40,000 in any order take about a millisecond, and no memory but for
+    /// the list.
     fn check_sorted(&self, each: Each<'_>) -> Result<(), Failure> {
         let mut arrays = with_room(self.count).ok_or(Failure::OUT_OF_MEMORY)?;
         each(&mut |placed| arrays.push(placed));

@@ -19,8 +19,8 @@ use downhill::{
     abi::{MOST_THREADS, has_room, without_cancellation},
 };
 
-/// Threads for whole steps. Made by downhill_pool_new(), downhill_pool_new_on() or downhill_pool_from(), and
-/// the caller's to free. Any number of threads may use one at once.
+/// Threads for whole steps. Made by downhill_pool_new(), downhill_pool_new_on() or downhill_pool_from(),
+/// and the caller's to free. Any number of threads may use one at once.
 pub struct downhill_pool(Workers);
 
 enum Workers {
@@ -28,8 +28,8 @@ enum Workers {
     Own(OwnThreads),
 }
 
-/// A function that calls body(job) on several threads, any number of times, at once or one after another, parts times if
-/// possible, and returns when all calls have returned. It must not throw.
+/// A function that calls body(job) on several threads, any number of times, at once or one after
+/// another, parts times if possible, and returns when all calls have returned. It must not throw.
 pub type downhill_parallel_for = Option<
     unsafe extern "C" fn(
         context: *mut c_void,
@@ -39,7 +39,7 @@ pub type downhill_parallel_for = Option<
     ),
 >;
 
-/// The threads behind such a function.
+/// The threads that such a function has.
 #[derive(Debug)]
 struct OwnThreads {
     threads: usize,
@@ -48,7 +48,8 @@ struct OwnThreads {
     context: *mut c_void,
 }
 
-// SAFETY: the pointer is only handed to the C caller's own function, which says for itself from which threads it may be called.
+// SAFETY: the pointer is only handed to the C caller's own function, which says for itself from which
+// threads it may be called.
 unsafe impl Sync for OwnThreads {}
 // SAFETY: the same.
 unsafe impl Send for OwnThreads {}
@@ -66,8 +67,8 @@ impl ParallelFor for OwnThreads {
 
     fn run(&self, parts: usize, body: &(dyn Fn() + Sync)) {
         let mut job = Job { body, panic: Mutex::new(None) };
-        // SAFETY: the C caller's function takes its own context, and returns after all calls of `call_body` have, which
-        // are the only use of the job.
+        // SAFETY: the C caller's function takes its own context, and returns after all calls of
+        // `call_body` have, which are the only use of the job.
         unsafe {
             (self.parallel_for)(self.context, parts, Some(call_body), (&raw mut job).cast());
         }
@@ -88,26 +89,27 @@ unsafe extern "C" fn call_body(job: *mut c_void) {
     }
 }
 
-/// Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default floating-point
-/// environment. They block the signals that are sent to a process, and none that an instruction of their own raises
-/// (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), so that a host that serves page faults gets them. Small steps
-/// wake no worker: it takes 2 MiB to move for each thread, and an element of Adam moves 28 bytes (g is read; w, m and v
-/// are read and written).
+/// Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default
+/// floating-point environment. They block the signals that are sent to a process, and none that an
+/// instruction of their own raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), so that a host
+/// that serves page faults gets them. Small steps wake no worker: it takes 2 MiB to move for each
+/// thread, and an element of Adam moves 28 bytes (g is read; w, m and v are read and written).
 ///
-/// Only one step at a time uses the workers. A thread that finds them busy, or a child process forked after the pool
-/// was made, steps alone.
+/// Only one step at a time uses the workers. A thread that finds them busy, or a child process forked
+/// after the pool was made, steps alone.
 ///
-/// The workers may run where the calling thread may: threads inherit its mask of CPUs. A thread that is bound to one
-/// CPU (OMP_PROC_BIND binds a program's first one) shares it with all of them; downhill_pool_new_on() is for such
-/// programs. A worker that wakes up on the CPU of the thread that woke it moves to another one of its mask, by
-/// sched_setaffinity(); a mask that was set does not grow when the CPUs of its control group do. DOWNHILL_MIGRATE=0 in
-/// the environment turns that off.
+/// The workers may run where the calling thread may: threads inherit its mask of CPUs. A thread that is
+/// bound to one CPU (OMP_PROC_BIND binds a program's first one) shares it with all of them;
+/// downhill_pool_new_on() is for such programs. A worker that wakes up on the CPU of the thread that
+/// woke it moves to another one of its mask, by sched_setaffinity(); a mask that was set does not grow
+/// when the CPUs of its control group do. DOWNHILL_MIGRATE=0 in the environment turns that off.
 ///
-/// @param threads  with how many threads a step is made, the calling one included, at most 1024;
-///                 0: one for each CPU that the calling thread may use (its mask, and its control group's quota)
-/// @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the system
-///         lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool of 1, where
-///         there is no memory at all, or on a bug in this library
+/// @param threads  with how many threads a step is made, the calling one included, at most 1024; 0: one
+///                 for each CPU that the calling thread may use (its mask, and its control group's
+///                 quota)
+/// @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the
+///         system lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool
+///         of 1, where there is no memory at all, or on a bug in this library
 ///
 /// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -115,15 +117,16 @@ pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
     made(|| Ok(Workers::Pool(Pool::new(threads))))
 }
 
-/// Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread is left where
-/// it is: it waits while they work, and makes steps that are too small for several threads alone. For a program whose
-/// own threads are bound (by OMP_PROC_BIND, say), and for one pool on each NUMA node. Otherwise as downhill_pool_new().
+/// Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread
+/// is left where it is: it waits while they work, and makes steps that are too small for several threads
+/// alone. For a program whose own threads are bound (by OMP_PROC_BIND, say), and for one pool on each
+/// NUMA node. Otherwise as downhill_pool_new().
 ///
 /// @param count  how many CPUs, 1 to 1024, which is also how many threads make a step
 /// @param cpus   their numbers, as the system has them; one that is listed twice gets two workers
-/// @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not there or that
-///         the process may not use, where no thread can be started, and on systems other than Linux;
-///         downhill_last_error() names the CPU
+/// @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not
+///         there or that the process may not use, where no thread can be started, and on systems other
+///         than Linux; downhill_last_error() names the CPU
 ///
 /// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -133,7 +136,8 @@ pub unsafe extern "C" fn downhill_pool_new_on(count: usize, cpus: *const u32) ->
             return Err(Error::CpuCount(count).into());
         } else {
             check_pointer(("cpus", cpus), bytes::<u32>("count", count)?)?;
-            // SAFETY: not NULL, aligned and not too long, checked above; the C caller passes `count` numbers.
+            // SAFETY: not NULL, aligned and not too long, checked above; the C caller passes `count`
+            // numbers.
             let cpus = unsafe { slice::from_raw_parts(cpus, count) };
             cpus.iter().map(|&cpu| cpu as usize).collect()
         };
@@ -141,9 +145,9 @@ pub unsafe extern "C" fn downhill_pool_new_on(count: usize, cpus: *const u32) ->
     })
 }
 
-/// Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region of theirs its threads
-/// still spin, and workers of another pool would compete with them. Whole steps are cut up as with other pools, and small ones
-/// do not call the function. With OpenMP:
+/// Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region
+/// of theirs its threads still spin, and workers of another pool would compete with them. Whole steps
+/// are cut up as with other pools, and small ones do not call the function. With OpenMP:
 ///
 ///     static void on_team(void *context, size_t parts, void (*body)(void *), void *job) {
 ///       #pragma omp parallel num_threads((int)parts)
@@ -153,10 +157,11 @@ pub unsafe extern "C" fn downhill_pool_new_on(count: usize, cpus: *const u32) ->
 /// @param threads       with how many threads a step is made, 1 to 1024
 /// @param parallel_for  calls the body; the calling thread does what no call of it has done
 /// @param context       its first argument
-/// @return the pool, to be freed with downhill_pool_free(). NULL, with downhill_last_error(), if parallel_for is NULL,
-///         threads out of its range, or where there is no memory
+/// @return the pool, to be freed with downhill_pool_free(). NULL, with downhill_last_error(), if
+///         parallel_for is NULL, threads out of its range, or where there is no memory
 ///
-/// Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since 0.1.0.
+/// Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since
+/// 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_from(
     threads: usize,
@@ -189,7 +194,8 @@ fn made(new: impl FnOnce() -> Result<Workers, Failure>) -> *mut downhill_pool {
     guarded(|| boxed().unwrap_or_else(or_null), or_null)
 }
 
-/// How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the calling one.
+/// How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the
+/// calling one.
 ///
 /// @param pool  a pool, or NULL
 /// @return at least 1; 1 for NULL
@@ -225,7 +231,7 @@ pub unsafe extern "C" fn downhill_pool_free(pool: *mut downhill_pool) {
     );
 }
 
-/// The threads that C's pool stands for.
+/// The threads of C's pool.
 ///
 /// # Safety
 /// `pool` is NULL or a pool that is not freed during `'a`.

@@ -29,8 +29,8 @@ pub(super) fn check_structure<S>(argument: &str, structure: *const S) -> Result<
 /// ns, half of what a step of Adam on a short array takes.
 ///
 /// # Safety
-/// `structure` passed [`check_structure`]. Every bit pattern is an `S`, and its first field is a `u32` that
-/// says how many initialized bytes start at `structure`.
+/// `structure` passed [`check_structure`]. Every bit pattern is an `S`, and its first field is a `u32`
+/// that says how many initialized bytes start at `structure`.
 #[inline(always)]
 pub(super) unsafe fn read_structure<S>(argument: &str, structure: *const S) -> Result<S, Failure> {
     let own = size_of::<S>();

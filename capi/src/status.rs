@@ -27,9 +27,9 @@ pub const DOWNHILL_STATUS_INVALID_STEP: downhill_status = 5;
 /// wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
 /// 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
 pub const DOWNHILL_STATUS_INVALID_CONFIG: downhill_status = 6;
-/// The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or could
-/// become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call has
-/// the same t.
+/// The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or
+/// could become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call
+/// has the same t.
 pub const DOWNHILL_STATUS_SKIPPED: downhill_status = 7;
 /// There is no memory for a list of groups or arrays.
 pub const DOWNHILL_STATUS_OUT_OF_MEMORY: downhill_status = 8;

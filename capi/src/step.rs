@@ -18,15 +18,16 @@ use downhill::{
 
 /// A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped.
 pub const DOWNHILL_EXTRAS_ZERO_GRAD: u32 = 1;
-/// A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is scaled (the norm times
-/// what gradients are to be multiplied by is beyond the largest float), change nothing at all, gradients included, and
-/// return DOWNHILL_STATUS_SKIPPED.
+/// A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is
+/// scaled (the norm times what gradients are to be multiplied by is beyond the largest float), change
+/// nothing at all, gradients included, and return DOWNHILL_STATUS_SKIPPED.
 ///
-/// A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would be for steps
-/// that its moments have not seen, and after three skips its first step 0.58 of what it should be.
+/// A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would
+/// be for steps that its moments have not seen, and after three skips its first step 0.58 of what it
+/// should be.
 ///
-/// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19 for
-/// g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
+/// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19
+/// for g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
 pub const DOWNHILL_EXTRAS_SKIP_NONFINITE: u32 = 2;
 /// A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients.
 pub const DOWNHILL_EXTRAS_NORM_GIVEN: u32 = 4;
@@ -42,20 +43,22 @@ pub struct downhill_extras {
     pub struct_size: u32,
     /// DOWNHILL_EXTRAS_..., any of them, combined with |. Default 0.
     pub flags: u32,
-    /// What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1 to
-    /// maximize. Finite. Default 1.
+    /// What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1
+    /// to maximize. Finite. Default 1.
     pub grad_scale: f64,
-    /// The norm of all scaled gradients together above which they are scaled down to it, finite and >= 0.
-    /// Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one multiplies all
-    /// gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it.
+    /// The norm of all scaled gradients together above which they are scaled down to it, finite and >=
+    /// 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
+    /// multiplies all gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it.
     pub max_norm: f64,
-    /// With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what downhill_grad_squares()
-    /// gives, added from left to right. NaN and infinity mean that a gradient is not finite. Else 0.
+    /// With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what
+    /// downhill_grad_squares() gives, added from left to right. NaN and infinity mean that a gradient is
+    /// not finite. Else 0.
     pub norm_squared: f64,
 }
 
-/// What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For the
-/// norm the gradients are read once more, if nothing else needs it. Start from downhill_report_default().
+/// What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For
+/// the norm the gradients are read once more, if nothing else needs it. Start from
+/// downhill_report_default().
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct downhill_report {
@@ -65,32 +68,34 @@ pub struct downhill_report {
     pub skipped: u32,
     /// The norm of all scaled gradients together, before clipping.
     pub grad_norm: f64,
-    /// What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0 if
-    /// the step was skipped.
+    /// What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0
+    /// if the step was skipped.
     pub applied_scale: f64,
     /// How many tensors were updated: those that have a gradient, or none.
     pub tensors_updated: usize,
-    /// If the step was skipped: the first element of a gradient of this call that is not finite. SIZE_MAX, all three, if there is
-    /// none.
+    /// If the step was skipped: the first element of a gradient of this call that is not finite.
+    /// SIZE_MAX, all three, if there is none.
     pub group: usize,
     pub tensor: usize,
     pub element: usize,
 }
 
-/// One whole training step: for every tensor of every group the formula of its rule's plain step, bit by bit, with g*s in place of
-/// g. What is not float is widened to it, exactly, before and rounded after. s is grad_scale*min(1, max_norm/(norm + 1e-6)),
-/// rounded to float, and norm that of all scaled gradients of all groups together; with s = 1 there is no multiplication.
+/// One whole training step: for every tensor of every group the formula of its rule's plain step, bit by
+/// bit, with g*s in place of g. What is not float is widened to it, exactly, before and rounded after. s
+/// is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to float, and norm that of all scaled gradients
+/// of all groups together; with s = 1 there is no multiplication.
 ///
-/// Results do not depend on the pool, nor on which tensors are stepped together, but for the norm (DOWNHILL_EXTRAS_NORM_GIVEN) and the
-/// numbers that random rounding depends on (DOWNHILL_NUMBERING_GIVEN).
+/// Results do not depend on the pool, nor on which tensors are stepped together, but for the norm
+/// (DOWNHILL_EXTRAS_NORM_GIVEN) and the numbers that random rounding depends on
+/// (DOWNHILL_NUMBERING_GIVEN).
 ///
 /// @param group_count  number of groups
 /// @param groups       the groups
 /// @param extras       what else is done, or NULL: nothing
 /// @param pool         who works, or NULL: this thread
 /// @param report       what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first is told: extras, report,
-///         each group, in it each tensor, then overlap
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first
+///         is told: extras, report, each group, in it each tensor, then overlap
 ///
 /// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -295,17 +300,20 @@ fn made<'a, 'b>(group: &'a Group, tensors: &'a mut CTensors<'_>) -> downhill::Gr
     made
 }
 
-/// The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0 for one without a gradient.
-/// Whoever steps whole tensors in pieces, layer by layer or rank by rank, gathers these sums, adds them from left to right and
-/// passes the total to each downhill_step() as norm_squared: the bits are those of one call. (A tensor that is itself cut over
-/// ranks has another total in its last bits; what counts is that every rank passes the same one.) NaN and infinity are no
+/// The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0
+/// for one without a gradient. Whoever steps whole tensors in pieces, layer by layer or rank by rank,
+/// gathers these sums, adds them from left to right and passes the total to each downhill_step() as
+/// norm_squared: the bits are those of one call. (A tensor that is itself cut over ranks has another
+/// total in its last bits; what counts is that every rank passes the same one.) NaN and infinity are no
 /// error.
 ///
-/// The order of additions: within a block of 4,096 elements, counted from each gradient's start, element i goes to sum
-/// i mod 32; the 32 are added pairwise (neighbours, then neighbouring pairs, ...); the blocks of a tensor in order.
+/// The order of additions: within a block of 4,096 elements, counted from each gradient's start, element
+/// i goes to sum i mod 32; the 32 are added pairwise (neighbours, then neighbouring pairs, ...); the
+/// blocks of a tensor in order.
 ///
 /// @param group_count  number of groups
-/// @param groups       the groups, of which the sizes, gradient_type, count and tensors are read, and of tensors n and g
+/// @param groups       the groups, of which the sizes, gradient_type, count and tensors are read, and of
+///                     tensors n and g
 /// @param pool         who works, or NULL: this thread
 /// @param sums         as many as there are tensors in all groups, written
 /// @return as downhill_step()

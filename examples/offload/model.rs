@@ -34,7 +34,7 @@ pub struct Arrays {
 }
 
 impl Model {
-    /// GPT-2 with so many layers of this width, before the first step.
+    /// GPT-2 with this many layers of this width, before the first step.
     pub fn new(layers: usize, width: usize) -> Self {
         let (c, new) = (width, |lengths: Vec<usize>| lengths.into_iter().map(Arrays::new).collect());
         // Attention: queries, keys and values, then the projection; the two layers of the perceptron.

@@ -84,7 +84,7 @@ pub fn draw(path: &Path, timings: &[Timing], parameters: usize, machine: &str) -
     Ok(())
 }
 
-/// As many digits as are worth it where the longest bar has so many milliseconds.
+/// As many digits as are worth it where the longest bar has this many milliseconds.
 fn milliseconds(x: f64, longest: f64) -> String {
     if longest < 20.0 { format!("{x:.1}") } else { format!("{x:.0}") }
 }
@@ -93,7 +93,7 @@ fn bar(from: f64, to: f64, y: f64, k: usize) -> Rectangle<(f64, f64)> {
     Rectangle::new([(from, y - BAR / 2.0), (to, y + BAR / 2.0)], color_of(k).filled())
 }
 
-/// Of each pass, and behind them of the one call.
+/// Of each pass, and after them of the one call.
 fn color_of(k: usize) -> RGBColor {
     color([2, 12, 0, 3, 1][k])
 }

@@ -10,7 +10,7 @@ use crate::{
     ways::{one_call, passes},
 };
 
-/// Milliseconds of a step with so many threads, medians of all rounds.
+/// Milliseconds of a step with this many threads, medians of all rounds.
 pub struct Timing {
     pub threads: usize,
     /// Of each pass, and of all of one step.

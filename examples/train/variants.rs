@@ -10,7 +10,7 @@ pub struct Variant {
     pub rule: Box<dyn Optimizer>,
 }
 
-/// Every rule, and behind them each that has a switch with that on.
+/// Every rule, and after them each that has a switch with that on.
 pub fn all() -> Vec<Variant> {
     let plain = rules().into_iter().map(|rule| Variant { name: rule.name().to_owned(), rule });
     plain.chain(rules().into_iter().flat_map(switched)).collect()

@@ -130,7 +130,7 @@ struct Panel {
 }
 
 impl Panel {
-    /// Places for any number of panels, so many in a row.
+    /// Places for any number of panels, a number of them in a row.
     fn row_by_row(columns: i32, top: i32) -> impl Iterator<Item = Self> {
         let width = (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns;
         (0..).map(move |k| {

@@ -19,7 +19,7 @@
     }                                                                  \
   } while (0)
 
-/* A program that waits for threads has hung after so many seconds. An emulator needs minutes. */
+/* A program that waits for threads has hung after this many seconds. An emulator needs minutes. */
 enum { HANGS_AFTER = 600 };
 
 /* The same bits; any NaN is like any other. */

@@ -5,7 +5,7 @@ enum { MOST = 512 };
 
 static const unsigned char untouched = 0xa5;
 
-/* A configuration with room behind it. */
+/* A configuration with room after it. */
 typedef struct {
   any_config config;
   unsigned char more[1024];

@@ -77,7 +77,7 @@ static void apart(void (*body)(void)) {
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x", (unsigned)status);
 }
 
-/* The user may have so many threads and processes. */
+/* The user may have this many threads and processes. */
 static void allow_threads(rlim_t count) {
   struct rlimit limits;
   CHECK(getrlimit(RLIMIT_NPROC, &limits) == 0, "getrlimit");
@@ -124,7 +124,7 @@ static void out_of_memory(downhill_status got, const float *memory, size_t count
   for (i = 0; i < count; i++) CHECK(memory[i] == 1.0f, "%s: something was written", what);
 }
 
-/* One step of a group of so many tensors, by the first rule of all, which has no states. */
+/* One step of a group of this many tensors, by the first rule of all, which has no states. */
 static downhill_status take_step(size_t count, const downhill_tensor *tensors, const downhill_extras *extras, downhill_pool *pool) {
   const any_config config = rules[0].defaults();
   downhill_group group = new_group(&config, count);

@@ -136,7 +136,7 @@ static inline size_t group_of(const model *m, size_t tensor) {
   return i;
 }
 
-/* Each array at a multiple of its element's size (8BIT: at an odd address), with so many bytes before it at least. */
+/* Each array at a multiple of its element's size (8BIT: at an odd address), with at least this many bytes before it. */
 static inline void place_arrays(model *m, layout how, size_t gap) {
   const size_t arrays = ARRAYS * m->tensor_count;
   size_t *const order = shuffled(arrays), *const groups = (size_t *)allocate(m->tensor_count * sizeof *groups);

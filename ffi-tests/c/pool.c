@@ -150,7 +150,7 @@ static void environments(const training *large) {
 
 /* ---- fork ---- */
 
-/* Steps with the pools of those before, makes its own, forks so many generations, and frees all. */
+/* Steps with the pools of those before, makes its own, forks this many generations, and frees all. */
 static void descend(const training *large, downhill_pool *inherited, int generations);
 
 #ifdef __linux__

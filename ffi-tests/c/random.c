@@ -148,7 +148,7 @@ static void copy_part(const downhill_group *group, const downhill_tensor *from, 
   }
 }
 
-/* Of 8BIT what the codes are: their scales are behind all codes of a tensor. */
+/* Of 8BIT what the codes are: their scales follow all codes of a tensor. */
 static void compare_part(const downhill_group *group, const downhill_tensor *whole, size_t first, const downhill_tensor *part) {
   float *all[4], *some[4];
   int kind, k;

@@ -56,7 +56,7 @@ typedef struct {
   void (*vary)(any_config *config, int variant);
   int states;
   rule_state state[MOST_STATES];
-  field fields[MOST_FIELDS + 1]; /* behind struct_size and rule, in their order; a NULL name behind the last */
+  field fields[MOST_FIELDS + 1]; /* after struct_size and rule, in their order; a NULL name after the last */
 } rule;
 
 /* A rule's functions under one signature. Arguments: its name, its structure's, and those of the step but the last. */

@@ -5,7 +5,7 @@ enum { MARGIN = 20, ARRAYS = 2 + MOST_STATES };
 
 /* ---- the comparison ---- */
 
-/* w, g and the states, each with a margin in front (which shifts its alignment) and behind. */
+/* w, g and the states, each with a margin before (which shifts its alignment) and after. */
 typedef struct {
   size_t n;
   float *block[ARRAYS];

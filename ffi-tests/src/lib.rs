@@ -28,8 +28,8 @@ pub enum Standard {
 }
 
 impl Standard {
-    /// The environment variable that names the compiler, the compiler if it does not, and the flags for the language and
-    /// its version.
+    /// The environment variable that names the compiler, the compiler if it does not, and the flags for
+    /// the language and its version.
     pub fn compiler(self) -> (&'static str, &'static str, &'static str, &'static str) {
         match self {
             Self::C99 => ("CC", "cc", "c", "-std=c99"),
@@ -124,7 +124,8 @@ pub fn start(program: &Path, variables: &[(&str, &str)]) -> Output {
     command(program).envs(variables.iter().copied()).output().expect("the program was just compiled")
 }
 
-/// What a tool prints that comes with the C compiler: `name`, or what the environment's `variable` names.
+/// What a tool prints that comes with the C compiler: `name`, or what the environment's `variable`
+/// names.
 ///
 /// # Panics
 /// If it cannot be run.
@@ -154,7 +155,8 @@ pub fn directory(name: &str) -> PathBuf {
 }
 
 /// One of the C libraries, built as it ships. `cargo test` builds no C libraries, so this does, once.
-/// `DOWNHILL_LIBRARY_DIR` names a folder with others to test: for another machine, under a sanitizer, installed.
+/// `DOWNHILL_LIBRARY_DIR` names a folder with others to test: for another machine, under a sanitizer,
+/// installed.
 ///
 /// # Panics
 /// If it cannot be built, or is not there.

@@ -1,5 +1,5 @@
-//! The kernels are what they should be as machine code. A helper that is not inlined gives the same bits, many
-//! times slower, and nothing else would tell.
+//! The kernels are what they should be as machine code. A helper that is not inlined gives the same
+//! bits, many times slower, and nothing else would tell.
 
 use ffi_tests::{library, tool};
 
@@ -18,8 +18,9 @@ fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
         let name = format!("::{isa}::vectorize::");
         let kernels: Vec<_> =
             functions.iter().filter(|(function, _)| function.contains(&name)).collect();
-        // Two of each of fourteen formulas (RMSprop has four); the norm of gradients of three types; what widens blocks of
-        // other types, and what narrows them. With more, something is compiled twice.
+        // Two of each of fourteen formulas (RMSprop has four); the norm of gradients of three types;
+        // what widens blocks of other types, and what narrows them. With more, something is compiled
+        // twice.
         assert_eq!(kernels.len(), 2 * 14 + 3 + 2, "kernels for {isa}");
         let mut counts = Vec::new();
         for (function, code) in &kernels {
@@ -27,8 +28,8 @@ fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
             loops.retain(|body| body.iter().any(|(_, text)| text.contains(registers)));
             counts.push(loops.len());
             if loops.is_empty() {
-                // The compiler has written a short loop out, or closes it by an unconditional jump. Panics come after
-                // the last return; a helper that is not inlined is called before it.
+                // The compiler has written a short loop out, or closes it by an unconditional jump.
+                // Panics come after the last return; a helper that is not inlined is called before it.
                 let end = code.iter().rposition(|(_, text)| text.starts_with("ret"));
                 loops.push(&code[..end.expect("a kernel returns")]);
             }
@@ -37,10 +38,10 @@ fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
             let call = loops.concat().into_iter().find(|(_, text)| text.starts_with("call"));
             assert!(call.is_none(), "{function}: {call:x?} in a loop");
         }
-        // Each conversion is a loop of whole vectors. To f32: weights, gradients and states of bfloat16; weights and gradients
-        // of half precision; split weights; codes with and without a sign. From it: states of bfloat16 and weights of both,
-        // to nearest and at random, and the weights back; copies of both where weights are f32 and where not; split weights;
-        // codes.
+        // Each conversion is a loop of whole vectors. To f32: weights, gradients and states of bfloat16;
+        // weights and gradients of half precision; split weights; codes with and without a sign. From
+        // it: states of bfloat16 and weights of both, to nearest and at random, and the weights back;
+        // copies of both where weights are f32 and where not; split weights; codes.
         counts.sort_unstable();
         let [.., others, widens, narrows] = counts[..] else { panic!("{counts:?}") };
         assert!(others < 8 && widens >= 8 && narrows > 2 * 3 + 2 + 2 * 2 + 1, "{isa}: {counts:?}");
@@ -64,8 +65,8 @@ fn instruction(line: &str) -> Option<(u64, &str)> {
     Some((u64::from_str_radix(address.trim(), 16).ok()?, text))
 }
 
-/// The innermost loops: what stands between the target of a conditional jump back and the jump. (Without a
-/// condition the ends of panics jump, behind the function's own.)
+/// The innermost loops: what stands between the target of a conditional jump back and the jump. (Without
+/// a condition the ends of panics jump, after the function's own.)
 fn loops<'a>(code: &'a [(u64, &'a str)]) -> Vec<&'a [(u64, &'a str)]> {
     let start = |end: usize| -> Option<usize> {
         let condition = code[end].1.strip_prefix('j').filter(|rest| !rest.starts_with("mp"))?;

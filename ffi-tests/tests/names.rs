@@ -59,7 +59,8 @@ fn a_program_keeps_its_own_names() {
     }
 }
 
-/// Programs define short names before they include headers: `N`, `T`, `min`, `I` of complex.h, `near` of Windows.
+/// Programs define short names before they include headers: `N`, `T`, `min`, `I` of complex.h, `near` of
+/// Windows.
 #[test]
 fn a_program_keeps_its_own_macros() {
     let letters = ('A'..='Z').map(|letter| letter.to_string());
@@ -172,7 +173,8 @@ enum Braces {
     Inside,
 }
 
-/// Every name that C code declares for the whole program: types, tags, enumerators, functions, variables, namespaces.
+/// Every name that C code declares for the whole program: types, tags, enumerators, functions,
+/// variables, namespaces.
 fn declared(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut open: Vec<Braces> = Vec::new();

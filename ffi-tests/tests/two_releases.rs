@@ -1,5 +1,5 @@
-//! What Rust programs link: two releases of the crate at once, and a shared library of their own that exports none of our
-//! names.
+//! What Rust programs link: two releases of the crate at once, and a shared library of their own that
+//! exports none of our names.
 
 use std::{env, fs, path::Path, process::Command};
 

@@ -1,6 +1,7 @@
-//! States in eight bits: the code, where the codes are in a tensor's bytes, and the way from `f32` and back. The loops over a
-//! block are plain ones over arrays of fixed length, which the compiler vectorizes for the instruction set that they are
-//! inlined into. Nothing in them could be rounded in two ways.
+//! States in eight bits: the code, where the codes are in a tensor's bytes, and the way from `f32` and
+//! back. The loops over a block are plain ones over arrays of fixed length, which the compiler
+//! vectorizes for the instruction set that they are inlined into. Nothing in them could be rounded in
+//! two ways.
 
 use super::{
     BLOCK,
@@ -35,10 +36,11 @@ impl Kind {
     }
 }
 
-/// The codes of a block for one state, in an order in which no vector is ever cut or put together: element `i` has byte
-/// `4·(i mod 16) + ⌊i/16⌋`. Floats of three bits of mantissa, with a power of two for each block. What is not negative has five
-/// bits of exponent: no zero but in a block of zeros, because an element whose v were rounded to zero would be divided by
-/// it. What has a sign has four, and an even spacing next to zero, as subnormal floats have.
+/// The codes of a block for one state, in an order in which no vector is ever cut or put together:
+/// element `i` has byte `4·(i mod 16) + ⌊i/16⌋`. Floats of three bits of mantissa, with a power of two
+/// for each block. What is not negative has five bits of exponent: no zero but in a block of zeros,
+/// because an element whose v were rounded to zero would be divided by it. What has a sign has four, and
+/// an even spacing next to zero, as subnormal floats have.
 pub(super) type Codes = [[u8; 4]; QUARTER];
 
 /// How many elements of a block the first bytes of its quads are for.
@@ -48,8 +50,8 @@ const QUARTER: usize = BLOCK / 4;
 const DROPPED: u32 = 20;
 const DECIDED_BY_NONE: u32 = DROPPED - 16;
 
-/// The states of a tensor, or of what is between two of its blocks: of each block the codes of each of its states, and
-/// behind all of them of each block a scale for each state.
+/// The states of a tensor, or of what is between two of its blocks: of each block the codes of each of
+/// its states, and after all of them of each block a scale for each state.
 #[derive(Debug)]
 pub struct Bits8<'a> {
     pub(super) codes: &'a mut [u8],
@@ -95,8 +97,8 @@ pub(super) fn decode(codes: &Codes, kind: Kind, scale: u8, x: &mut [f32; BLOCK])
     }
 }
 
-/// Gives the codes and the scale; zeros for a block of zeros. What code 0 means is taken from all codes at once, byte by
-/// byte.
+/// Gives the codes and the scale; zeros for a block of zeros. What code 0 means is taken from all codes
+/// at once, byte by byte.
 #[inline(always)]
 pub(super) fn encode(kind: Kind, x: &mut [f32; BLOCK], words: &Words) -> (Codes, u8) {
     let mut codes = [[0; 4]; QUARTER];
@@ -132,10 +134,11 @@ pub(super) fn encode(kind: Kind, x: &mut [f32; BLOCK], words: &Words) -> (Codes,
     (codes, scale)
 }
 
-/// The exponent field of a block's largest magnitude, or of the next power of two where that might be rounded up
-/// beyond the largest code; 0 if all are zero or subnormal. Changes values that have no code of their own: every NaN
-/// becomes the same one, what should have no sign loses it, and where no power of two follows that is finite, larger
-/// values become the largest finite code. (Rounded to infinity instead, one of them would spoil its block for good.)
+/// The exponent field of a block's largest magnitude, or of the next power of two where that might be
+/// rounded up beyond the largest code; 0 if all are zero or subnormal. Changes values that have no code
+/// of their own: every NaN becomes the same one, what should have no sign loses it, and where no power
+/// of two follows that is finite, larger values become the largest finite code. (Rounded to infinity
+/// instead, one of them would spoil its block for good.)
 #[inline(always)]
 fn scale(kind: Kind, x: &mut [f32; BLOCK]) -> u8 {
     let magnitude = match kind {
@@ -168,7 +171,8 @@ fn scale(kind: Kind, x: &mut [f32; BLOCK]) -> u8 {
     if largest < LEAST_NORMAL { 0 } else { ((largest + (2 << DROPPED)) >> 23) as u8 }
 }
 
-/// The bits of what code 0 stands for: the least value, or what is taken from it again. A block of zeros has none.
+/// The bits of what code 0 means: the least value, or what is taken from it again. A block of zeros
+/// has none.
 #[inline(always)]
 fn least(kind: Kind, scale: u8) -> u32 {
     let exponents = match kind {
@@ -178,8 +182,8 @@ fn least(kind: Kind, scale: u8) -> u32 {
     if scale == 0 { 0 } else { (u32::from(scale).max(exponents + 1) - exponents) << 23 }
 }
 
-/// How many bytes the states of `n` elements take in eight bits: for each state 65 for each block of 64 elements, and as
-/// many for a last block that has fewer. They start as zeros.
+/// How many bytes the states of `n` elements take in eight bits: for each state 65 for each block of 64
+/// elements, and as many for a last block that has fewer. They start as zeros.
 ///
 /// ```
 /// use downhill::{Adam, Adamax, state_bytes};
@@ -191,8 +195,8 @@ fn least(kind: Kind, scale: u8) -> u32 {
 /// ```
 ///
 /// # Errors
-/// [`Error::NotInBits8`] for a rule with a state that is neither a signed value nor an average of squares, but a sum or a
-/// maximum. [`Error::TooLong`] if that is too many bytes for memory.
+/// [`Error::NotInBits8`] for a rule with a state that is neither a signed value nor an average of
+/// squares, but a sum or a maximum. [`Error::TooLong`] if that is too many bytes for memory.
 pub fn state_bytes(config: &dyn Optimizer, n: usize) -> Result<usize, Error> {
     let states = config.states();
     for state in states {
@@ -204,22 +208,24 @@ pub fn state_bytes(config: &dyn Optimizer, n: usize) -> Result<usize, Error> {
     n.div_ceil(BLOCK).checked_mul(of_block).ok_or(Error::TooLong { argument: "n", len: n })
 }
 
-/// Packs the states of a rule in eight bits: each number rounded to the nearest code, of two to the one that is farther from
-/// zero. An average of squares should not be negative: its absolute value is packed.
+/// Packs the states of a rule in eight bits: each number rounded to the nearest code, of two to the one
+/// that is farther from zero. An average of squares should not be negative: its absolute value is
+/// packed.
 ///
-/// To go on from a checkpoint bit by bit, keep the packed bytes themselves: they are the same on every machine. What is
-/// unpacked and packed again is as near as a code is.
+/// To go on from a checkpoint bit by bit, keep the packed bytes themselves: they are the same on every
+/// machine. What is unpacked and packed again is as near as a code is.
 ///
 /// # Layout
-/// Block by block of 64 elements, and in each the codes of the first state, then those of the second, and so on. Where the
-/// last block has fewer elements, the codes of the others are 0. Four bytes are for elements that are 16 apart: element `i`
-/// of a block has byte `4·(i mod 16) + ⌊i/16⌋`. Behind all codes are the scales: of each block one byte for every state.
-/// [`reference::step`](crate::reference::step) says what codes and scales mean.
+/// Block by block of 64 elements, and in each the codes of the first state, then those of the second,
+/// and so on. Where the last block has fewer elements, the codes of the others are 0. Four bytes are for
+/// elements that are 16 apart: element `i` of a block has byte `4·(i mod 16) + ⌊i/16⌋`. Behind all codes
+/// are the scales: of each block one byte for every state. [`reference::step`](crate::reference::step)
+/// says what codes and scales mean.
 ///
 /// # Errors
 /// As [`state_bytes`]; [`Error::StateCount`] if `states` are not one array for each state of the rule;
-/// [`Error::StateLength`] if they differ in length; [`Error::PackedLength`] if `packed` does not have `state_bytes` for
-/// them. Nothing is written then.
+/// [`Error::StateLength`] if they differ in length; [`Error::PackedLength`] if `packed` does not have
+/// `state_bytes` for them. Nothing is written then.
 ///
 /// # Example
 /// ```

@@ -1,5 +1,5 @@
-//! Steps tensors whose types are not all `f32`: a few blocks at a time are widened, stepped by the kernel that every step
-//! has, and narrowed, while they are in the nearest cache.
+//! Steps tensors whose types are not all `f32`: a few blocks at a time are widened, stepped by the
+//! kernel that every step has, and narrowed, while they are in the nearest cache.
 
 use std::{hint, ops::Range};
 
@@ -19,18 +19,21 @@ use crate::{
     tensor::{Arrays, MOST_STATES, Shared},
 };
 
-/// How many blocks are widened, stepped and narrowed at a time. With more, 32 KiB of stack would no longer do.
+/// How many blocks are widened, stepped and narrowed at a time. With more, 32 KiB of stack would no
+/// longer do.
 const GROUP: usize = 8;
 
 /// The elements of that.
 const MOST: usize = GROUP * BLOCK;
 
-/// Floats of a group. Vectors must not cross cache lines: what is stored across two is not at once there to be loaded.
+/// Floats of a group. Vectors must not cross cache lines: what is stored across two is not at once there
+/// to be loaded.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Floats([f32; MOST]);
 
-/// Room for a group as floats. Made once for a chunk: to clear it takes as long as to step a small tensor.
+/// Room for a group as floats. Made once for a chunk: to clear it takes as long as to step a small
+/// tensor.
 pub(crate) struct Scratch {
     w: Floats,
     g: Floats,
@@ -61,8 +64,8 @@ pub(crate) struct Mixed<'a> {
     /// What the rule's states are.
     kinds: &'static [State],
     key: Key,
-    /// Is the memory of what is `f32` to be asked for early? For the rest that is slower than to leave it to the hardware: as
-    /// many requests at once as a group needs keep others waiting.
+    /// Is the memory of what is `f32` to be asked for early? For the rest that is slower than to leave
+    /// it to the hardware: as many requests at once as a group needs keep others waiting.
     far: bool,
 }
 
@@ -248,9 +251,9 @@ fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats) {
     widen(&array[range.clone()], &mut wide.0);
 }
 
-/// Narrows floats, to nearest or at random: with these bits, or, if they are for the value before, with the next ones. (Those of all
-/// blocks are not made in a loop of their own: the compiler would make those of several blocks side by side, a lane for
-/// each.)
+/// Narrows floats, to nearest or at random: with these bits, or, if they are for the value before, with
+/// the next ones. (Those of all blocks are not made in a loop of their own: the compiler would make
+/// those of several blocks side by side, a lane for each.)
 #[inline(always)]
 fn narrow<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&mut [Words; GROUP]>, is_next: bool) {
     let Some(words) = random else { return narrow_nearest(&from.0, to) };
@@ -297,7 +300,8 @@ fn open_codes(
     let scales = &bytes.scales[count * blocks.start..count * blocks.end];
     for (k, state) in states.iter().enumerate() {
         let kind = Kind::of(state.kind).unwrap_or(Kind::Signed);
-        // Indices: of `zip`, `skip` and `step_by` together some are left as calls, which end the instruction set.
+        // Indices: of `zip`, `skip` and `step_by` together some are left as calls, which end the
+        // instruction set.
         for (b, x) in wide[k].0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
             let place = count * b + k;
             decode(of_block(&codes[place]), kind, scales[place], x);

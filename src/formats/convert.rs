@@ -35,7 +35,8 @@ impl Values<'_> {
     }
 }
 
-/// Converts numbers from one type to another, to the nearest, of two to the even one; into split weights without a loss.
+/// Converts numbers from one type to another, to the nearest, of two to the even one; into split weights
+/// without a loss.
 ///
 /// ```
 /// use downhill::{Values, Weights, convert};

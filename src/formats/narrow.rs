@@ -1,5 +1,6 @@
-//! Numbers of 16 bits, and `f32` cut in two: plain loops, which the compiler vectorizes for the instruction set that they are
-//! inlined into. Everything is done on integer bits, so that no instruction set can round in another way.
+//! Numbers of 16 bits, and `f32` cut in two: plain loops, which the compiler vectorizes for the
+//! instruction set that they are inlined into. Everything is done on integer bits, so that no
+//! instruction set can round in another way.
 
 use half::{bf16, f16};
 
@@ -92,10 +93,12 @@ impl Narrow for bf16 {
     }
 }
 
-/// The least normal number of half precision, 2^-14, and half of the distance between two below it, where it is 2^-24.
+/// The least normal number of half precision, 2^-14, and half of the distance between two below it,
+/// where it is 2^-24.
 const LEAST_NORMAL: u32 = 0x3880_0000;
 
-/// What the exponent fields of `f32` and half precision differ by, at the place that it has in half precision.
+/// What the exponent fields of `f32` and half precision differ by, at the place that it has in half
+/// precision.
 const BIAS: u32 = (127 - 15) << 10;
 
 /// Half precision's infinity.
@@ -122,7 +125,8 @@ impl Narrow for f16 {
         let bits = x.to_bits();
         let magnitude = bits & MAGNITUDE;
         let normal = (magnitude.wrapping_add(0xfff + (magnitude >> 13 & 1)) >> 13).wrapping_sub(BIAS);
-        // From 0.5 to 1 two floats are 2^-24 apart, which is what half precision's subnormal numbers are.
+        // From 0.5 to 1 two floats are 2^-24 apart, which is what half precision's subnormal numbers
+        // are.
         let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
         half_of(bits, if magnitude < LEAST_NORMAL { subnormal } else { normal })
     }

@@ -1,9 +1,10 @@
-//! Random bits for rounding: a function of seed, step, element and which of its values is rounded, so that nothing depends
-//! on which thread or which vector an element is in.
+//! Random bits for rounding: a function of seed, step, element and which of its values is rounded, so
+//! that nothing depends on which thread or which vector an element is in.
 
 use super::{BLOCK, Rounding};
 
-/// Two elements of a block that are this far apart share a word: its lower half is for the first, the upper for the second.
+/// Two elements of a block that are this far apart share a word: its lower half is for the first, the
+/// upper for the second.
 pub(super) const HALF: usize = BLOCK / 2;
 
 /// 16 random bits for each element of a block.
@@ -60,9 +61,9 @@ impl Key {
     }
 }
 
-/// The random bits of the next value of each element: of the first state after the weight, of the second after the first, of
-/// those that are rounded at random. Cheaper than
-/// another hash; no two values of an element, or of two, have bits that depend on each other (`tests/rounding.rs`).
+/// The random bits of the next value of each element: of the first state after the weight, of the second
+/// after the first, of those that are rounded at random. Cheaper than another hash; no two values of an
+/// element, or of two, have bits that depend on each other (`tests/rounding.rs`).
 #[inline(always)]
 pub(super) fn next(words: &Words) -> Words {
     let mut next = [0; HALF];
@@ -72,7 +73,8 @@ pub(super) fn next(words: &Words) -> Words {
     next
 }
 
-/// A hash of 32 bits (Wellons, "Hash Prospector", 2018: lowbias32), with another part of the key in its middle.
+/// A hash of 32 bits (Wellons, "Hash Prospector", 2018: lowbias32), with another part of the key in its
+/// middle.
 #[inline(always)]
 fn element(first: u32, second: u32, i: u32) -> u32 {
     let mut x = i.wrapping_mul(GOLDEN_32).wrapping_add(first);

@@ -1,6 +1,7 @@
 //! What is done to gradients before a step: the norm of all together, and scaling and clipping by it.
 
-/// The sum of the squares of a gradient, in `f64`, its additions in the order that [`crate::grad_squares`] documents.
+/// The sum of the squares of a gradient, in `f64`, its additions in the order that
+/// [`crate::grad_squares`] documents.
 pub fn squares(g: &[f32]) -> f64 {
     let mut total = 0.0;
     for block in g.chunks(4096) {
@@ -20,9 +21,9 @@ fn pairwise(sums: &[f64]) -> f64 {
     }
 }
 
-/// What gradients are to be multiplied by: `grad_scale·min(1, max_norm/(norm + 1e-6))`, rounded to `f32`, where `norm` is
-/// `|grad_scale|·√sum` and `sum` that of the squares of all gradients together. A `max_norm` of 0 is no clipping. The
-/// minimum of a NaN and a number is NaN.
+/// What gradients are to be multiplied by: `grad_scale·min(1, max_norm/(norm + 1e-6))`, rounded to
+/// `f32`, where `norm` is `|grad_scale|·√sum` and `sum` that of the squares of all gradients together. A
+/// `max_norm` of 0 is no clipping. The minimum of a NaN and a number is NaN.
 ///
 /// Pascanu, Mikolov & Bengio, *On the difficulty of training recurrent neural networks*, 2013.
 pub fn applied_scale(sum: f64, grad_scale: f64, max_norm: f64) -> f32 {

@@ -27,9 +27,9 @@ impl RandomBits {
         self.seed.map(|seed| self.bits(seed, i, 0))
     }
 
-    /// Half of a word. The first one is a hash of the place in half a block (Wellons, lowbias32, 2018) with two words for
-    /// the block, which are a hash of seed, step and block (Steele, Lea & Flood, SplitMix64, 2014). Each next value has
-    /// another one, made of the one before.
+    /// Half of a word. The first one is a hash of the place in half a block (Wellons, lowbias32, 2018)
+    /// with two words for the block, which are a hash of seed, step and block (Steele, Lea & Flood,
+    /// SplitMix64, 2014). Each next value has another one, made of the one before.
     fn bits(&self, seed: u64, i: usize, value: usize) -> u32 {
         let block = self.number / BLOCK as u64 + (i / BLOCK) as u64;
         let place = i % BLOCK;
@@ -80,7 +80,8 @@ pub(super) fn to_f16(x: f32, r: Option<u32>) -> f16 {
     }
 }
 
-/// Is `x` rounded to the upper one of its neighbours, which are the last two? None if it is exact, infinite or NaN.
+/// Is `x` rounded to the upper one of its neighbours, which are the last two? None if it is exact,
+/// infinite or NaN.
 fn at_random(
     x: f32,
     r: u32,
@@ -151,8 +152,8 @@ fn place(count: usize, n: usize, i: usize, k: usize) -> (usize, usize) {
     (codes + 4 * (i % 16) + i / 16, scales + count * block + k)
 }
 
-/// The exponent field of the largest magnitude, one more where it is 1.75 times a power of two or larger, but that of
-/// infinity only where something is not finite. 0 where all are zero or subnormal.
+/// The exponent field of the largest magnitude, one more where it is 1.75 times a power of two or
+/// larger, but that of infinity only where something is not finite. 0 where all are zero or subnormal.
 fn scale(block: &[f32]) -> u8 {
     let most = if block.iter().all(|x| x.is_finite()) { 254 } else { 255 };
     let mut scale = 0;
@@ -164,7 +165,7 @@ fn scale(block: &[f32]) -> u8 {
     scale.min(most) as u8
 }
 
-/// The power of two that code 0 stands for, as a float's exponent field; 0 in a block of zeros.
+/// The power of two that code 0 means, as a float's exponent field; 0 in a block of zeros.
 fn least(kind: StateKind, scale: u8) -> u32 {
     match (scale, kind) {
         (0, _) => 0,
@@ -189,8 +190,8 @@ fn decoded(kind: StateKind, scale: u8, code: u8) -> f32 {
     }
 }
 
-/// Adds `16·r` to the 20 bits that a code does not store, then cuts them off. What is larger than the largest code is
-/// that one.
+/// Adds `16·r` to the 20 bits that a code does not store, then cuts them off. What is larger than the
+/// largest code is that one.
 fn encoded(kind: StateKind, scale: u8, x: f32, r: u32) -> u8 {
     if scale == 0 {
         return 0;

@@ -11,22 +11,24 @@ use crate::{
     States, Tensor, WeightCopy, Weights, step::check_all,
 };
 
-/// [`crate::step()`], as a plain loop: every number is widened to `f32`, the gradient multiplied by the scale, the tensor
-/// stepped by the rule's reference, and every number rounded back to its type.
+/// [`crate::step()`], as a plain loop: every number is widened to `f32`, the gradient multiplied by the
+/// scale, the tensor stepped by the rule's reference, and every number rounded back to its type.
 ///
 /// # Random rounding
-/// A number `x` between two neighbours of its type, the fraction `f` of the way from the one that is nearer to zero to the
-/// other, becomes the other if `⌊f·2^16⌋ + r ≥ 2^16`. `r` is one half of a word: the lower one for the first 32 elements
-/// of a block of 64, the upper one for the others. The weight's word `x` is a hash of seed, step, block and place in the
-/// half block. The next values are the states that are rounded at random, in order, and the next word is `(x ^ x >> 16)·0x9e3779b9` mod 2^32.
+/// A number `x` between two neighbours of its type, the fraction `f` of the way from the one that is
+/// nearer to zero to the other, becomes the other if `⌊f·2^16⌋ + r ≥ 2^16`. `r` is one half of a word:
+/// the lower one for the first 32 elements of a block of 64, the upper one for the others. The weight's
+/// word `x` is a hash of seed, step, block and place in the half block. The next values are the states
+/// that are rounded at random, in order, and the next word is `(x ^ x >> 16)·0x9e3779b9` mod 2^32.
 ///
 /// # Eight bits
-/// Each state of a block of 64 elements has a scale `s`: the exponent field of the largest magnitude, one more where it is
-/// 1.75 times a power of two or larger, 0 where all are zero or subnormal. With `l = max(s − 31, 1)` a code `c` of an
-/// average of squares means `2^(l − 127 + ⌊c/8⌋)·(1 + (c mod 8)/8)`. With `l = max(s − 15, 1)` a code of the other
-/// states means `2^(l − 127)·(2^⌊c/8⌋·(1 + (c mod 8)/8) − 1)`, and `128 + c` the same below zero. With `s = 0`
-/// all codes are 0 and mean 0. To encode, `16·r` is added to an `f32`, of which the lower 20 bits are then dropped; to the
-/// nearest code with `r = 2^15`.
+/// Each state of a block of 64 elements has a scale `s`: the exponent field of the largest magnitude,
+/// one more where it is 1.75 times a power of two or larger, 0 where all are zero or subnormal. With
+/// `l = max(s − 31, 1)` a code `c` of an average of squares means
+/// `2^(l − 127 + ⌊c/8⌋)·(1 + (c mod 8)/8)`. With `l = max(s − 15, 1)` a code of the other states means
+/// `2^(l − 127)·(2^⌊c/8⌋·(1 + (c mod 8)/8) − 1)`, and `128 + c` the same below zero. With `s = 0` all
+/// codes are 0 and mean 0. To encode, `16·r` is added to an `f32`, of which the lower 20 bits are then
+/// dropped; to the nearest code with `r = 2^15`.
 ///
 /// # Errors
 /// As [`crate::step()`].

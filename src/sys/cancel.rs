@@ -1,8 +1,9 @@
-//! Cancellation of threads (`pthread_cancel`): glibc unwinds the stack of a cancelled thread, and an unwinding that no
-//! panic began ends the process when it meets Rust.
+//! Cancellation of threads (`pthread_cancel`): glibc unwinds the stack of a cancelled thread, and an
+//! unwinding that no panic began ends the process when it meets Rust.
 
-/// Runs `f`, and keeps the calling thread from being cancelled in it. A cancellation that came meanwhile acts at the
-/// thread's next cancellation point. (That is how cancellation works unless a thread sets its type to asynchronous.)
+/// Runs `f`, and keeps the calling thread from being cancelled in it. A cancellation that came meanwhile
+/// acts at the thread's next cancellation point. (That is how cancellation works unless a thread sets
+/// its type to asynchronous.)
 #[cfg(all(target_os = "linux", any(target_env = "gnu", target_env = "musl")))]
 pub fn without_cancellation<T>(f: impl FnOnce() -> T) -> T {
     use std::{ffi::c_int, ptr};

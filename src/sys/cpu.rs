@@ -5,8 +5,8 @@ use std::{env, io, sync::OnceLock, thread::JoinHandle};
 /// The environment variable that keeps workers where the system puts them.
 const VARIABLE: &str = "DOWNHILL_MIGRATE";
 
-/// May a worker leave the CPU of the thread that woke it? Unless `DOWNHILL_MIGRATE` is 0. The environment is read
-/// once.
+/// May a worker leave the CPU of the thread that woke it? Unless `DOWNHILL_MIGRATE` is 0. The
+/// environment is read once.
 pub(crate) fn may_migrate() -> bool {
     static MAY: OnceLock<bool> = OnceLock::new();
     *MAY.get_or_init(|| env::var_os(VARIABLE).is_none_or(|value| value != "0"))
@@ -19,8 +19,8 @@ pub(crate) fn current_cpu() -> Option<usize> {
     usize::try_from(unsafe { libc::sched_getcpu() }).ok()
 }
 
-/// Moves the calling thread to another CPU that it may run on, if there is one. It may come back later: it only has to
-/// run elsewhere now.
+/// Moves the calling thread to another CPU that it may run on, if there is one. It may come back later:
+/// it only has to run elsewhere now.
 #[cfg(target_os = "linux")]
 pub(crate) fn leave_cpu(cpu: usize) {
     let Some(allowed) = linux::allowed() else { return };
@@ -40,7 +40,8 @@ pub(super) fn bind(thread: &JoinHandle<()>, cpu: usize) -> io::Result<()> {
     use std::os::unix::thread::JoinHandleExt;
 
     let set = linux::only(cpu).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-    // SAFETY: the handle keeps its thread's identifier valid, and the call reads the size of a set from `set`.
+    // SAFETY: the handle keeps its thread's identifier valid, and the call reads the size of a set from
+    // `set`.
     match unsafe { libc::pthread_setaffinity_np(thread.as_pthread_t() as _, size_of_val(&set), &set) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),

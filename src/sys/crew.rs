@@ -1,5 +1,5 @@
-//! Threads that wait for work. The work may borrow from the thread that hands it out, which a thread's own closure
-//! may not; `Crew::run` waits until nobody uses it any more.
+//! Threads that wait for work. The work may borrow from the thread that hands it out, which a thread's
+//! own closure may not; `Crew::run` waits until nobody uses it any more.
 
 use std::{
     any::Any,
@@ -17,15 +17,16 @@ use super::{cpu::bind, memory::has_room, signals::with_signals_blocked};
 /// A step needs little stack; a panic's backtrace needs more.
 const STACK_BYTES: usize = 512 << 10;
 
-/// More than what is allocated for a worker, here and in the standard library, which aborts where it cannot.
+/// More than what is allocated for a worker, here and in the standard library, which aborts where it
+/// cannot.
 const BYTES_TO_START: usize = 64 << 10;
 
-/// How many times a worker without work looks for some before it sleeps. It takes about 10 µs; to wake it takes three
-/// times as long.
+/// How many times a worker without work looks for some before it sleeps. It takes about 10 µs; to wake
+/// it takes three times as long.
 const LOOKS_FOR_WORK: usize = 32;
 
-/// How many times a caller that has finished looks for its workers' end before it sleeps. To wake it takes longer than
-/// most steps.
+/// How many times a caller that has finished looks for its workers' end before it sleeps. To wake it
+/// takes longer than most steps.
 const LOOKS_FOR_END: usize = 1000;
 
 /// Worker threads, which end when the crew is dropped.
@@ -79,8 +80,8 @@ struct Progress {
 }
 
 impl Crew {
-    /// Starts a worker for each entry, bound to a CPU if it names one. Stops at the first that cannot be started or bound,
-    /// and gives the crew of those before it, if there are any.
+    /// Starts a worker for each entry, bound to a CPU if it names one. Stops at the first that cannot be
+    /// started or bound, and gives the crew of those before it, if there are any.
     pub fn start(cpus: impl Iterator<Item = Option<usize>>) -> (Option<Self>, io::Result<()>) {
         let mut crew = None;
         for cpu in cpus {
@@ -118,8 +119,8 @@ impl Crew {
         self.workers.len()
     }
 
-    /// Calls `help` with their number on the first `workers` workers, and `meanwhile` here. Returns when all have
-    /// finished. A panic of any of them goes on here.
+    /// Calls `help` with their number on the first `workers` workers, and `meanwhile` here. Returns when
+    /// all have finished. A panic of any of them goes on here.
     pub fn run(&mut self, workers: usize, help: &(dyn Fn(usize) + Sync), meanwhile: impl FnOnce()) {
         let workers = &self.workers[..workers];
         // One is left where the caller panicked, too, and never came to look.

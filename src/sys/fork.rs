@@ -7,8 +7,9 @@ use std::sync::{
 
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
-/// A process, told from those that it forked from. Its identifier alone would not do: a child that is the first in a
-/// new namespace can have its parent's. Nor would the count alone: `_Fork` and `clone` run no handlers.
+/// A process, told from those that it forked from. Its identifier alone would not do: a child that is
+/// the first in a new namespace can have its parent's. Nor would the count alone: `_Fork` and `clone`
+/// run no handlers.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Process {
     id: u32,

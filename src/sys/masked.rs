@@ -1,5 +1,5 @@
-//! Loads and stores of a vector's first lanes. `pulp` has such, but calls assembly for them, in which AddressSanitizer sees
-//! nothing.
+//! Loads and stores of a vector's first lanes. `pulp` has such, but calls assembly for them, in which
+//! AddressSanitizer sees nothing.
 
 use std::arch::x86_64::__m512;
 
@@ -9,7 +9,8 @@ use pulp::{cast, f32x16, x86::V4};
 #[inline(always)]
 pub(crate) fn load(v4: V4, slice: &[f32]) -> f32x16 {
     let mask = lanes(slice.len());
-    // SAFETY: reads as many floats from the slice's start as the mask has bits, which are no more than the slice has.
+    // SAFETY: reads as many floats from the slice's start as the mask has bits, which are no more than
+    // the slice has.
     cast(unsafe { v4.avx512f._mm512_maskz_loadu_ps(mask, slice.as_ptr()) })
 }
 
@@ -17,7 +18,8 @@ pub(crate) fn load(v4: V4, slice: &[f32]) -> f32x16 {
 #[inline(always)]
 pub(crate) fn store(v4: V4, slice: &mut [f32], x: f32x16) {
     let (mask, x) = (lanes(slice.len()), cast::<_, __m512>(x));
-    // SAFETY: writes as many floats to the slice's start as the mask has bits, which are no more than the slice has.
+    // SAFETY: writes as many floats to the slice's start as the mask has bits, which are no more than
+    // the slice has.
     unsafe { v4.avx512f._mm512_mask_storeu_ps(slice.as_mut_ptr(), mask, x) };
 }
 

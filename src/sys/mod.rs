@@ -1,5 +1,5 @@
-//! Calls of the system and of the CPU that are unsafe in Rust, or missing in it, as safe functions. The only place with
-//! `unsafe` in this package.
+//! Calls of the system and of the CPU that are unsafe in Rust, or missing in it, as safe functions. The
+//! only place with `unsafe` in this package.
 #![allow(
     unsafe_code,
     reason = "the library's calls of the system and of the CPU are here and nowhere else"
@@ -24,8 +24,8 @@ pub(crate) use fork::Process;
 pub use memory::{has_room, with_room};
 pub(crate) use prefetch::prefetch;
 
-/// Looks at everything that is looked at once in a process. A child that is forked while another thread looks for
-/// the first time would wait for that thread for ever; one that is forked later is safe.
+/// Looks at everything that is looked at once in a process. A child that is forked while another thread
+/// looks for the first time would wait for that thread for ever; one that is forked later is safe.
 pub(crate) fn initialize() {
     Process::current();
     may_migrate();

@@ -1,21 +1,22 @@
 //! Which signals a worker takes.
 
-/// What an instruction of the thread itself raises. A host may serve some of these: garbage collectors, incremental
-/// checkpoints and lazily filled mappings protect pages and wait for the fault. Blocked, it would end the process.
+/// What an instruction of the thread itself raises. A host may serve some of these: garbage collectors,
+/// incremental checkpoints and lazily filled mappings protect pages and wait for the fault. Blocked, it
+/// would end the process.
 #[cfg(unix)]
 const OF_INSTRUCTIONS: [libc::c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
 
-/// Runs `f`, which starts threads, with all other signals blocked. A thread inherits that for its whole life: handlers
-/// of what is sent to the process expect to run on the host's threads.
+/// Runs `f`, which starts threads, with all other signals blocked. A thread inherits that for its whole
+/// life: handlers of what is sent to the process expect to run on the host's threads.
 #[cfg(unix)]
 pub(super) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     use std::{mem::MaybeUninit, ptr};
 
     let mut sent = MaybeUninit::uninit();
     let mut callers = MaybeUninit::uninit();
-    // SAFETY: `sigfillset` initializes the set that it and `sigdelset` are given, and the mask that `pthread_sigmask`
-    // reads and the one it writes are local variables.
+    // SAFETY: `sigfillset` initializes the set that it and `sigdelset` are given, and the mask that
+    // `pthread_sigmask` reads and the one it writes are local variables.
     let blocked = unsafe {
         libc::sigfillset(sent.as_mut_ptr());
         for signal in OF_INSTRUCTIONS {

@@ -17,9 +17,9 @@ use crate::{
     },
 };
 
-/// The bytes to move for which another thread pays. A worker that sleeps needs 30 µs to wake up
-/// on the machine this was measured on, in which the caller alone moves 4 MiB in cache; so two threads are
-/// for no less. With 3 MiB, SGD lost a fifth where it came after a pause.
+/// The bytes to move for which another thread pays. A worker that sleeps needs 30 µs to wake up on the
+/// machine this was measured on, in which the caller alone moves 4 MiB in cache; so two threads are for
+/// no less. With 3 MiB, SGD lost a fifth where it came after a pause.
 const BYTES_PER_THREAD: usize = 2 << 20;
 
 /// More workers than this have no memory to work with.
@@ -33,8 +33,8 @@ pub enum Threads<'a> {
     Caller,
     /// The calling thread and the workers of a pool.
     Pool(&'a Pool),
-    /// The `rayon` pool that the calling thread is a worker of, or else `rayon`'s global one; the calling thread alone
-    /// where the system lets that start no threads.
+    /// The `rayon` pool that the calling thread is a worker of, or else `rayon`'s global one; the
+    /// calling thread alone where the system lets that start no threads.
     ///
     /// ```
     /// use downhill::{Extras, Group, Sgd, States, Tensor, Threads, step};
@@ -52,8 +52,9 @@ pub enum Threads<'a> {
     Own(&'a dyn ParallelFor),
 }
 
-/// Threads of the caller's own: another thread pool, a team of OpenMP, a framework's workers. Right after a parallel region of
-/// such a team its threads still spin, and a [`Pool`] beside it would compete with them.
+/// Threads of the caller's own: another thread pool, a team of OpenMP, a framework's workers. Right
+/// after a parallel region of such a team its threads still spin, and a [`Pool`] beside it would compete
+/// with them.
 ///
 /// ```
 /// use downhill::{Extras, Group, ParallelFor, Sgd, States, Tensor, Threads, step};
@@ -80,22 +81,23 @@ pub trait ParallelFor: fmt::Debug + Sync {
     /// With how many threads a large step is made.
     fn threads(&self) -> usize;
 
-    /// Calls `body` any number of times, at once or one after another, `parts` times if possible, and returns when all calls
-    /// have returned. Each call works until nothing is left; what no call has done when this returns is done by the calling
-    /// thread.
+    /// Calls `body` any number of times, at once or one after another, `parts` times if possible, and
+    /// returns when all calls have returned. Each call works until nothing is left; what no call has
+    /// done when this returns is done by the calling thread.
     fn run(&self, parts: usize, body: &(dyn Fn() + Sync));
 }
 
 /// Worker threads that wait for steps over many tensors.
 ///
-/// They are started by [`Pool::new`] or [`Pool::on`] and joined when the pool is dropped. They block the signals that
-/// are sent to a process, and none that an instruction of their own raises (`SIGSEGV`, `SIGBUS`, `SIGFPE`, `SIGILL`,
-/// `SIGTRAP`, `SIGSYS`). They have 512 KiB of stack and are named `downhill`. Each keeps, call after call, to its own
-/// contiguous part of the tensors. Small steps wake none of them: it takes 2 MiB to move for each thread, and an
-/// element of Adam moves 28 bytes (`g` is read; `w`, `m` and `v` are read and written).
+/// They are started by [`Pool::new`] or [`Pool::on`] and joined when the pool is dropped. They block the
+/// signals that are sent to a process, and none that an instruction of their own raises (`SIGSEGV`,
+/// `SIGBUS`, `SIGFPE`, `SIGILL`, `SIGTRAP`, `SIGSYS`). They have 512 KiB of stack and are named
+/// `downhill`. Each keeps, call after call, to its own contiguous part of the tensors. Small steps wake
+/// none of them: it takes 2 MiB to move for each thread, and an element of Adam moves 28 bytes (`g` is
+/// read; `w`, `m` and `v` are read and written).
 ///
-/// Only one step at a time uses the workers. A caller that finds them busy works alone, and so does a child process
-/// that was forked after the pool was made.
+/// Only one step at a time uses the workers. A caller that finds them busy works alone, and so does a
+/// child process that was forked after the pool was made.
 ///
 /// ```
 /// use downhill::{Adam, Extras, Group, Pool, Tensor, Threads, step};
@@ -108,8 +110,8 @@ pub trait ParallelFor: fmt::Debug + Sync {
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub struct Pool {
-    /// None if there is no worker. Locked by the step that has them. Others do not wait for it: a small step would be
-    /// late by all of a large one.
+    /// None if there is no worker. Locked by the step that has them. Others do not wait for it: a small
+    /// step would be late by all of a large one.
     crew: Option<Mutex<Crew>>,
     /// How many threads work.
     threads: usize,
@@ -120,19 +122,20 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool with which `threads` threads work, the calling one included. 0: one for each CPU that the calling thread
-    /// may use (its affinity mask, and the quota of its control group). At most 1,024.
+    /// A pool with which `threads` threads work, the calling one included. 0: one for each CPU that the
+    /// calling thread may use (its affinity mask, and the quota of its control group). At most 1,024.
     ///
-    /// The workers may run where the calling thread may: threads inherit its mask. A caller that is bound to one CPU
-    /// (`OMP_PROC_BIND` binds a program's first thread) shares that one with all of them; [`Pool::on`] is for such
-    /// programs.
+    /// The workers may run where the calling thread may: threads inherit its mask. A caller that is
+    /// bound to one CPU (`OMP_PROC_BIND` binds a program's first thread) shares that one with all of
+    /// them; [`Pool::on`] is for such programs.
     ///
-    /// A worker that wakes up on the CPU of the thread that woke it moves to another one of its mask: some schedulers
-    /// leave both there for seconds. It calls `sched_setaffinity` for that, and a mask that was set does not grow when
-    /// the CPUs of its control group do. `DOWNHILL_MIGRATE=0` in the environment turns it off.
+    /// A worker that wakes up on the CPU of the thread that woke it moves to another one of its mask:
+    /// some schedulers leave both there for seconds. It calls `sched_setaffinity` for that, and a mask
+    /// that was set does not grow when the CPUs of its control group do. `DOWNHILL_MIGRATE=0` in the
+    /// environment turns it off.
     ///
-    /// Where the system lets no (more) thread start, or has no memory, the pool has fewer, down to the calling
-    /// thread alone. [`threads`](Pool::threads) says how many.
+    /// Where the system lets no (more) thread start, or has no memory, the pool has fewer, down to the
+    /// calling thread alone. [`threads`](Pool::threads) says how many.
     pub fn new(threads: usize) -> Self {
         without_cancellation(|| {
             let threads = match threads {
@@ -145,9 +148,10 @@ impl Pool {
         })
     }
 
-    /// A pool with a worker on each of these CPUs, numbered as the system does, and bound to it for its whole life. The
-    /// calling thread is left where it is: it waits while they work, and makes steps that are too small for several
-    /// threads alone. For a program whose own threads are bound, and for one pool on each NUMA node.
+    /// A pool with a worker on each of these CPUs, numbered as the system does, and bound to it for its
+    /// whole life. The calling thread is left where it is: it waits while they work, and makes steps
+    /// that are too small for several threads alone. For a program whose own threads are bound, and for
+    /// one pool on each NUMA node.
     ///
     /// A CPU that is listed twice gets two workers.
     ///
@@ -161,8 +165,9 @@ impl Pool {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CpuCount`] unless 1 to 1,024 CPUs are listed, [`Error::Cpu`] for one that is not there or that this
-    /// process may not use, if no thread can be started for it, and on systems other than Linux.
+    /// [`Error::CpuCount`] unless 1 to 1,024 CPUs are listed, [`Error::Cpu`] for one that is not there
+    /// or that this process may not use, if no thread can be started for it, and on systems other than
+    /// Linux.
     pub fn on(cpus: &[usize]) -> Result<Self, Error> {
         if cpus.is_empty() || cpus.len() > MOST_THREADS {
             return Err(Error::CpuCount(cpus.len()));
@@ -186,7 +191,8 @@ impl Pool {
         self.threads
     }
 
-    /// Calls `work` on `threads` threads with their numbers, or here alone where the workers are busy or gone.
+    /// Calls `work` on `threads` threads with their numbers, or here alone where the workers are busy or
+    /// gone.
     fn work(&self, threads: usize, work: &(dyn Fn(usize) + Sync)) {
         let Some(mut crew) = self.idle() else { return work(0) };
         if self.is_bound {
@@ -194,8 +200,8 @@ impl Pool {
         }
         let callers = current_cpu().filter(|_| may_migrate());
         let help = |worker| {
-            // Some schedulers wake a worker on its waker's CPU and leave both there: on a virtual machine two threads
-            // were as slow as one for seconds, and 1.8 times as fast with this.
+            // Some schedulers wake a worker on its waker's CPU and leave both there: on a virtual
+            // machine two threads were as slow as one for seconds, and 1.8 times as fast with this.
             if let Some(cpu) = callers.filter(|_| current_cpu() == callers) {
                 leave_cpu(cpu);
             }
@@ -213,7 +219,7 @@ impl Pool {
         let crew = self.crew.as_ref().filter(|_| self.process == Process::current())?;
         match crew.try_lock() {
             Ok(guard) => Some(guard),
-            // A step that panicked has left nothing behind.
+            // A step that panicked has left nothing.
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
@@ -256,8 +262,9 @@ impl Threads<'_> {
         (threads > 1 || !caller_works).then(|| enough_for.min(threads))
     }
 
-    /// Calls `f` for every chunk on `threads` threads, for as many of which the chunks were made, the calling one
-    /// included, or on those that are there. None, and nothing is called, if there is no memory for it.
+    /// Calls `f` for every chunk on `threads` threads, for as many of which the chunks were made, the
+    /// calling one included, or on those that are there. None, and nothing is called, if there is no
+    /// memory for it.
     pub(crate) fn run<P: Piece + Send>(
         self,
         threads: usize,
@@ -294,8 +301,8 @@ impl Threads<'_> {
     }
 }
 
-/// How many threads `rayon` has for this one: none but itself where rayon cannot start those of its global pool, of which
-/// to ask for their number panics.
+/// How many threads `rayon` has for this one: none but itself where rayon cannot start those of its
+/// global pool, of which to ask for their number panics.
 #[cfg(feature = "rayon")]
 fn threads_of_rayon() -> usize {
     use std::{error::Error as _, sync::OnceLock};

@@ -1,5 +1,5 @@
-//! How a list of arrays is cut up among threads: each has one contiguous part of the whole list, in chunks,
-//! and whoever has finished takes chunks from the far end of another's part.
+//! How a list of arrays is cut up among threads: each has one contiguous part of the whole list, in
+//! chunks, and whoever has finished takes chunks from the far end of another's part.
 
 use std::{
     mem, slice,
@@ -38,8 +38,8 @@ pub(crate) struct Chunks<P> {
 }
 
 impl<P: Piece> Chunks<P> {
-    /// For a list of at most `pieces` pieces that cost `total`, to be cut so that each of `threads` has the same number of
-    /// chunks. None if there is no memory for it.
+    /// For a list of at most `pieces` pieces that cost `total`, to be cut so that each of `threads` has
+    /// the same number of chunks. None if there is no memory for it.
     pub fn new(pieces: usize, total: usize, threads: usize) -> Option<Self> {
         let count = total.div_ceil(CHUNK.saturating_mul(threads)).max(1) * threads;
         let pieces = with_room(pieces.checked_add(count)?)?;
@@ -96,7 +96,8 @@ impl<'a, P> Queues<'a, P> {
         Self(chunks.chunks_mut(each).map(|chunks| Mutex::new(chunks.iter_mut())).collect())
     }
 
-    /// Works on all of `own` queue from its beginning, then on what is left of the others' from their ends.
+    /// Works on all of `own` queue from its beginning, then on what is left of the others' from their
+    /// ends.
     pub fn work(&self, own: usize, f: impl Fn(&mut [P])) {
         let Self(queues) = self;
         for turn in 0..queues.len() {

@@ -165,8 +165,9 @@ impl<'a, M: Model> Trainer<'a, M> {
         })
     }
 
-    /// One walk over as many samples as the training set has. For each step, `step(w, g, states, t)`
-    /// is called once, `t` counting from 1 over all epochs. It may change `g`, which is clipped or set to zero.
+    /// One walk over as many samples as the training set has. For each step, `step(w, g, states, t)` is
+    /// called once, `t` counting from 1 over all epochs. It may change `g`, which is clipped or set to
+    /// zero.
     ///
     /// Returns the sum of the samples' losses, each at the weights that its gradient was taken at.
     ///

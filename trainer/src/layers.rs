@@ -118,7 +118,8 @@ pub(super) fn squared_error(y: &mut [f32], target: &[f32]) -> f32 {
     0.5 * sum
 }
 
-/// `L = −ln p_class` with `p_k = e^{z_k}/Σ e^{z_j}`. `z` becomes `∂L/∂z`, which is `p`, less 1 at `class`.
+/// `L = −ln p_class` with `p_k = e^{z_k}/Σ e^{z_j}`. `z` becomes `∂L/∂z`, which is `p`, less 1 at
+/// `class`.
 ///
 /// The largest `z` is subtracted first, so that no exponential overflows.
 pub(super) fn cross_entropy(z: &mut [f32], class: usize) -> f32 {

@@ -292,8 +292,8 @@ impl AnyConfig {
         self.decoded.optimizer()
     }
 
-    /// The name of the state at a place of a tensor of C, if there is one. A rule's states do not move up where one of them is
-    /// missing.
+    /// The name of the state at a place of a tensor of C, if there is one. A rule's states do not move
+    /// up where one of them is missing.
     pub fn state_name(&self, place: usize) -> Option<&'static str> {
         let name = *self.rule.states.get(place)?;
         self.optimizer().states().iter().any(|state| state.name == name).then_some(name)
@@ -342,7 +342,7 @@ pub(super) unsafe fn read_any(config: *const c_void) -> Result<AnyConfig, Failur
 ///
 /// @param rule         which rule, DOWNHILL_RULE_...
 /// @param config       a configuration of that rule, written
-/// @param struct_size  how long it is, at most 512; behind the fields that this release knows it is set
+/// @param struct_size  how long it is, at most 512; after the fields that this release knows it is set
 ///                     to zero
 /// @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
 ///
