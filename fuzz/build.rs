@@ -1,70 +1,101 @@
-//! The declarations of `downhill.h`, for Rust; and of each rule in it what its configuration and its plain step look like, so that
-//! the targets loop over the rules and name none.
+//! The declarations of `downhill.h`, for Rust, and from them the list of its rules.
 
-use std::{env, fmt::Write as _, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
-const HEADER: &str = "../include/downhill.h";
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::{FnArg, ForeignItem, Ident, Item, ItemStruct, Pat, Signature, Type};
 
 fn main() {
-    println!("cargo::rerun-if-changed={HEADER}");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    bindgen::builder()
-        .header(HEADER)
+    let header = "../include/downhill.h";
+    println!("cargo::rerun-if-changed={header}");
+    let declarations = bindgen::builder()
+        .header(header)
         .allowlist_item("downhill_.*|DOWNHILL_.*")
         .prepend_enum_name(false)
         .layout_tests(false)
         .generate()
         .expect("the header is C; bindgen says above what it misses (libclang, perhaps)")
-        .write_to_file(out.join("abi.rs"))
-        .expect("cargo's directory can be written to");
-    let header = fs::read_to_string(HEADER).expect("the header is there");
-    fs::write(out.join("rules.rs"), table(&header)).expect("cargo's directory can be written to");
-}
-
-/// A table of all rules, in the order of their tags.
-fn table(header: &str) -> String {
-    let tags = header.lines().filter_map(|line| line.strip_prefix("#define DOWNHILL_RULE_"));
-    let rows: String =
-        tags.map(|define| row(header, define.split(' ').next().expect("a name"))).collect();
-    format!("/// Every rule, in the order of the tags.\npub const RULES: &[Rule] = &[\n{rows}];\n")
-}
-
-fn row(header: &str, tag: &str) -> String {
-    let name = tag.to_lowercase();
-    let arguments = between(header, &format!("downhill_status downhill_{name}_step("), ");");
-    let arguments: Vec<&str> = arguments.split(',').map(str::trim).collect();
-    let states: Vec<&str> = arguments.iter().filter_map(|a| a.strip_prefix("float *")).skip(1).collect();
-    let counts_steps = arguments.contains(&"uint64_t t");
-    let config =
-        arguments.last().and_then(|a| a.split([' ', '*']).find(|word| word.starts_with("downhill_")));
-    let config = config.expect("the last argument is the configuration");
-    let body = between(header, &format!("typedef struct {config} {{\n"), "}");
-    let (words, numbers): (Vec<_>, Vec<_>) = body
-        .lines()
-        .filter_map(|line| line.trim().strip_suffix(';')?.split_once(' '))
-        .filter(|(_, name)| !["struct_size", "rule"].contains(name))
-        .partition(|(kind, _)| *kind != "double");
-    let names =
-        |fields: &[(&str, &str)]| fields.iter().map(|field| field.1.to_owned()).collect::<Vec<_>>();
-    let mut passed: String = (0..states.len()).map(|k| format!("s[{k}], ")).collect();
-    if counts_steps {
-        passed += "t, ";
+        .to_string();
+    let rules = rules(&syn::parse_file(&declarations).expect("bindgen writes Rust").items);
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    for (name, text) in [("abi.rs", declarations), ("rules.rs", rules.to_string())] {
+        fs::write(out.join(name), text).expect("cargo's directory can be written to");
     }
-    let mut row = String::new();
-    write!(
-        row,
-        "Rule {{ name: {name:?}, tag: DOWNHILL_RULE_{tag}, size: size_of::<{config}>(), words: &{:?}, numbers: &{:?}, \
-         states: &{states:?}, counts_steps: {counts_steps}, \
-         // SAFETY: what the caller of the field promises.\n\
-         step: |n, w, g, s, t, config| unsafe {{ let _ = (s, t); downhill_{name}_step(n, w, g, {passed}config.cast()) }} }},\n",
-        names(&words),
-        names(&numbers),
-    )
-    .expect("a String");
-    row
 }
 
-fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
-    let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("the header has no {start:?}"));
-    rest.split_once(end).expect("its end").0
+/// An array of `Rule`, one for each plain step.
+fn rules(items: &[Item]) -> TokenStream {
+    let functions = items.iter().flat_map(|item| match item {
+        Item::ForeignMod(declared) => &declared.items[..],
+        _ => &[],
+    });
+    let rules = functions.filter_map(|function| match function {
+        ForeignItem::Fn(function) => rule(&function.sig, items),
+        _ => None,
+    });
+    quote!([#(#rules),*])
+}
+
+/// The rule whose plain step this is, if it is one.
+fn rule(function: &Signature, items: &[Item]) -> Option<TokenStream> {
+    let step = &function.ident;
+    let name = step.to_string().strip_prefix("downhill_")?.strip_suffix("_step")?.to_owned();
+    let tag = format_ident!("DOWNHILL_RULE_{}", name.to_uppercase());
+    let parameters: Vec<(&Ident, &Type)> = function.inputs.iter().map(parameter).collect();
+    let structure = items.iter().find_map(|item| match item {
+        Item::Struct(structure) if is_of(parameters.last()?.1, &structure.ident.to_string()) => {
+            Some(structure)
+        }
+        _ => None,
+    })?;
+    let (config, fields) = (&structure.ident, fields(structure));
+    let is_state = |name: &Ident| !["n", "w", "g", "t", "config"].iter().any(|other| name == other);
+    let states: Vec<&Ident> =
+        parameters.iter().map(|(name, _)| *name).filter(|name| is_state(name)).collect();
+    let names = states.iter().map(|name| name.to_string());
+    let counts_steps = parameters.iter().any(|(name, _)| *name == "t");
+    let arguments = parameters.iter().map(|(name, _)| name);
+    Some(quote!(Rule {
+        name: #name,
+        tag: #tag,
+        size: size_of::<#config>(),
+        fields: &[#(#fields),*],
+        states: &[#(#names),*],
+        counts_steps: #counts_steps,
+        step: |n, w, g, states, t, config| {
+            let [#(#states,)* ..] = states;
+            let config = config.cast();
+            // SAFETY: the caller keeps the contract of this field.
+            unsafe { #step(#(#arguments),*) }
+        },
+    }))
+}
+
+/// The hyper-parameters of a configuration, which follow its size and rule.
+fn fields(structure: &ItemStruct) -> impl Iterator<Item = TokenStream> {
+    let config = &structure.ident;
+    structure.fields.iter().skip(2).map(move |field| {
+        let name = field.ident.as_ref().expect("C's fields have names");
+        let (text, is_number) = (name.to_string(), is_of(&field.ty, "f64"));
+        quote!(Field { name: #text, offset: offset_of!(#config, #name), is_number: #is_number })
+    })
+}
+
+fn parameter(argument: &FnArg) -> (&Ident, &Type) {
+    if let FnArg::Typed(argument) = argument
+        && let Pat::Ident(name) = &*argument.pat
+    {
+        return (&name.ident, &argument.ty);
+    }
+    panic!("C's parameters have names")
+}
+
+/// Is it the type of this name, or a pointer to one?
+fn is_of(this: &Type, name: &str) -> bool {
+    match this {
+        Type::Ptr(pointer) => is_of(&pointer.elem, name),
+        Type::Path(path) => path.path.is_ident(name),
+        _ => false,
+    }
 }

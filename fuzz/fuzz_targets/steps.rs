@@ -1,39 +1,27 @@
-//! Every plain step of the C interface: any length, placement, overlap, configuration and bits. What it does is what the
-//! reference does, or nothing at all and a status that is true.
+//! Every step function of the C interface: any length, placement, overlap, configuration and bits. What
+//! it does is what the reference does, or nothing at all and a status that is true.
 #![no_main]
+
+use std::array;
 
 use arbitrary::{Arbitrary, Unstructured};
 use downhill_fuzz::{
-    abi::{DOWNHILL_STATUS_INVALID_CONFIG, DOWNHILL_STATUS_INVALID_STEP, DOWNHILL_STATUS_OK},
+    abi::*,
     check::{self, Errors},
-    input::{Fields, Length, Place, Step, Values, rarely},
-    memory::{Array, Element, Memory},
-    rules::{Configured, SLOTS},
+    input::{Length, Place, Step, Values},
+    memory::{Array, Kind, Memory},
+    rules::{Config, SLOTS},
 };
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
 struct Call {
-    rule: u8,
+    config: Config,
     n: Length,
     t: Step,
-    config: Fields,
     w: Place,
     g: Place,
-    states: [State; SLOTS],
-}
-
-#[derive(Debug)]
-struct State {
-    place: Place,
-    /// Is it passed where there is no such state?
-    always: bool,
-}
-
-impl<'a> Arbitrary<'a> for State {
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        Ok(Self { place: u.arbitrary()?, always: rarely(u)? })
-    }
+    states: [Place; SLOTS],
 }
 
 fuzz_target!(|bytes: &[u8]| {
@@ -44,63 +32,49 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn run(call: &Call, values: &mut Values) {
-    let Call { rule, n: Length(n), t: Step(t), ref config, w, g, ref states } = *call;
-    let configured = Configured::new(rule, config);
-    let mut memory = Memory::new(values);
+    let Call { ref config, n: Length(n), t: Step(t), .. } = *call;
     let mut errors = Errors::new();
-    let (_block, pointer) = check::configuration(&configured, config, t, &mut errors);
-    if configured.rule.counts_steps && t == 0 {
+    let optimizer = config.optimizer(&mut errors);
+    let slots = config.slots(optimizer.as_deref());
+    let mut memory = Memory::new(values);
+    let mut place =
+        |place, is_there: bool| memory.place(place, is_there.then_some(Kind::F32), n, values);
+    let (w, g) = (place(call.w, true), place(call.g, true));
+    let states: [Array; SLOTS] = array::from_fn(|k| place(call.states[k], slots[k]));
+
+    let used: Vec<Array> = [w, g].into_iter().chain(states).filter(|array| array.n > 0).collect();
+    used.iter().for_each(|array| check::array(array, &mut errors));
+    check::overlaps(&used, &[], &mut errors);
+    let is_unexpected = |k: usize| !slots[k] && !states[k].pointer.is_null();
+    let refused = optimizer.as_ref().is_some_and(|rule| check::refuses(&**rule, t.max(1)));
+    if refused || (n > 0 && (0..config.rule.states.len()).any(is_unexpected)) {
+        errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+    }
+    if config.rule.counts_steps && t == 0 {
         errors.insert(DOWNHILL_STATUS_INVALID_STEP);
     }
-    let mut place = |at| memory.place(at, Element::F32, n, values);
-    let mut used = vec![place(w), place(g)];
-    let mut state = [std::ptr::null_mut(); SLOTS];
-    for (k, is_there) in configured.slots().into_iter().enumerate() {
-        if is_there {
-            used.push(place(states[k].place));
-            state[k] = used[used.len() - 1].pointer.cast();
-        } else if states[k].always && k < configured.rule.states.len() {
-            let extra = place(states[k].place);
-            state[k] = extra.pointer.cast();
-            if n > 0 && !extra.pointer.is_null() {
-                errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
-            }
-        }
-    }
-    check::length(n, &mut errors);
-    used.iter().for_each(|array| check::array(array, &mut errors));
-    // Two arrays that are only read there are not.
-    check::overlaps(&used.iter().map(|&array| (array, true)).collect::<Vec<_>>(), &mut errors);
-    if errors.is_empty() && !used.iter().all(Array::is_backed) {
+    let config = config.put(false, &mut memory, &mut errors).pointer;
+    if errors.is_empty() && !used.iter().all(Array::is_there) {
         return; // The caller promises memory.
     }
 
-    let mut expected = memory.contents();
-    // SAFETY: all arrays are there, or the call is to fail before it looks at any; the structure is as long as it says; nobody
-    // else is here.
+    let expected = memory.clone();
+    let pointers = states.map(|array| array.pointer.cast());
+    // SAFETY: all arrays are there, or the call is to fail before it looks at any; the structure is as
+    // long as it says; nobody else is here.
     let status = unsafe {
-        (configured.rule.step)(
-            n,
-            used[0].pointer.cast(),
-            used[1].pointer.cast(),
-            state,
-            t,
-            pointer.cast(),
-        )
+        (call.config.rule.step)(n, w.pointer.cast(), g.pointer.cast(), pointers, t, config.cast())
     };
     check::status(status, &errors);
-    let mut written = Vec::new();
-    if status == DOWNHILL_STATUS_OK && n > 0 {
-        let mut elements: Vec<Vec<f32>> = used.iter().map(|array| expected.floats(array)).collect();
-        let [w, g, states @ ..] = &mut elements[..] else { unreachable!("two at least") };
-        let mut states: Vec<&mut [f32]> = states.iter_mut().map(|array| &mut array[..]).collect();
-        let optimizer = configured.optimizer.expect("accepted");
-        optimizer.reference_step(w, g, &mut states, t).expect("a configuration that was accepted");
-        for (array, elements) in used.iter().zip(&elements) {
-            expected.write(array, elements.iter().flat_map(|x| x.to_ne_bytes()));
-        }
-        written.push(used[0]);
-        written.extend(&used[2..]);
+    if status == DOWNHILL_STATUS_OK {
+        let of_rule = states.iter().zip(slots).filter(|(_, is_there)| *is_there);
+        // SAFETY: all arrays are there, aligned and apart.
+        let (w, g, mut states) = unsafe {
+            let state = |(&array, _): (&Array, bool)| &mut *expected.elements::<f32>(array);
+            (&mut *expected.elements(w), &*expected.elements(g), of_rule.map(state).collect::<Vec<_>>())
+        };
+        let rule = optimizer.expect("accepted");
+        rule.reference_step(w, g, &mut states, t).expect("accepted");
     }
-    memory.check(&expected, &written);
+    memory.check(&expected, &[&[w], &states[..]].concat());
 }

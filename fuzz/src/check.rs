@@ -1,126 +1,109 @@
-//! Which statuses a call may return, said once more from the header's introduction.
+//! Which statuses a call may return, said once more from the header.
 
-use std::{collections::BTreeSet, ffi::CStr, ptr};
+use std::{collections::BTreeSet, ffi::CStr};
 
-use crate::{abi::*, input::*, memory::*, rules::Configured};
+use downhill::Optimizer;
+
+use crate::{abi::*, input::*, memory::*};
 
 /// The statuses that a call may return: if there are none, it must succeed.
 pub type Errors = BTreeSet<downhill_status>;
 
 /// The largest `struct_size`.
-pub const MOST: usize = 512;
+const MOST: usize = 512;
 
-/// Is there no such number of elements?
-pub fn length(n: usize, errors: &mut Errors) {
-    if n > isize::MAX as usize / 4 {
-        errors.insert(DOWNHILL_STATUS_INVALID_LENGTH);
-    }
+/// How many elements of so many bytes have no place in memory, at least.
+pub fn too_many(size: usize) -> usize {
+    isize::MAX as usize / size + 1
 }
 
-/// Pointer and size of an array by itself.
+/// Pointer and length of an array that has elements.
 pub fn array(array: &Array, errors: &mut Errors) {
-    let Some(bytes) = array.bytes().filter(|_| array.n > 0) else { return };
-    let address = array.pointer.addr();
+    let (address, len) = (array.pointer.addr(), array.bytes());
+    if array.n >= too_many(array.kind.size()) || address.checked_add(len).is_none() {
+        errors.insert(DOWNHILL_STATUS_INVALID_LENGTH);
+    }
     if address == 0 {
         errors.insert(DOWNHILL_STATUS_NULL_POINTER);
-    } else if !address.is_multiple_of(array.element.size()) {
+    } else if address % array.kind.size() != 0 {
         errors.insert(DOWNHILL_STATUS_MISALIGNED);
-    }
-    if address.checked_add(bytes).is_none() {
-        errors.insert(DOWNHILL_STATUS_INVALID_LENGTH);
     }
 }
 
-/// Do arrays share memory that must not: those that are written with any?
-pub fn overlaps(arrays: &[(Array, bool)], errors: &mut Errors) {
-    let mut ranges: Vec<_> = arrays
-        .iter()
-        .filter(|(array, _)| array.n > 0)
-        .map(|(array, is_written)| {
-            let start = array.pointer.addr();
-            (start, start.saturating_add(array.n.saturating_mul(array.element.size())), *is_written)
-        })
-        .collect();
-    ranges.sort_unstable();
-    for (i, &(_, end, is_written)) in ranges.iter().enumerate() {
-        let shared = ranges[i + 1..].iter().take_while(|next| next.0 < end);
-        if shared.into_iter().any(|next| is_written || next.2) {
+/// Does the rule refuse its configuration for a step of this number?
+pub fn refuses(rule: &dyn Optimizer, t: u64) -> bool {
+    let mut states: Vec<&mut [f32]> = rule.states().iter().map(|_| Default::default()).collect();
+    rule.reference_step(&mut [], &[], &mut states, t).is_err()
+}
+
+/// Does anything that is written share memory with something else?
+pub fn overlaps(written: &[Array], read: &[Array], errors: &mut Errors) {
+    let share = |a: &Array, b: &Array| {
+        let (a_start, b_start) = (a.pointer.addr(), b.pointer.addr());
+        a.bytes() > 0
+            && b.bytes() > 0
+            && a_start < b_start.saturating_add(b.bytes())
+            && b_start < a_start.saturating_add(a.bytes())
+    };
+    for (k, array) in written.iter().enumerate() {
+        if written[..k].iter().chain(read).any(|other| share(array, other)) {
             errors.insert(DOWNHILL_STATUS_OVERLAP);
         }
     }
 }
 
-/// A pointer to so many bytes of memory, or a wrong one.
-pub fn pointer(bytes: &[u8], pointer: Pointer, errors: &mut Errors) -> (Block, *mut u8) {
+/// Is a pointer to a structure good?
+pub fn pointer(pointer: Pointer, errors: &mut Errors) {
     match pointer {
-        Pointer::Good => {
-            let block = Block::new(bytes);
-            let start = block.at(0);
-            (block, start)
-        }
-        Pointer::Null => {
-            errors.insert(DOWNHILL_STATUS_NULL_POINTER);
-            (Block::new(&[]), ptr::null_mut())
-        }
-        Pointer::Misaligned(by) => {
-            errors.insert(DOWNHILL_STATUS_MISALIGNED);
-            let block = Block::new(&[&vec![0; by.into()], bytes].concat());
-            let start = block.at(by.into());
-            (block, start)
-        }
-    }
-}
-
-/// A structure in memory that ends where it says that it ends. Of one whose size is wrong, only `head` bytes are looked at.
-pub fn structure(
-    own: &[u8],
-    head: usize,
-    size: Size,
-    pointer: Pointer,
-    errors: &mut Errors,
-) -> (Block, *mut u8) {
-    let declared = match size {
-        Size::Own => own.len(),
-        Size::Later(more) | Size::LaterInUse(more, _) => own.len() + usize::from(more),
-        Size::Any(size) => size as usize,
+        Pointer::Good | Pointer::Shared => false,
+        Pointer::Null => errors.insert(DOWNHILL_STATUS_NULL_POINTER),
+        Pointer::Misaligned(_) => errors.insert(DOWNHILL_STATUS_MISALIGNED),
     };
-    let len = if declared > MOST { head } else { declared.max(head) };
-    let mut bytes = own.to_vec();
-    bytes.resize(len, 0);
-    bytes[..4].copy_from_slice(&(declared as u32).to_ne_bytes());
-    if declared < own.len() || declared > MOST {
-        errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
-    } else if let Size::LaterInUse(more, at) = size {
-        bytes[own.len() + usize::from(at % more)] = 1;
-        errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
-    }
-    self::pointer(&bytes, pointer, errors)
 }
 
-/// A configuration in memory. Which ranges hyper-parameters have is the library's own to say here, and tested elsewhere.
-pub fn configuration(
-    configured: &Configured,
-    fields: &Fields,
-    t: u64,
+/// Puts a structure that starts with its size into memory that ends where it says that it ends, or after
+/// the `head` bytes that are looked at if that is wrong. What is given is as long as this release's,
+/// even so.
+pub fn structure(
+    bytes: Vec<u8>,
+    size: Size,
+    head: usize,
+    at: Pointer,
+    memory: &mut Memory,
     errors: &mut Errors,
-) -> (Block, *mut u8) {
-    refused(configured, t, errors);
-    if fields.rule.is_some_and(|tag| tag != configured.rule.tag) {
-        errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
-    }
-    structure(&configured.bytes, 8, fields.size, fields.pointer, errors)
+) -> Array {
+    let own = bytes.len();
+    let mut bytes = list(vec![bytes], own, size, 1, head, errors);
+    bytes[..4].copy_from_slice(&size.of(own).to_ne_bytes());
+    pointer(at, errors);
+    memory.put(&bytes, at).cut(own)
 }
 
-/// Does the rule refuse its hyper-parameters, or what they come to at step `t`?
-pub fn refused(configured: &Configured, t: u64, errors: &mut Errors) {
-    let is_accepted = configured.optimizer.as_ref().is_some_and(|optimizer| {
-        let mut states: Vec<&mut [f32]> =
-            optimizer.states().iter().map(|_| Default::default()).collect();
-        optimizer.reference_step(&mut [], &[], &mut states, t.max(1)).is_ok()
-    });
-    if !is_accepted {
+/// A list of structures of `own` bytes, as far apart as `size` says, which is to be a multiple of
+/// something; or the `head` of the first.
+pub fn list(
+    structures: Vec<Vec<u8>>,
+    own: usize,
+    size: Size,
+    multiple: usize,
+    head: usize,
+    errors: &mut Errors,
+) -> Vec<u8> {
+    let stride = size.of(own) as usize;
+    if !(own..=MOST).contains(&stride) || !stride.is_multiple_of(multiple) {
+        errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+        return structures.concat().into_iter().take(head).collect();
+    }
+    let longer = |mut bytes: Vec<u8>| {
+        bytes.resize(stride, 0);
+        bytes
+    };
+    let mut bytes: Vec<u8> = structures.into_iter().flat_map(longer).collect();
+    if let (Size::LaterInUse(more, at), Some(last)) = (size, bytes.len().checked_sub(1)) {
+        bytes[last - usize::from(at % more)] = 1;
         errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
     }
+    bytes
 }
 
 /// Is this status one of the errors, if there are any, and is it explained?

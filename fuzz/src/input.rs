@@ -1,9 +1,14 @@
 //! Inputs: mostly good ones, so that steps are made, with everything else among them.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use downhill::Range;
 
-/// Where an array is to stand.
+/// A number by which something is chosen, seldom things by the largest. 0 and 255, which a fuzzer likes
+/// best, are none of them.
+fn dice(u: &mut Unstructured<'_>) -> Result<u8> {
+    Ok(u8::arbitrary(u)? ^ 0x5a)
+}
+
+/// Where an array is to be.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
     /// In memory of its own, so many bytes from its start, up to its very end.
@@ -17,13 +22,13 @@ pub enum Place {
 
 impl<'a> Arbitrary<'a> for Place {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u8::arbitrary(u)? {
-            choice @ 0..=223 => Self::Own(choice % 16 * 4),
-            224..=239 => Self::Shared(u16::arbitrary(u)? & !3),
-            240..=243 => Self::Shared(u16::arbitrary(u)?),
-            244..=247 => Self::Own(u8::arbitrary(u)?),
-            248..=251 => Self::Null,
-            252.. => Self::Nowhere(usize::arbitrary(u)?),
+        Ok(match dice(u)? {
+            choice @ 0..=231 => Self::Own(choice % 16 * 4),
+            232..=243 => Self::Shared(u16::arbitrary(u)? & !3),
+            244 => Self::Shared(u16::arbitrary(u)?),
+            245..=249 => Self::Own(u8::arbitrary(u)?),
+            250..=252 => Self::Null,
+            253.. => Self::Nowhere(usize::arbitrary(u)?),
         })
     }
 }
@@ -32,6 +37,8 @@ impl<'a> Arbitrary<'a> for Place {
 #[derive(Clone, Copy, Debug)]
 pub enum Pointer {
     Good,
+    /// Into the memory that arrays share.
+    Shared,
     Null,
     /// So many bytes, not 0, past an aligned address.
     Misaligned(u8),
@@ -39,15 +46,16 @@ pub enum Pointer {
 
 impl<'a> Arbitrary<'a> for Pointer {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u8::arbitrary(u)? {
-            0..=247 => Self::Good,
-            248..=251 => Self::Null,
-            choice => Self::Misaligned(choice - 251),
+        Ok(match dice(u)? {
+            0..=223 => Self::Good,
+            224..=251 => Self::Shared,
+            252 => Self::Null,
+            choice => Self::Misaligned(choice - 252),
         })
     }
 }
 
-/// What `struct_size` says, and what follows the members that are known.
+/// How long a structure is said to be, and what follows the fields that are known.
 #[derive(Clone, Copy, Debug)]
 pub enum Size {
     Own,
@@ -60,50 +68,87 @@ pub enum Size {
 
 impl<'a> Arbitrary<'a> for Size {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(match u8::arbitrary(u)? {
-            0..=231 => Self::Own,
-            232..=239 => Self::Later(u16::arbitrary(u)? % 600),
-            240..=247 => Self::LaterInUse(1 + u16::arbitrary(u)? % 600, u16::arbitrary(u)?),
-            248.. => Self::Any(u32::arbitrary(u)?),
+        Ok(match dice(u)? {
+            0..=237 => Self::Own,
+            238..=247 => Self::Later(u16::arbitrary(u)? % 64 * 8),
+            248..=250 => Self::Later(u16::arbitrary(u)? % 512),
+            251..=253 => Self::LaterInUse(8 + u16::arbitrary(u)? % 40 * 8, u16::arbitrary(u)?),
+            254.. => Self::Any(u32::arbitrary(u)?),
         })
     }
 }
 
-/// The value of an enumeration with two or three of them.
+impl Size {
+    /// For a structure that is so long in this release.
+    pub fn of(self, own: usize) -> u32 {
+        match self {
+            Self::Own => own as u32,
+            Self::Later(more) | Self::LaterInUse(more, _) => own as u32 + u32::from(more),
+            Self::Any(size) => size,
+        }
+    }
+}
+
+/// One of the values of an enumeration, or any number.
 #[derive(Clone, Copy, Debug)]
-pub struct Choice(pub u32);
+pub enum Choice {
+    One(u8),
+    Any(u32),
+}
 
 impl<'a> Arbitrary<'a> for Choice {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(Self(match u8::arbitrary(u)? {
-            251.. => u32::arbitrary(u)?,
-            choice => u32::from(choice) % 2 + u32::from(choice > 240),
+        Ok(match dice(u)? {
+            253.. => Self::Any(u32::arbitrary(u)?),
+            choice => Self::One(choice),
+        })
+    }
+}
+
+impl Choice {
+    pub fn of(self, all: &[u32]) -> u32 {
+        match self {
+            Self::One(choice) => all[usize::from(choice) % all.len()],
+            Self::Any(value) => value,
+        }
+    }
+
+    pub fn below(self, count: usize) -> u32 {
+        match self {
+            Self::One(choice) => u32::from(choice) % count as u32,
+            Self::Any(value) => value,
+        }
+    }
+}
+
+/// A number that is to be at least 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Magnitude(pub f64);
+
+impl<'a> Arbitrary<'a> for Magnitude {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        const SOME: [f64; 8] = [0.0, 1.0, 1e-3, 0.01, 1e-8, 1e-45, 1e30, -0.0];
+        Ok(Self(match dice(u)? {
+            choice @ 0..=99 => SOME[usize::from(choice) % SOME.len()],
+            100..=252 => f64::from(u16::arbitrary(u)?) / 1024.0,
+            253.. => f64::from_bits(u64::arbitrary(u)?),
         }))
     }
 }
 
-/// A number, mostly in its range.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct Number {
-    kind: u8,
-    bits: u16,
-}
+/// A number that is to be from 0 to 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Fraction(pub f64);
 
-impl Number {
-    pub fn of(self, range: Range) -> f64 {
-        const SIZES: [f64; 8] = [0.0, 1.0, 1e-3, 0.01, 1e-8, 1e-45, 1e30, -0.0];
-        const PARTS: [f64; 8] = [0.0, 0.9, 0.99, 0.999, 0.5, 1.0 - f64::EPSILON / 2.0, 0.0, 1e-300];
-        let bits = f64::from(self.bits);
-        match (self.kind, range) {
-            (252.., _) => {
-                f64::from_bits(u64::from(self.bits) << 48 | u64::from(self.bits) * 0x9e37_79b9)
-            }
-            (251, _) => 1.0,
-            (some @ 0..=99, Range::NonNegative) => SIZES[usize::from(some) % SIZES.len()],
-            (_, Range::NonNegative) => bits / 1024.0,
-            (some @ 0..=99, _) => PARTS[usize::from(some) % PARTS.len()],
-            _ => bits / 65536.0,
-        }
+impl<'a> Arbitrary<'a> for Fraction {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        const SOME: [f64; 8] = [0.0, 0.9, 0.99, 0.999, 0.5, 1.0 - f64::EPSILON / 2.0, 0.0, 1e-300];
+        Ok(Self(match dice(u)? {
+            choice @ 0..=99 => SOME[usize::from(choice) % SOME.len()],
+            100..=251 => f64::from(u16::arbitrary(u)?) / 65536.0,
+            252 => 1.0,
+            253.. => f64::from_bits(u64::arbitrary(u)?),
+        }))
     }
 }
 
@@ -113,7 +158,7 @@ pub struct Step(pub u64);
 
 impl<'a> Arbitrary<'a> for Step {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(Self(match u8::arbitrary(u)? {
+        Ok(Self(match dice(u)? {
             few @ 0..=199 => few.into(),
             200..=239 => u16::arbitrary(u)?.into(),
             240.. => u64::arbitrary(u)?,
@@ -127,46 +172,37 @@ pub struct Length(pub usize);
 
 impl<'a> Arbitrary<'a> for Length {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(Self(match u8::arbitrary(u)? {
-            few @ 0..=247 => usize::from(few) % 80,
+        Ok(Self(match dice(u)? {
+            few @ 0..=249 => few.into(),
             // Across the blocks of the norm.
-            248..=251 => usize::from(u16::arbitrary(u)?) % 9000,
-            252.. => usize::arbitrary(u)?,
+            250..=253 => usize::from(u16::arbitrary(u)?) % 9000,
+            254.. => usize::arbitrary(u)?,
         }))
     }
 }
 
-/// A value for every field that a configuration may have, and how the structure is passed.
-#[derive(Clone, Copy, Debug)]
-pub struct Fields {
-    pub size: Size,
-    pub pointer: Pointer,
-    /// Another tag than the rule's.
-    pub rule: Option<u32>,
-    pub words: [Choice; 2],
-    pub numbers: [Number; 6],
+/// So many elements, now and then so many that threads share them.
+pub fn elements(u: &mut Unstructured<'_>) -> Result<usize> {
+    Ok(match dice(u)? {
+        0..=254 => Length::arbitrary(u)?.0,
+        255 => 100_000 + 4 * usize::from(u16::arbitrary(u)?),
+    })
 }
 
-impl<'a> Arbitrary<'a> for Fields {
-    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(Self {
-            size: u.arbitrary()?,
-            pointer: u.arbitrary()?,
-            rule: rarely(u)?.then(|| u8::arbitrary(u)).transpose()?.map(u32::from),
-            words: u.arbitrary()?,
-            numbers: u.arbitrary()?,
-        })
-    }
+/// True once in eight times.
+pub fn seldom(u: &mut Unstructured<'_>) -> Result<bool> {
+    Ok(dice(u)? % 8 == 7)
 }
 
-/// Once in sixty-four times.
-pub fn rarely(u: &mut Unstructured<'_>) -> Result<bool> {
-    Ok(u8::arbitrary(u)? > 251)
+/// Now and then something.
+pub fn rarely<'a, T: Arbitrary<'a>>(u: &mut Unstructured<'a>) -> Result<Option<T>> {
+    if dice(u)? < 252 { Ok(None) } else { T::arbitrary(u).map(Some) }
 }
 
 /// Endless elements, from what is left of the input: any bits, or ordinary numbers.
+#[derive(Debug)]
 pub struct Values {
-    table: Vec<u8>,
+    table: Vec<f32>,
     at: usize,
 }
 
@@ -186,14 +222,15 @@ impl Values {
                 _ => (high ^ noise >> 16) as f32 / 16384.0 - 2.0,
             }
         };
-        Self { table: (0..Self::PERIOD).flat_map(|_| value().to_ne_bytes()).collect(), at: 0 }
+        Self { table: (0..Self::PERIOD).map(|_| value()).collect(), at: 0 }
     }
+}
 
-    /// The elements that are next, up to the end of their sequence and no more than `bytes` bytes.
-    pub fn next(&mut self, bytes: usize) -> &[u8] {
-        let part = &self.table[self.at..];
-        let part = &part[..part.len().min(bytes)];
-        self.at = (self.at + part.len().next_multiple_of(4)) % self.table.len();
-        part
+impl Iterator for Values {
+    type Item = f32;
+
+    fn next(&mut self) -> Option<f32> {
+        self.at = (self.at + 1) % self.table.len();
+        Some(self.table[self.at])
     }
 }

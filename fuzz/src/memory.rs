@@ -7,27 +7,74 @@ use std::{
 
 use half::{bf16, f16};
 
-use crate::input::{Place, Values};
+use crate::input::{Place, Pointer, Values};
 
 /// A vector's length, so that every offset from a block's start is one from an aligned address.
 const ALIGN: usize = 64;
 
-/// Bytes of the block that arrays share.
-const SHARED: usize = 1024;
+/// Bytes of the block that arrays share, behind which structures may share it too.
+const SHARED: usize = 2048;
+const SHARED_BY_STRUCTURES: usize = 1024;
 
-/// The longest array that gets memory, in bytes.
-const MOST: usize = 1 << 22;
+/// The longest array that gets memory. More takes too long.
+pub const MOST: usize = 400_000;
+
+/// What an array is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    F32,
+    Bf16,
+    F16,
+    I16,
+    Byte,
+    F64,
+}
+
+impl Kind {
+    pub fn size(self) -> usize {
+        match self {
+            Self::Byte => 1,
+            Self::Bf16 | Self::F16 | Self::I16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    /// Adds an element that is this number, or any element for any bits.
+    fn push(self, x: f32, bytes: &mut Vec<u8>) {
+        let upper = (x.to_bits() >> 16) as u16;
+        match self {
+            Self::F32 => bytes.extend(x.to_ne_bytes()),
+            Self::Bf16 => bytes.extend(upper.to_ne_bytes()),
+            Self::F16 if x.abs() <= 4.0 => bytes.extend(f16::from_f32(x).to_ne_bytes()),
+            Self::F16 => bytes.extend(upper.to_ne_bytes()),
+            Self::I16 => bytes.extend((x.to_bits() as u16).to_ne_bytes()),
+            Self::Byte => bytes.push((x * 60.0 + 127.0) as u8),
+            Self::F64 => bytes.extend(f64::from(x).to_ne_bytes()),
+        }
+    }
+
+    fn is_nan(self, bytes: &[u8]) -> bool {
+        match (self, bytes) {
+            (Self::F32, &[a, b, c, d]) => f32::from_ne_bytes([a, b, c, d]).is_nan(),
+            (Self::Bf16, &[a, b]) => bf16::from_ne_bytes([a, b]).is_nan(),
+            (Self::F16, &[a, b]) => f16::from_ne_bytes([a, b]).is_nan(),
+            (Self::F64, bytes) => f64::from_ne_bytes(bytes.try_into().expect("eight bytes")).is_nan(),
+            _ => false,
+        }
+    }
+}
 
 /// So many bytes, and not one more.
 #[derive(Debug)]
-pub struct Block {
+struct Block {
     start: *mut u8,
     layout: Layout,
     len: usize,
 }
 
 impl Block {
-    pub fn new(bytes: &[u8]) -> Self {
+    fn new(bytes: &[u8]) -> Self {
         let len = bytes.len();
         let layout = Layout::from_size_align(len.max(1), ALIGN).expect("not too large");
         // SAFETY: the layout's size is not zero.
@@ -35,18 +82,25 @@ impl Block {
         if start.is_null() {
             handle_alloc_error(layout);
         }
-        // SAFETY: so long at least, initialized, and nobody else knows it yet.
-        unsafe { slice::from_raw_parts_mut(start, len) }.copy_from_slice(bytes);
-        Self { start, layout, len }
+        let mut block = Self { start, layout, len };
+        block.bytes_mut().copy_from_slice(bytes);
+        block
     }
 
-    pub fn at<T>(&self, offset: usize) -> *mut T {
-        self.start.wrapping_add(offset).cast()
-    }
-
-    pub fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         // SAFETY: allocated with this length, initialized, and written only by calls that are over.
         unsafe { slice::from_raw_parts(self.start, self.len) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the same.
+        unsafe { slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Self {
+        Self::new(self.bytes())
     }
 }
 
@@ -57,138 +111,161 @@ impl Drop for Block {
     }
 }
 
-/// What an array is made of.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Element {
-    F32,
-    Bf16,
-    F16,
-    /// The lower halves of split weights.
-    I16,
-    Byte,
-}
-
-impl Element {
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 | Self::F16 | Self::I16 => 2,
-            Self::Byte => 1,
-        }
-    }
-
-    fn is_nan(self, bytes: &[u8]) -> bool {
-        match self {
-            Self::F32 => f32::from_ne_bytes(bytes.try_into().expect("four bytes")).is_nan(),
-            Self::Bf16 => bf16::from_ne_bytes(bytes.try_into().expect("two bytes")).is_nan(),
-            Self::F16 => f16::from_ne_bytes(bytes.try_into().expect("two bytes")).is_nan(),
-            Self::I16 | Self::Byte => false,
-        }
-    }
-}
-
-/// An array as a call gets it.
+/// An array or a structure as a call gets it.
 #[derive(Clone, Copy, Debug)]
 pub struct Array {
     pub pointer: *mut u8,
-    pub element: Element,
-    /// How many elements.
+    pub kind: Kind,
+    /// How many elements it is said to have.
     pub n: usize,
     /// Its block, and the offset in it, if all of it is really there.
     home: Option<(usize, usize)>,
 }
 
 impl Array {
-    pub const NULL: Self = Self { pointer: ptr::null_mut(), element: Element::Byte, n: 0, home: None };
+    pub const NULL: Self = Self { pointer: ptr::null_mut(), kind: Kind::Byte, n: 0, home: None };
 
-    pub fn is_backed(&self) -> bool {
+    pub fn is_there(&self) -> bool {
         self.n == 0 || self.home.is_some()
     }
 
-    /// None if they are too many for any address space.
-    pub fn bytes(&self) -> Option<usize> {
-        self.n.checked_mul(self.element.size()).filter(|&bytes| isize::try_from(bytes).is_ok())
+    /// Its bytes, or as many as there are numbers for.
+    pub fn bytes(&self) -> usize {
+        self.n.saturating_mul(self.kind.size())
+    }
+
+    /// The same bytes as elements of another kind.
+    pub fn of(self, kind: Kind) -> Self {
+        Self { kind, n: self.bytes() / kind.size(), ..self }
+    }
+
+    /// No more than the first `n` elements.
+    pub fn cut(self, n: usize) -> Self {
+        Self { n: self.n.min(n), ..self }
     }
 }
 
-/// All arrays of a call.
-#[derive(Debug)]
+/// The bytes of a structure of C.
+pub fn bytes_of<T: Copy>(structure: &T) -> Vec<u8> {
+    // SAFETY: the header's structures have no padding, so all bytes are initialized.
+    unsafe { slice::from_raw_parts(ptr::from_ref(structure).cast(), size_of::<T>()) }.to_vec()
+}
+
+/// All memory that a call is told of.
+#[derive(Clone, Debug)]
 pub struct Memory {
     blocks: Vec<Block>,
+    /// Where the next structure has its place in the block that is shared.
+    next: usize,
 }
 
 impl Memory {
     pub fn new(values: &mut Values) -> Self {
-        Self { blocks: vec![filled(SHARED, values)] }
+        let shared = values.take(SHARED / 4).flat_map(f32::to_ne_bytes).collect::<Vec<u8>>();
+        Self { blocks: vec![Block::new(&shared)], next: SHARED_BY_STRUCTURES }
     }
 
-    /// An array of `n` elements.
-    pub fn place(&mut self, place: Place, element: Element, n: usize, values: &mut Values) -> Array {
-        let bytes = n.checked_mul(element.size()).filter(|&bytes| bytes <= MOST);
-        let (block, offset) = match place {
-            Place::Null => return Array { element, n, ..Array::NULL },
-            Place::Nowhere(address) => {
-                return Array { pointer: ptr::without_provenance_mut(address), element, n, home: None };
-            }
-            Place::Own(shift) => {
-                self.blocks.push(filled(usize::from(shift) + bytes.unwrap_or(0), values));
-                (self.blocks.len() - 1, usize::from(shift))
-            }
-            Place::Shared(offset) => (0, usize::from(offset) % SHARED),
+    /// An array of `n` elements. Where there is to be none it is NULL, or wrongly something else.
+    pub fn place(&mut self, place: Place, kind: Option<Kind>, n: usize, values: &mut Values) -> Array {
+        let nowhere = |address, n| {
+            let pointer = ptr::without_provenance_mut(address);
+            Array { pointer, kind: kind.unwrap_or(Kind::Byte), n, home: None }
         };
-        let is_there = bytes.is_some_and(|bytes| offset + bytes <= self.blocks[block].len);
-        let home = is_there.then_some((block, offset));
-        Array { pointer: self.blocks[block].at(offset), element, n, home }
-    }
-
-    /// Is this what is everywhere? Where something was to be written, a NaN is like any other.
-    pub fn check(&self, expected: &Contents, written: &[Array]) {
-        let mut ours = self.contents();
-        for array in written {
-            let size = array.element.size();
-            let (got, want) = (ours.bytes(array).to_vec(), expected.bytes(array).to_vec());
-            for (i, (a, b)) in got.chunks(size).zip(want.chunks(size)).enumerate() {
-                let same = a == b || (array.element.is_nan(a) && array.element.is_nan(b));
-                assert!(same, "{:?} {i} of {}: {a:02x?}, not {b:02x?}", array.element, array.n);
+        let (kind, home) = match (kind, place) {
+            (None, Place::Nowhere(address)) => return nowhere(address, 0),
+            (None, _) => return Array::NULL,
+            (_, Place::Null) => return nowhere(0, n),
+            (_, Place::Nowhere(address)) => return nowhere(address, n),
+            (Some(kind), Place::Own(shift)) => {
+                let mut bytes = vec![0; shift.into()];
+                if n <= MOST {
+                    values.take(n).for_each(|x| kind.push(x, &mut bytes));
+                }
+                self.blocks.push(Block::new(&bytes));
+                (kind, (self.blocks.len() - 1, shift.into()))
             }
-            ours.write(array, want);
+            (Some(kind), Place::Shared(offset)) => (kind, (0, usize::from(offset) % SHARED)),
+        };
+        let array = Array { pointer: self.at(home), kind, n, home: Some(home) };
+        let is_there = array.bytes() <= self.blocks[home.0].len - home.1;
+        Array { home: array.home.filter(|_| is_there), ..array }
+    }
+
+    /// Bytes of a structure, at a pointer that is good, or else told of here.
+    pub fn put(&mut self, bytes: &[u8], pointer: Pointer) -> Array {
+        let shift = match pointer {
+            Pointer::Null => return Array::NULL,
+            Pointer::Misaligned(by) => by.into(),
+            Pointer::Shared if self.next + bytes.len() <= SHARED => {
+                let home = (0, self.next);
+                self.next = (self.next + bytes.len()).next_multiple_of(8);
+                return self.put_at(home, bytes);
+            }
+            Pointer::Shared | Pointer::Good => 0,
+        };
+        self.blocks.push(Block::new(&vec![0; shift + bytes.len()]));
+        self.put_at((self.blocks.len() - 1, shift), bytes)
+    }
+
+    fn put_at(&mut self, home: (usize, usize), bytes: &[u8]) -> Array {
+        let array = Array { pointer: self.at(home), kind: Kind::Byte, n: bytes.len(), home: Some(home) };
+        self.write(array, bytes);
+        array
+    }
+
+    fn at(&self, (block, offset): (usize, usize)) -> *mut u8 {
+        self.blocks[block].start.wrapping_add(offset)
+    }
+
+    fn bytes_mut(&mut self, array: Array) -> &mut [u8] {
+        let Some((block, offset)) = array.home.filter(|_| array.n > 0) else { return &mut [] };
+        &mut self.blocks[block].bytes_mut()[offset..offset + array.bytes()]
+    }
+
+    /// Writes to the array's end, if it is there.
+    pub fn write(&mut self, array: Array, bytes: &[u8]) {
+        let all = self.bytes_mut(array);
+        if let Some(start) = all.len().checked_sub(bytes.len()) {
+            all[start..].copy_from_slice(bytes);
         }
-        assert!(ours == *expected, "something else was written");
     }
 
-    /// What is everywhere now.
-    pub fn contents(&self) -> Contents {
-        Contents(self.blocks.iter().map(|block| block.bytes().to_vec()).collect())
-    }
-}
-
-fn filled(len: usize, values: &mut Values) -> Block {
-    let mut bytes = Vec::with_capacity(len);
-    while bytes.len() < len {
-        bytes.extend_from_slice(values.next(len - bytes.len()));
-    }
-    Block::new(&bytes)
-}
-
-/// What was in memory once, or should be.
-#[derive(Clone, PartialEq)]
-pub struct Contents(Vec<Vec<u8>>);
-
-impl Contents {
-    /// Those of an array that is there; none if it has no elements.
-    pub fn bytes(&self, array: &Array) -> &[u8] {
-        let Some((block, offset)) = array.home.filter(|_| array.n > 0) else { return &[] };
-        &self.0[block][offset..offset + array.n * array.element.size()]
+    /// The elements of an array that is there, as they are in this memory, which may be a copy.
+    pub fn elements<T>(&self, array: Array) -> *mut [T] {
+        assert_eq!(array.kind.size(), size_of::<T>());
+        match array.home.filter(|_| array.n > 0) {
+            Some(home) => ptr::slice_from_raw_parts_mut(self.at(home).cast(), array.n),
+            None => ptr::slice_from_raw_parts_mut(ptr::dangling_mut(), 0),
+        }
     }
 
-    pub fn write(&mut self, array: &Array, bytes: impl IntoIterator<Item = u8>) {
-        let Some((block, offset)) = array.home.filter(|_| array.n > 0) else { return };
-        self.0[block][offset..].iter_mut().zip(bytes).for_each(|(old, new)| *old = new);
+    /// The elements of a gradient that is there.
+    pub fn numbers(&self, array: Array) -> Vec<f32> {
+        // SAFETY: in a block, which was checked when it was placed, and aligned, as a call has found.
+        unsafe {
+            match array.kind {
+                Kind::F32 => (*self.elements::<f32>(array)).to_vec(),
+                Kind::Bf16 => (*self.elements::<bf16>(array)).iter().map(|x| x.to_f32()).collect(),
+                _ => (*self.elements::<f16>(array)).iter().map(|x| x.to_f32()).collect(),
+            }
+        }
     }
 
-    /// The elements of an array of `f32`.
-    pub fn floats(&self, array: &Array) -> Vec<f32> {
-        let words = self.bytes(array).chunks_exact(4);
-        words.map(|x| f32::from_ne_bytes(x.try_into().expect("four bytes"))).collect()
+    /// Is this what is expected everywhere? In arrays that were to be written, a NaN is like any other.
+    pub fn check(&self, expected: &Self, written: &[Array]) {
+        let mut ours = self.clone();
+        let mut expected = expected.clone();
+        for &array in written {
+            let size = array.kind.size();
+            let (got, want) = (ours.bytes_mut(array), expected.bytes_mut(array));
+            for (i, (a, b)) in got.chunks_mut(size).zip(want.chunks(size)).enumerate() {
+                if array.kind.is_nan(a) && array.kind.is_nan(b) {
+                    a.copy_from_slice(b);
+                }
+                assert!(a == b, "element {i} of {} {:?}: {a:x?}, not {b:x?}", array.n, array.kind);
+            }
+        }
+        let same = ours.blocks.iter().zip(&expected.blocks).all(|(a, b)| a.bytes() == b.bytes());
+        assert!(same, "something else was written");
     }
 }

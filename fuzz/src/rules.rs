@@ -1,96 +1,149 @@
-//! The rules of the C interface: how a configuration lies in memory, the plain step, and the rule in Rust.
+//! Every rule of the C interface, as the header has it, with any configuration, and the same in Rust.
 
-use std::ffi::c_void;
+use std::{array, ffi::c_void, mem::offset_of};
 
-use downhill::{Optimizer, Range, rules};
+use arbitrary::{Arbitrary, Result, Unstructured};
+use downhill::{Optimizer, Range};
 
-use crate::{abi::*, input::Fields};
+use crate::{abi::*, check, check::Errors, input::*, memory::*};
 
-include!(concat!(env!("OUT_DIR"), "/rules.rs"));
-
-/// What a tensor of C has room for.
+/// How many states the whole step has room for.
 pub const SLOTS: usize = 4;
 
-/// A rule as the header has it.
+/// A rule, read from the header.
 #[derive(Debug)]
 pub struct Rule {
+    /// As in `downhill_R_step`.
     pub name: &'static str,
-    pub tag: u32,
+    tag: u32,
     /// Of its configuration.
-    pub size: usize,
-    /// The configuration's fields behind `struct_size` and `rule`: those of four bytes, then the doubles.
-    pub words: &'static [&'static str],
-    pub numbers: &'static [&'static str],
-    /// All states that it may have.
+    size: usize,
+    fields: &'static [Field],
+    /// The states that it may have, in the order of its plain step.
     pub states: &'static [&'static str],
+    /// Has its plain step a `t`?
     pub counts_steps: bool,
-    /// The plain step.
+    /// Its plain step.
     ///
     /// # Safety
     /// The preconditions at the top of the header.
-    pub step: PlainStep,
+    pub step:
+        unsafe fn(usize, *mut f32, *const f32, [*mut f32; SLOTS], u64, *const c_void) -> downhill_status,
 }
 
-/// Length, weights, gradient, states, number of the step, configuration.
-type PlainStep =
-    unsafe fn(usize, *mut f32, *const f32, [*mut f32; SLOTS], u64, *const c_void) -> downhill_status;
-
-/// A rule with any configuration.
+/// A field of a configuration.
 #[derive(Debug)]
-pub struct Configured {
-    pub rule: &'static Rule,
-    /// The configuration in memory.
-    pub bytes: Vec<u8>,
-    /// The rule in Rust; None if a value is none of an enumeration's.
-    pub optimizer: Option<Box<dyn Optimizer>>,
+struct Field {
+    name: &'static str,
+    offset: usize,
+    /// A `double`, or a `uint32_t`.
+    is_number: bool,
 }
 
-impl Configured {
-    pub fn new(which: u8, fields: &Fields) -> Self {
-        let rule = &RULES[usize::from(which) % RULES.len()];
-        let mut optimizer =
-            rules().into_iter().find(|one| one.name() == rule.name).expect("in the list");
-        let known = optimizer.hyperparameters();
-        let mut bytes = rule.default_bytes();
-        bytes[4..8].copy_from_slice(&fields.rule.unwrap_or(rule.tag).to_ne_bytes());
-        let mut accepted = true;
-        for (k, (name, word)) in rule.words.iter().zip(fields.words).enumerate() {
-            let place = &mut bytes[8 + 4 * k..][..4];
-            let usual = u32::from_ne_bytes(place[..].try_into().expect("four bytes"));
-            let is_known = known.iter().any(|one| one.name == *name);
-            // What the rule in Rust does not have can have one value only.
-            let value = if is_known || word.0 > 2 { word.0 } else { usual };
-            place.copy_from_slice(&value.to_ne_bytes());
-            accepted &=
-                if is_known { optimizer.set(name, value.into()).is_ok() } else { value == usual };
-        }
-        for (k, (name, number)) in rule.numbers.iter().zip(fields.numbers).enumerate() {
-            let range =
-                known.iter().find(|one| one.name == *name).map_or(Range::NonNegative, |one| one.range);
-            let value = number.of(range);
-            bytes[16 + 8 * k..][..8].copy_from_slice(&value.to_ne_bytes());
-            optimizer.set(name, value).expect("a number");
-        }
-        Self { rule, bytes, optimizer: accepted.then_some(optimizer) }
-    }
-
-    /// Which states there are, by their places. Of a configuration that is refused, any.
-    pub fn slots(&self) -> [bool; SLOTS] {
-        let states = self.optimizer.as_ref().map(|optimizer| optimizer.states());
-        let mut slots = [false; SLOTS];
-        for (slot, name) in slots.iter_mut().zip(self.rule.states) {
-            *slot = states.is_none_or(|states| states.iter().any(|state| state.name == *name));
-        }
-        slots
-    }
-}
+#[allow(unused_variables, reason = "not every step takes `t`")]
+static RULES: &[Rule] = &include!(concat!(env!("OUT_DIR"), "/rules.rs"));
 
 impl Rule {
-    fn default_bytes(&self) -> Vec<u8> {
-        let mut words = vec![0_u64; self.size / 8];
-        // SAFETY: so many bytes, aligned.
-        let status = unsafe { downhill_config_default(self.tag, words.as_mut_ptr().cast(), self.size) };
-        assert_eq!(status, DOWNHILL_STATUS_OK);
-        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    /// With its defaults.
+    fn optimizer(&self) -> Box<dyn Optimizer> {
+        let mut all = downhill::rules().into_iter();
+        all.find(|rule| rule.name() == self.name).expect("C and Rust have the same rules")
     }
+}
+
+/// A configuration with any values, and how it is passed.
+#[derive(Debug)]
+pub struct Config {
+    pub rule: &'static Rule,
+    /// Now and then what `rule` says in place of its tag.
+    tag: Option<u32>,
+    size: Size,
+    pointer: Pointer,
+    /// Of each field.
+    values: Vec<Value>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    /// That of a hyper-parameter.
+    Of(f64),
+    /// No hyper-parameter of the rule, for which there is only the default. Now and then something else.
+    Fixed(Option<u32>),
+}
+
+impl<'a> Arbitrary<'a> for Config {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let rule = u.choose(RULES)?;
+        let known = rule.optimizer().hyperparameters();
+        let value = |u: &mut Unstructured<'a>, field: &Field| {
+            Ok(match known.iter().find(|known| known.name == field.name).map(|known| known.range) {
+                Some(Range::NonNegative) => Value::Of(Magnitude::arbitrary(u)?.0),
+                Some(Range::OneOf(names)) => Value::Of(Choice::arbitrary(u)?.below(names.len()).into()),
+                Some(_) => Value::Of(Fraction::arbitrary(u)?.0),
+                None => Value::Fixed(rarely(u)?),
+            })
+        };
+        let values = rule.fields.iter().map(|field| value(u, field)).collect::<Result<_>>()?;
+        let (tag, size, pointer) = (rarely(u)?, Size::arbitrary(u)?, Pointer::arbitrary(u)?);
+        Ok(Self { rule, tag, size, pointer, values })
+    }
+}
+
+impl Config {
+    /// Puts it into memory, as a configuration of this rule only, or of any.
+    pub fn put(&self, is_any_rule: bool, memory: &mut Memory, errors: &mut Errors) -> Array {
+        let mut bytes = vec![0_u64; self.rule.size / 8];
+        // SAFETY: aligned, and as long as it is said to be.
+        let status =
+            unsafe { downhill_config_default(self.rule.tag, bytes.as_mut_ptr().cast(), self.rule.size) };
+        assert_eq!(status, DOWNHILL_STATUS_OK);
+        let mut bytes: Vec<u8> = bytes.into_iter().flat_map(u64::to_ne_bytes).collect();
+        for (field, value) in self.rule.fields.iter().zip(&self.values) {
+            let place = &mut bytes[field.offset..];
+            match *value {
+                Value::Of(value) if field.is_number => write(place, value.to_ne_bytes()),
+                Value::Of(value) => write(place, (value as u32).to_ne_bytes()),
+                Value::Fixed(Some(word)) if !place.starts_with(&word.to_ne_bytes()) => {
+                    write(place, word.to_ne_bytes());
+                    errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+                }
+                Value::Fixed(_) => {}
+            }
+        }
+        let is_wrong = |tag: &u32| {
+            *tag != self.rule.tag && !(is_any_rule && RULES.iter().any(|rule| rule.tag == *tag))
+        };
+        if let Some(tag) = self.tag.filter(is_wrong) {
+            write(&mut bytes[4..], tag.to_ne_bytes());
+            errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+        }
+        check::structure(bytes, self.size, 8, self.pointer, memory, errors)
+    }
+
+    /// The rule in Rust, or None if it has no such choice. Which ranges numbers have is the library's
+    /// own to say, and tested elsewhere.
+    pub fn optimizer(&self, errors: &mut Errors) -> Option<Box<dyn Optimizer>> {
+        let mut optimizer = self.rule.optimizer();
+        for (field, value) in self.rule.fields.iter().zip(&self.values) {
+            if let Value::Of(value) = *value
+                && optimizer.set(field.name, value).is_err()
+            {
+                errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+                return None;
+            }
+        }
+        Some(optimizer)
+    }
+
+    /// At which places of C's the rule has states.
+    pub fn slots(&self, optimizer: Option<&dyn Optimizer>) -> [bool; SLOTS] {
+        let is_there = |name| {
+            optimizer.is_none_or(|optimizer| optimizer.states().iter().any(|state| state.name == name))
+        };
+        array::from_fn(|k| self.rule.states.get(k).copied().is_some_and(is_there))
+    }
+}
+
+fn write<const N: usize>(place: &mut [u8], value: [u8; N]) {
+    place[..N].copy_from_slice(&value);
 }
