@@ -107,7 +107,21 @@ impl<'a> Mixed<'a> {
         let range = start..end;
         isa.run(Open { part: self, range: range.clone(), scratch });
         self.sweep(range.clone(), scratch, step);
-        isa.run(Close { part: self, range, scratch });
+        isa.run(Close { part: self, range: range.clone(), scratch });
+        for k in 0..self.kinds.len() {
+            if let BlockStates::Bits8(bytes) = &mut self.states {
+                let Scratch { states, words, .. } = &mut *scratch;
+                let random = self.key.is_random().then_some(words);
+                isa.run(Encode {
+                    bytes,
+                    states: self.kinds,
+                    k,
+                    range: range.clone(),
+                    wide: &mut states[k],
+                    random,
+                });
+            }
+        }
         end
     }
 
@@ -236,10 +250,8 @@ impl Kernel for Close<'_, '_> {
                     let array = &mut arrays.as_mut_slice()[k][range.clone()];
                     narrow(&wide[k], array, is_random.then_some(&mut *words), true);
                 }
-                BlockStates::Bits8(bytes) => {
-                    let random = is_random.then_some(&mut *words);
-                    close_codes(bytes, kinds, k, range, &mut wide[k], random);
-                }
+                // Another kernel's: in this one the compiler would run out of registers.
+                BlockStates::Bits8(_) => {}
             }
         }
     }
@@ -310,33 +322,41 @@ fn open_codes(
 }
 
 /// Encodes state `k`.
-#[inline(always)]
-fn close_codes(
-    bytes: &mut Bits8<'_>,
-    states: &[State],
+struct Encode<'a, 'b> {
+    bytes: &'b mut Bits8<'a>,
+    states: &'static [State],
     k: usize,
-    range: &Range<usize>,
-    wide: &mut Floats,
-    mut random: Option<&mut [Words; GROUP]>,
-) {
-    let count = states.len();
-    let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
-    let codes = &mut bytes.codes.as_chunks_mut::<BLOCK>().0[count * blocks.start..count * blocks.end];
-    let scales = &mut bytes.scales[count * blocks.start..count * blocks.end];
-    let kind = Kind::of(states[k].kind).unwrap_or(Kind::Signed);
-    // What fills the last block up has no part in its scale.
-    wide.0[range.len()..range.len().next_multiple_of(BLOCK)].fill(0.0);
-    for (b, x) in wide.0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
-        let new = match &mut random {
-            Some(words) => {
-                words[b] = next(&words[b]);
-                hint::black_box(&words[b])
-            }
-            None => &NEAREST,
-        };
-        let (encoded, new_scale) = encode(kind, x, new);
-        let place = count * b + k;
-        codes[place].copy_from_slice(encoded.as_flattened());
-        scales[place] = new_scale;
+    range: Range<usize>,
+    wide: &'b mut Floats,
+    random: Option<&'b mut [Words; GROUP]>,
+}
+
+impl Kernel for Encode<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(&mut self, _: S) {
+        let Self { bytes, states, k, range, wide, random } = self;
+        let count = states.len();
+        let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
+        let codes =
+            &mut bytes.codes.as_chunks_mut::<BLOCK>().0[count * blocks.start..count * blocks.end];
+        let scales = &mut bytes.scales[count * blocks.start..count * blocks.end];
+        let kind = Kind::of(states[*k].kind).unwrap_or(Kind::Signed);
+        // What fills the last block up has no part in its scale.
+        wide.0[range.len()..range.len().next_multiple_of(BLOCK)].fill(0.0);
+        for (b, x) in wide.0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
+            let new = match random {
+                Some(words) => {
+                    words[b] = next(&words[b]);
+                    hint::black_box(&words[b])
+                }
+                None => &NEAREST,
+            };
+            let (encoded, new_scale) = encode(kind, x, new);
+            let place = count * b + *k;
+            codes[place].copy_from_slice(encoded.as_flattened());
+            scales[place] = new_scale;
+        }
     }
 }

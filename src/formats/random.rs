@@ -41,6 +41,11 @@ impl Key {
         }
     }
 
+    /// Is anything rounded at random?
+    pub(super) fn is_random(self) -> bool {
+        self.0.is_some()
+    }
+
     /// That of the part from an element on, which is the first of a block.
     pub fn after(self, element: usize) -> Self {
         let blocks = (element / BLOCK) as u64;
