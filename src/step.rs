@@ -187,7 +187,8 @@ pub fn step_checked(
             far: is_far(sizes.held),
             is_mixed: sizes.is_mixed,
         };
-        let workers = threads.for_bytes(sizes.moved.saturating_sub(sizes.tensors * BYTES_PER_TENSOR));
+        let handed_over = sizes.tensors.saturating_mul(BYTES_PER_TENSOR);
+        let workers = threads.for_bytes(sizes.moved.saturating_sub(handed_over));
         let by_threads = workers.and_then(|workers| share(groups, how, threads, workers, sizes));
         if by_threads.is_none() {
             with_scratch(how, |scratch| in_order(groups, how, scratch));
@@ -421,12 +422,12 @@ fn in_order(groups: &mut [Group<'_, '_>], how: How, mut scratch: Option<&mut Scr
                 if let Gradient::Absent = tensor.g {
                     return;
                 }
-                if tensor.t == 0 || tensor.t == t {
-                    let key = Key::of(rounding, t, number);
+                let own_t = own_step(tensor, t);
+                let key = Key::of(rounding, own_t, number);
+                if own_t == t {
                     return step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
                 }
-                let key = Key::of(rounding, tensor.t, number);
-                config.with_constants(how.isa, tensor.t, how.scale, &mut |step| {
+                config.with_constants(how.isa, own_t, how.scale, &mut |step| {
                     step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
                 });
             });
@@ -443,6 +444,12 @@ fn number(tensor: &Tensor<'_>, numbering: Numbering, place: &mut u64) -> u64 {
         Numbering::ByPlace => by_place,
         Numbering::Given => tensor.first_element,
     }
+}
+
+/// The number of a tensor's step in a group whose step is `t`.
+#[inline]
+fn own_step(tensor: &Tensor<'_>, t: u64) -> u64 {
+    if tensor.t == 0 { t } else { tensor.t }
 }
 
 /// A tensor that has a gradient, or a part of one, with what it needs of its group.
@@ -471,7 +478,7 @@ fn share(
             if let Gradient::Absent = tensor.g {
                 return;
             }
-            let t = if tensor.t == 0 { *t } else { tensor.t };
+            let t = own_step(&tensor, *t);
             let key = Key::of(*rounding, t, number);
             chunks.push(Part { tensor, config: *config, t, key });
         });
@@ -561,12 +568,8 @@ fn step_and_zero(step: Step<'_>, w: &mut [f32], g: &mut [f32], state: &mut Array
     let mut start = 0;
     while start < w.len() {
         let end = w.len().min(start + threads::BLOCK);
-        let mut states: [&mut [f32]; crate::tensor::MOST_STATES] = Default::default();
-        let count = state.count();
-        for (part, array) in states.iter_mut().zip(state.as_mut_slice()) {
-            *part = &mut array[start..end];
-        }
-        step(&mut w[start..end], &g[start..end], &mut states[..count], far);
+        let mut state = state.range(start..end);
+        step(&mut w[start..end], &g[start..end], state.as_mut_slice(), far);
         zero(&mut g[start..end], 0.0);
         start = end;
     }

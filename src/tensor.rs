@@ -1,6 +1,8 @@
 //! The arrays of a whole step: tensors, their element types, and groups of them that share a
 //! configuration.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use crate::{Optimizer, Rounding, formats::Bits8};
@@ -508,6 +510,16 @@ impl<'a, E> Arrays<'a, E> {
     /// How long they are.
     pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> + use<'_, 'a, E> {
         self.arrays[..self.count.min(MOST_STATES)].iter().map(|array| array.len())
+    }
+
+    /// These elements of each.
+    #[inline]
+    pub(crate) fn range(&mut self, range: Range<usize>) -> Arrays<'_, E> {
+        let mut part = Arrays { count: self.count, arrays: Default::default() };
+        for (part, array) in part.arrays.iter_mut().zip(self.as_mut_slice()) {
+            *part = &mut array[range.clone()];
+        }
+        part
     }
 
     #[inline]

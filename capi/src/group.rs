@@ -5,7 +5,7 @@ use std::{ffi::c_void, mem, ops::Range, ptr, slice};
 use super::{
     arrays::{check_address, is_address, sized},
     overlap::{Array, KINDS, Placed, Rows},
-    read::{Choices, MOST, check_structure, choice, invalid, read_structure},
+    read::{Choices, MOST, check_structure, choice, has_zero_tail, invalid, read_structure},
     rules::{AnyConfig, read_any},
     status::*,
 };
@@ -152,7 +152,7 @@ pub(super) const WEIGHTS: Choices<Weight, 4> = [
     (DOWNHILL_TYPE_F16, Weight::F16),
     (DOWNHILL_TYPE_SPLIT, Weight::Split),
 ];
-pub(super) const FLOATS: Choices<Float, 3> = [
+const FLOATS: Choices<Float, 3> = [
     (DOWNHILL_TYPE_F32, Float::F32),
     (DOWNHILL_TYPE_BF16, Float::Bf16),
     (DOWNHILL_TYPE_F16, Float::F16),
@@ -283,7 +283,6 @@ pub(super) struct Group {
     pub rounding: Rounding,
     pub numbering: Numbering,
     kinds: [Kind; KINDS],
-    zero_grad: bool,
     weight: Weight,
     gradient: Float,
     state: StateType,
@@ -319,7 +318,6 @@ impl Group {
             rounding,
             numbering,
             kinds: kinds(weight, gradients.gradient, zero_grad, copy, state, rule.slots()),
-            zero_grad,
             weight,
             state,
             copy,
@@ -349,7 +347,6 @@ impl Group {
             rounding: Rounding::Nearest,
             numbering: Numbering::ByPlace,
             kinds,
-            zero_grad: false,
             weight: Weight::F32,
             gradient,
             state: StateType::F32,
@@ -415,16 +412,12 @@ impl Group {
         // SAFETY: this function's contract.
         let tensor = unsafe { self.tensors.byte_add(index * self.stride) };
         let own = size_of::<downhill_tensor>();
-        if self.stride > own {
-            // SAFETY: the same.
-            let unknown =
-                unsafe { slice::from_raw_parts(tensor.add(1).cast::<u8>(), self.stride - own) };
-            if unknown.iter().any(|&byte| byte != 0) {
-                return Err(invalid(format!(
-                    "`tensor_size` is {} and this release knows {own} bytes; a field past them is not zero",
-                    self.stride
-                )));
-            }
+        // SAFETY: the same.
+        if self.stride > own && !unsafe { has_zero_tail(tensor, self.stride) } {
+            return Err(invalid(format!(
+                "`tensor_size` is {} and this release knows {own} bytes; a field past them is not zero",
+                self.stride
+            )));
         }
         // SAFETY: the same.
         Ok(unsafe { &*tensor })
@@ -662,7 +655,7 @@ impl Group {
                 absent.first_element = tensor.first_element;
                 return absent;
             }
-            let g = match (self.gradient, self.zero_grad) {
+            let g = match (self.gradient, self.kinds[GRADIENT].is_written) {
                 (Float::F32, false) => Gradient::F32(array(tensor.g.cast(), n)),
                 (Float::Bf16, false) => Gradient::Bf16(array(tensor.g.cast(), n)),
                 (Float::F16, false) => Gradient::F16(array(tensor.g.cast(), n)),

@@ -40,12 +40,22 @@ pub(super) unsafe fn read_structure<S>(argument: &str, structure: *const S) -> R
         return Err(wrong_size(argument, size, own));
     }
     // SAFETY: `size` bytes start at `structure` by this function's contract, and `size >= own`.
-    let unknown = unsafe { slice::from_raw_parts(structure.add(1).cast::<u8>(), size - own) };
-    if unknown.iter().any(|&byte| byte != 0) {
+    if !unsafe { has_zero_tail(structure, size) } {
         return Err(unknown_fields(argument, size, own));
     }
     // SAFETY: at least `own` bytes start at `structure`, and every bit pattern is an `S`.
     Ok(unsafe { structure.read() })
+}
+
+/// Is all zero that a later release has in a structure of `size` bytes after what this one knows?
+///
+/// # Safety
+/// `size` initialized bytes start at `structure`, at least those of an `S`.
+#[inline(always)]
+pub(super) unsafe fn has_zero_tail<S>(structure: *const S, size: usize) -> bool {
+    // SAFETY: this function's contract.
+    let tail = unsafe { slice::from_raw_parts(structure.add(1).cast::<u8>(), size - size_of::<S>()) };
+    tail.iter().all(|&byte| byte == 0)
 }
 
 #[cold]

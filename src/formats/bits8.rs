@@ -3,11 +3,13 @@
 //! vectorizes for the instruction set that they are inlined into. Nothing in them could be rounded in
 //! two ways.
 
+use std::ops::Range;
+
 use super::{
     BLOCK,
     random::{NEAREST, Words},
 };
-use crate::{Error, Optimizer, StateKind, rule::check_states};
+use crate::{Error, Optimizer, State, StateKind, rule::check_states};
 
 /// Exponent and mantissa of a float.
 const MAGNITUDE: u32 = 0x7fff_ffff;
@@ -34,6 +36,12 @@ impl Kind {
             StateKind::Sum | StateKind::DecayingMaximum | StateKind::Maximum => None,
         }
     }
+
+    /// That of a state that fits, as the checks have seen.
+    #[inline(always)]
+    pub fn of_checked(state: &State) -> Self {
+        Self::of(state.kind).unwrap_or(Self::Signed)
+    }
 }
 
 /// The codes of a block for one state, in an order in which no vector is ever cut or put together:
@@ -58,11 +66,27 @@ pub struct Bits8<'a> {
     pub(super) scales: &'a mut [u8],
 }
 
+/// How many of all bytes are codes.
+const fn codes_of(bytes: usize) -> usize {
+    bytes / (BLOCK + 1) * BLOCK
+}
+
 impl<'a> Bits8<'a> {
     /// Of `bytes` that are `state_bytes` of some elements.
     pub(crate) fn new(bytes: &'a mut [u8]) -> Self {
-        let (codes, scales) = bytes.split_at_mut(bytes.len() / (BLOCK + 1) * BLOCK);
+        let (codes, scales) = bytes.split_at_mut(codes_of(bytes.len()));
         Self { codes, scales }
+    }
+
+    /// The codes and the scales of these blocks.
+    #[inline(always)]
+    pub(super) fn blocks(
+        &mut self,
+        blocks: Range<usize>,
+        states: usize,
+    ) -> (&mut [[u8; BLOCK]], &mut [u8]) {
+        let places = states * blocks.start..states * blocks.end;
+        (&mut self.codes.as_chunks_mut().0[places.clone()], &mut self.scales[places])
     }
 
     pub(crate) fn reborrow(&mut self) -> Bits8<'_> {
@@ -218,8 +242,8 @@ pub fn state_bytes(config: &dyn Optimizer, n: usize) -> Result<usize, Error> {
 /// # Layout
 /// Block by block of 64 elements, and in each the codes of the first state, then those of the second,
 /// and so on. Where the last block has fewer elements, the codes of the others are 0. Four bytes are for
-/// elements that are 16 apart: element `i` of a block has byte `4·(i mod 16) + ⌊i/16⌋`. Behind all codes
-/// are the scales: of each block one byte for every state. [`reference::step`](crate::reference::step)
+/// elements that are 16 apart: element `i` of a block has byte `4·(i mod 16) + ⌊i/16⌋`. After all codes
+/// come the scales: of each block one byte for every state. [`reference::step`](crate::reference::step)
 /// says what codes and scales mean.
 ///
 /// # Errors
@@ -243,8 +267,7 @@ pub fn state_bytes(config: &dyn Optimizer, n: usize) -> Result<usize, Error> {
 pub fn pack(config: &dyn Optimizer, states: &[&[f32]], packed: &mut [u8]) -> Result<(), Error> {
     check_states(config, states.len())?;
     let n = check_lengths(config, states.iter().map(|state| state.len()), packed.len())?;
-    let kinds = kinds(config);
-    let (codes, scales) = packed.split_at_mut(packed.len() / (BLOCK + 1) * BLOCK);
+    let Bits8 { codes, scales } = Bits8::new(packed);
     let places = codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(scales);
     for (place, (codes, scale)) in places.enumerate() {
         let (block, k) = (place / states.len(), place % states.len());
@@ -252,7 +275,7 @@ pub fn pack(config: &dyn Optimizer, states: &[&[f32]], packed: &mut [u8]) -> Res
         let end = n.min(start + BLOCK);
         let mut x = [0.0; BLOCK];
         x[..end - start].copy_from_slice(&states[k][start..end]);
-        let (encoded, new_scale) = encode(kinds[k], &mut x, &NEAREST);
+        let (encoded, new_scale) = encode(Kind::of_checked(&config.states()[k]), &mut x, &NEAREST);
         codes.copy_from_slice(encoded.as_flattened());
         *scale = new_scale;
     }
@@ -266,28 +289,17 @@ pub fn pack(config: &dyn Optimizer, states: &[&[f32]], packed: &mut [u8]) -> Res
 pub fn unpack(config: &dyn Optimizer, packed: &[u8], states: &mut [&mut [f32]]) -> Result<(), Error> {
     check_states(config, states.len())?;
     let n = check_lengths(config, states.iter().map(|state| state.len()), packed.len())?;
-    let kinds = kinds(config);
-    let (codes, scales) = packed.split_at(packed.len() / (BLOCK + 1) * BLOCK);
+    let (codes, scales) = packed.split_at(codes_of(packed.len()));
     let places = codes.as_chunks::<BLOCK>().0.iter().zip(scales);
     for (place, (codes, &scale)) in places.enumerate() {
         let (block, k) = (place / states.len(), place % states.len());
         let start = block * BLOCK;
         let end = n.min(start + BLOCK);
         let mut x = [0.0; BLOCK];
-        decode(of_block(codes), kinds[k], scale, &mut x);
+        decode(of_block(codes), Kind::of_checked(&config.states()[k]), scale, &mut x);
         states[k][start..end].copy_from_slice(&x[..end - start]);
     }
     Ok(())
-}
-
-/// What the states of a rule are. Of no use to a rule whose states do not fit.
-#[inline]
-pub(super) fn kinds(config: &dyn Optimizer) -> [Kind; crate::tensor::MOST_STATES] {
-    let mut kinds = [Kind::Signed; _];
-    for (kind, state) in kinds.iter_mut().zip(config.states()) {
-        *kind = Kind::of(state.kind).unwrap_or(Kind::Signed);
-    }
-    kinds
 }
 
 /// The bytes of a block as its codes.

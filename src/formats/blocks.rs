@@ -108,18 +108,12 @@ impl<'a> Mixed<'a> {
         isa.run(Open { part: self, range: range.clone(), scratch });
         self.sweep(range.clone(), scratch, step);
         isa.run(Close { part: self, range: range.clone(), scratch });
-        for k in 0..self.kinds.len() {
-            if let BlockStates::Bits8(bytes) = &mut self.states {
-                let Scratch { states, words, .. } = &mut *scratch;
-                let random = self.key.is_random().then_some(words);
-                isa.run(Encode {
-                    bytes,
-                    states: self.kinds,
-                    k,
-                    range: range.clone(),
-                    wide: &mut states[k],
-                    random,
-                });
+        if let BlockStates::Bits8(bytes) = &mut self.states {
+            let Scratch { states: wide, words, .. } = scratch;
+            let states = self.kinds;
+            for (k, wide) in wide.iter_mut().enumerate().take(states.len()) {
+                let random = self.key.is_random().then_some(&mut *words);
+                isa.run(Encode { bytes, states, k, range: range.clone(), wide, random });
             }
         }
         end
@@ -139,12 +133,7 @@ impl<'a> Mixed<'a> {
         };
         let states: &mut [&mut [f32]] = match &mut self.states {
             BlockStates::F32(arrays) => {
-                let mut states: [&mut [f32]; MOST_STATES] = Default::default();
-                let count = arrays.count();
-                for (state, array) in states.iter_mut().zip(arrays.as_mut_slice()) {
-                    *state = &mut array[range.clone()];
-                }
-                return step(w, g, &mut states[..count], self.far);
+                return step(w, g, arrays.range(range).as_mut_slice(), self.far);
             }
             _ => &mut wide.each_mut().map(|state| &mut state.0[..n]),
         };
@@ -208,53 +197,47 @@ impl Kernel for Close<'_, '_> {
         let is_rounded = part.is_rounded();
         let Mixed { w, states, copy, kinds, key, .. } = &mut **part;
         let Scratch { w: wide_w, states: wide, words, .. } = &mut **scratch;
-        let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
         let mut is_random = false;
         if is_rounded {
-            for (words, block) in words.iter_mut().zip(blocks.clone()) {
+            for (words, block) in words.iter_mut().zip(blocks_of(range)) {
                 let random = key.words(block);
                 is_random = random.is_some();
                 *words = random.unwrap_or(NEAREST);
             }
         }
-        let is_f32 = match w {
-            Weights::Absent(_) => true,
-            Weights::F32(w) => {
-                copy_to(copy, range, &w[range.clone()]);
-                true
-            }
+        let stored = match w {
+            Weights::Absent(_) => &[],
+            Weights::F32(w) => &w[range.clone()],
             Weights::Bf16(w) => {
                 narrow(wide_w, &mut w[range.clone()], is_random.then_some(&mut *words), false);
-                // The copy is of what is stored.
                 widen(&w[range.clone()], &mut wide_w.0);
-                false
+                &wide_w.0[..range.len()]
             }
             Weights::F16(w) => {
                 narrow(wide_w, &mut w[range.clone()], is_random.then_some(&mut *words), false);
                 widen(&w[range.clone()], &mut wide_w.0);
-                false
+                &wide_w.0[..range.len()]
             }
             Weights::Split { high, low } => {
                 split_all(&wide_w.0, &mut high[range.clone()], &mut low[range.clone()]);
-                false
+                &wide_w.0[..range.len()]
             }
         };
-        if !is_f32 {
-            copy_to(copy, range, &wide_w.0[..range.len()]);
-        }
-        for (k, state) in kinds.iter().enumerate() {
-            match states {
-                BlockStates::F32(_) => {}
-                BlockStates::Bf16(arrays) => {
-                    let is_random = is_random && state.kind != StateKind::Maximum;
-                    let array = &mut arrays.as_mut_slice()[k][range.clone()];
-                    narrow(&wide[k], array, is_random.then_some(&mut *words), true);
-                }
-                // Another kernel's: in this one the compiler would run out of registers.
-                BlockStates::Bits8(_) => {}
+        copy_to(copy, range, stored);
+        // Those in eight bits are another kernel's: in this one the compiler would run out of registers.
+        if let BlockStates::Bf16(arrays) = states {
+            for (k, array) in arrays.as_mut_slice().iter_mut().enumerate() {
+                let is_random = is_random && kinds[k].kind != StateKind::Maximum;
+                narrow(&wide[k], &mut array[range.clone()], is_random.then_some(&mut *words), true);
             }
         }
     }
+}
+
+/// The blocks of a range of elements.
+#[inline(always)]
+fn blocks_of(range: &Range<usize>) -> Range<usize> {
+    range.start / BLOCK..range.end.div_ceil(BLOCK)
 }
 
 /// Widens a range of an array.
@@ -301,17 +284,15 @@ fn copy_to(copy: &mut WeightCopy<'_>, range: &Range<usize>, from: &[f32]) {
 
 #[inline(always)]
 fn open_codes(
-    bytes: &Bits8<'_>,
+    bytes: &mut Bits8<'_>,
     states: &[State],
     range: &Range<usize>,
     wide: &mut [Floats; MOST_STATES],
 ) {
-    let count = states.len();
-    let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
-    let codes = &bytes.codes.as_chunks::<BLOCK>().0[count * blocks.start..count * blocks.end];
-    let scales = &bytes.scales[count * blocks.start..count * blocks.end];
+    let (count, blocks) = (states.len(), blocks_of(range));
+    let (codes, scales) = bytes.blocks(blocks.clone(), count);
     for (k, state) in states.iter().enumerate() {
-        let kind = Kind::of(state.kind).unwrap_or(Kind::Signed);
+        let kind = Kind::of_checked(state);
         // Indices: of `zip`, `skip` and `step_by` together some are left as calls, which end the
         // instruction set.
         for (b, x) in wide[k].0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {
@@ -337,12 +318,9 @@ impl Kernel for Encode<'_, '_> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Self { bytes, states, k, range, wide, random } = self;
-        let count = states.len();
-        let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
-        let codes =
-            &mut bytes.codes.as_chunks_mut::<BLOCK>().0[count * blocks.start..count * blocks.end];
-        let scales = &mut bytes.scales[count * blocks.start..count * blocks.end];
-        let kind = Kind::of(states[*k].kind).unwrap_or(Kind::Signed);
+        let (count, blocks) = (states.len(), blocks_of(range));
+        let (codes, scales) = bytes.blocks(blocks.clone(), count);
+        let kind = Kind::of_checked(&states[*k]);
         // What fills the last block up has no part in its scale.
         wide.0[range.len()..range.len().next_multiple_of(BLOCK)].fill(0.0);
         for (b, x) in wide.0.as_chunks_mut().0[..blocks.len()].iter_mut().enumerate() {

@@ -40,7 +40,7 @@ impl Value for f16 {
 }
 
 /// A type of 16 bits.
-pub(super) trait Narrow: Copy + Default + 'static {
+pub(super) trait Narrow: Copy + 'static {
     const ZERO: Self;
 
     /// The same number.
