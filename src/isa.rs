@@ -165,3 +165,18 @@ impl fmt::Display for Isa {
         f.pad(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The widest instruction set is the one in use, unless the environment says otherwise.
+    #[test]
+    fn the_widest_instruction_set_is_used() {
+        let current = Isa::current().unwrap();
+        match std::env::var("DOWNHILL_ISA") {
+            Ok(name) => assert_eq!(current.name(), name),
+            Err(_) => assert_eq!(current, *Isa::available().last().unwrap()),
+        }
+    }
+}

@@ -99,15 +99,29 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// A copy.
     fn boxed(&self) -> Box<dyn Optimizer>;
+
+    /// The rule's own function, which a test holds against [`Optimizer::step`].
+    #[cfg(test)]
+    fn call_function(
+        &self,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error>;
 }
 
 /// Steps arrays that are equally long: weights, gradient, states, and whether their memory is to be
 /// asked for early.
 pub type Step<'a> = &'a (dyn Fn(&mut [f32], &[f32], &mut [&mut [f32]], bool) + 'a);
 
-/// `kernels!(Adam: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, config));`
+/// `kernels!(Adam: 2, |config, w, g, [m, v], t| adam_step(w, g, m, v, t, config));`: the configuration, how
+/// many states it has, and a call of its function. The reference's, of the same name, is called likewise.
 macro_rules! kernels {
-    ($config:ty: $n:literal, |$this:ident, $w:ident, $g:ident, $state:pat_param, $t:pat_param| $reference:expr) => {
+    (
+        $config:ty: $n:literal,
+        |$this:ident, $w:ident, $g:ident, $state:pat_param, $t:pat_param| $function:ident($($argument:expr),*)
+    ) => {
         impl $crate::rule::Kernels<$n> for $config {
             fn plain_step(
                 &self,
@@ -147,6 +161,18 @@ macro_rules! kernels {
             fn boxed(&self) -> Box<dyn $crate::Optimizer> {
                 Box::new(*self)
             }
+
+            #[cfg(test)]
+            fn call_function(
+                &self,
+                $w: &mut [f32],
+                $g: &[f32],
+                state: &mut [&mut [f32]],
+                $t: u64,
+            ) -> Result<(), $crate::Error> {
+                let ($this, $state) = (self, $crate::optimizer::arrays::<Self, $n>(state)?);
+                $function($($argument),*)
+            }
         }
 
         impl $crate::Optimizer for $config {
@@ -178,7 +204,7 @@ macro_rules! kernels {
                 $t: u64,
             ) -> Result<(), $crate::Error> {
                 let ($this, $state) = (self, $crate::optimizer::arrays::<Self, $n>(state)?);
-                $reference
+                $crate::reference::$function($($argument),*)
             }
         }
     };

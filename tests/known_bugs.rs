@@ -1,7 +1,7 @@
 //! Bugs that optimizers elsewhere had, each as the test that would have caught it.
 
 use downhill::{
-    Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Isa, Lion, Optimizer, Rmsprop, Sgd, rmsprop_step,
+    Adam, Adamax, Adamw, Amsgrad, Decay, Isa, Lion, Optimizer, Rmsprop, Sgd, rmsprop_step, rules,
 };
 
 /// Longer than two of the longest vectors, with a tail.
@@ -42,14 +42,32 @@ fn lion_moves_every_element_by_lr() {
     assert!(step(&rule, 1, -0.0, -0.0, &[-1.0]).0.is_sign_negative());
 }
 
-/// Weight decay that reached the accumulator and not the update.
+/// Weight decay that reached the accumulator and not the update: a step with L2 is one with the gradient
+/// `g + λ·w` and without.
 #[test]
 fn l2_reaches_the_update_too() {
-    let (lr, eps, weight_decay, decay) = (0.01, 0.0, 0.5, Decay::L2);
-    let rule = Adagrad { lr, eps, weight_decay, decay };
-    let (w, states) = step(&rule, 1, 2.0, 3.0, &[9.0]);
-    assert_eq!(states, [25.0]); // 9 + (3 + 0.5·2)²
-    assert!(close(w, 2.0 - 0.01 * 4.0 / 5.0), "{w}");
+    for rule in rules() {
+        let (mut with, mut without) = (rule.clone(), rule);
+        if with.set("decay", 0.0).is_err() {
+            continue; // AdamW, which has no L2
+        }
+        with.set("weight_decay", 0.5).unwrap();
+        without.set("weight_decay", 0.0).unwrap();
+        let states = vec![0.0; with.states().len()];
+        let (w, after) = step(&*with, 1, 2.0, -0.25, &states);
+        assert_eq!((w, after), step(&*without, 1, 2.0, 0.75, &states), "{with:?}");
+        assert_ne!(w, step(&*without, 1, 2.0, -0.25, &states).0, "{with:?}");
+    }
+}
+
+/// λ and what is 0 in `f32` do no arithmetic: `0·∞` would be NaN.
+#[test]
+fn a_decay_that_rounds_to_zero_does_nothing() {
+    for mut rule in rules() {
+        rule.set("weight_decay", 1e-50).unwrap();
+        let states = vec![0.0; rule.states().len()];
+        assert_eq!(step(&*rule, 1, f32::INFINITY, 1.0, &states).0, f32::INFINITY, "{rule:?}");
+    }
 }
 
 /// An Adam that was an AdamW, unnoticed because it was tested without weight decay.

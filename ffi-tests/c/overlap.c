@@ -84,8 +84,9 @@ static void arrays_in(scene *s, const void *structure, size_t bytes, const char 
     for (kind = 0; kind < ARRAYS; kind++) {
       const downhill_group *const group = &s->m.groups[group_of(&s->m, i)];
       downhill_tensor *const tensor = &s->m.tensors[i];
-      const char *const array = array_of_tensor(s, i, kind);
+      const char *array;
       if (!has_array(group, tensor, kind)) continue;
+      array = array_of_tensor(s, i, kind);
       refuse_at(s, tensor, group, kind, start, array, name);
       refuse_at(s, tensor, group, kind, start + bytes - 1, array, name);
       refuse_at(s, tensor, group, kind, start - array_bytes(group, tensor, kind) + element_size(group, kind), array, name);

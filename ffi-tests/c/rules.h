@@ -423,6 +423,10 @@ static const rule rules[] = {
 
 enum { RULES = sizeof rules / sizeof *rules };
 
+/* The same rules, for what is made of names: in C++ each is a type. */
+#define EACH_RULE(F) \
+  F(sgd) F(momentum) F(nesterov) F(adagrad) F(adadelta) F(rmsprop) F(adam) F(adamw) F(amsgrad) F(adamax) F(nadam) F(lion)
+
 static inline const rule *find_rule(const char *name) {
   int i;
   for (i = 0; i < RULES; i++)

@@ -31,10 +31,8 @@ int checks = 0;
 // Calls f with a configuration of each rule.
 template <class F>
 void for_each_rule(F f) {
-  using namespace downhill;
-  const auto call = [f](auto... configs) { (f(configs), ...); };
-  call(sgd(), momentum(), nesterov(), adagrad(), adadelta(), rmsprop(), adam(), adamw(), amsgrad(),
-       adamax(), nadam(), lion());
+#define CALL(name) f(downhill::name());
+  EACH_RULE(CALL)
 }
 
 template <class Rule>
@@ -224,7 +222,7 @@ void check_arguments() {
   const std::array<float, 3> constant{1.0f, 1.0f, 1.0f};
   std::array<float, 3> array{};
   float plain[3] = {};
-  downhill::adagrad config;
+  downhill::momentum config;
   config.lr = 1.0;
   CHECK(downhill::step(vector, constant, array, config), "a vector, and arrays");
   CHECK(vector[0] == 0.0f && vector[2] == 2.0f && array[1] == 1.0f, "each moved by 1");
@@ -735,12 +733,15 @@ void check_exceptions() {}
 }  // namespace
 
 int main() {
-  for_each_rule([](const auto &config) {
+  int called = 0;
+  for_each_rule([&called](const auto &config) {
+    called++;
     using config_type = std::remove_cv_t<std::remove_reference_t<decltype(config)>>;
     check_rule(config);
     check_group<float, float, float, float, float>(with_all_states<config_type>(), {F32, F32, F32, F32});
     check_pack(config, all_states<config_type>);
   });
+  CHECK(called == RULES, "%d of %d rules", called, static_cast<int>(RULES));
   check_types<downhill::sgd>();
   check_types<downhill::lion>();
   check_types<downhill::adamw>();

@@ -2,8 +2,8 @@
 //! are `f64`; what a loop uses is derived from them in `f64` and rounded to `f32` once, before it.
 
 use crate::{
-    Adadelta, Adagrad, Adam, Adamax, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum, Nadam,
-    Nesterov, Rmsprop, Sgd,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum,
+    Nadam, Nesterov, Rmsprop, Sgd,
     power::{momentum_product, powers},
     rule::{Engine, check, check_length},
 };
@@ -155,8 +155,8 @@ pub fn rmsprop_step(
 
 /// `m = β1·m + (1−β1)·g; v = β2·v + ((1−β2)·g)·g; w −= (a·m)/(√v·k + ε)`, `a = η/c1`, `k = 1/√c2`
 ///
-/// Kingma & Ba, *Adam: A Method for Stochastic Optimization*, 2014. AdamW is the same with decoupled
-/// weight decay. Arguments and errors as [`crate::adam_step`].
+/// Kingma & Ba, *Adam: A Method for Stochastic Optimization*, 2014. Arguments and errors as
+/// [`crate::adam_step`].
 pub fn adam_step(
     w: &mut [f32],
     g: &[f32],
@@ -177,6 +177,21 @@ pub fn adam_step(
         w[i] = w_i - (a * m[i]) / (v[i].sqrt() * k + eps);
     }
     Ok(())
+}
+
+/// Adam with decoupled weight decay: `w` times `1 − η·λ` first.
+///
+/// Loshchilov & Hutter, *Decoupled Weight Decay Regularization*, 2019. Arguments and errors as
+/// [`crate::adamw_step`].
+pub fn adamw_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    t: u64,
+    config: &Adamw,
+) -> Result<(), Error> {
+    adam_step(w, g, m, v, t, &config.adam())
 }
 
 /// `m`, `v` as Adam; `v_max = max(v_max, v); w −= (a·m)/(√v_max·k + ε)`

@@ -9,7 +9,6 @@ use crate::{
         Visitor,
     },
     lane::{Lane, Lanes},
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -84,7 +83,7 @@ pub fn adadelta_step(
     config.plain_step(Isa::current()?, w, g, [v, u], 1)
 }
 
-kernels!(Adadelta: 2, |config, w, g, [v, u], _| reference::adadelta_step(w, g, v, u, config));
+kernels!(Adadelta: 2, |config, w, g, [v, u], _| adadelta_step(w, g, v, u, config));
 
 impl Configuration<2> for Adadelta {
     const NAME: &'static str = "adadelta";

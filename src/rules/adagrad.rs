@@ -5,7 +5,6 @@ use crate::{
     Error, Isa, State, StateKind,
     hyperparameter::{Fields, Range::NonNegative, Visitor},
     lane::{Lane, Lanes},
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -67,7 +66,7 @@ pub fn adagrad_step(w: &mut [f32], g: &[f32], s: &mut [f32], config: &Adagrad) -
     config.plain_step(Isa::current()?, w, g, [s], 1)
 }
 
-kernels!(Adagrad: 1, |config, w, g, [s], _| reference::adagrad_step(w, g, s, config));
+kernels!(Adagrad: 1, |config, w, g, [s], _| adagrad_step(w, g, s, config));
 
 impl Configuration<1> for Adagrad {
     const NAME: &'static str = "adagrad";

@@ -10,7 +10,6 @@ use crate::{
     },
     lane::{Lane, Lanes},
     power::powers,
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -228,7 +227,7 @@ impl Fields for Adamw {
 impl Adamw {
     /// The same as a configuration of Adam.
     #[inline(always)]
-    fn adam(&self) -> Adam {
+    pub(crate) fn adam(&self) -> Adam {
         let Self { lr, beta1, beta2, eps, bias_correction, weight_decay } = *self;
         Adam { lr, beta1, beta2, eps, bias_correction, weight_decay, decay: Decay::Decoupled }
     }
@@ -260,11 +259,9 @@ impl Adam {
     }
 }
 
-kernels!(Adam: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, config));
-kernels!(Adamw: 2, |config, w, g, [m, v], t| reference::adam_step(w, g, m, v, t, &config.adam()));
-kernels!(Amsgrad: 3, |config, w, g, [m, v, v_max], t| {
-    reference::amsgrad_step(w, g, m, v, v_max, t, &config.0)
-});
+kernels!(Adam: 2, |config, w, g, [m, v], t| adam_step(w, g, m, v, t, config));
+kernels!(Adamw: 2, |config, w, g, [m, v], t| adamw_step(w, g, m, v, t, config));
+kernels!(Amsgrad: 3, |config, w, g, [m, v, v_max], t| amsgrad_step(w, g, m, v, v_max, t, &config.0));
 
 impl Configuration<2> for Adam {
     const NAME: &'static str = "adam";

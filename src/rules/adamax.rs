@@ -10,7 +10,6 @@ use crate::{
     },
     lane::{Lane, Lanes},
     power::powers,
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -88,7 +87,7 @@ pub fn adamax_step(
     config.plain_step(Isa::current()?, w, g, [m, u], t)
 }
 
-kernels!(Adamax: 2, |config, w, g, [m, u], t| reference::adamax_step(w, g, m, u, t, config));
+kernels!(Adamax: 2, |config, w, g, [m, u], t| adamax_step(w, g, m, u, t, config));
 
 impl Configuration<2> for Adamax {
     const NAME: &'static str = "adamax";

@@ -9,7 +9,6 @@ use crate::{
         Visitor,
     },
     lane::{Lane, Lanes},
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -73,7 +72,7 @@ pub fn lion_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Lion) -> Resu
     config.plain_step(Isa::current()?, w, g, [m], 1)
 }
 
-kernels!(Lion: 1, |config, w, g, [m], _| reference::lion_step(w, g, m, config));
+kernels!(Lion: 1, |config, w, g, [m], _| lion_step(w, g, m, config));
 impl Configuration<1> for Lion {
     const NAME: &'static str = "lion";
     const STATES: [State; 1] = [State::signed("m")];

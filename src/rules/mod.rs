@@ -48,3 +48,66 @@ pub fn rules() -> Vec<Box<dyn Optimizer>> {
         Lion::default().into(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Range;
+
+    /// Every rule, with each of its choices, with momentum and without.
+    fn variants() -> Vec<Box<dyn Optimizer>> {
+        let mut all = rules();
+        for rule in rules() {
+            for parameter in rule.hyperparameters() {
+                let values = match parameter.range {
+                    Range::OneOf(names) => (0..names.len()).map(|place| place as f64).collect(),
+                    _ if parameter.name == "momentum" => vec![0.0, 0.5],
+                    _ => vec![],
+                };
+                for value in values {
+                    let mut rule = rule.clone();
+                    rule.set(parameter.name, value).unwrap();
+                    let with_more = rule.states().len() > 1 && parameter.name != "momentum";
+                    if with_more && rule.set("momentum", 0.5).is_ok() {
+                        all.push(rule.clone());
+                    }
+                    all.push(rule);
+                }
+            }
+        }
+        all
+    }
+
+    /// `w`, `g` and the states, positive as a second moment is, and different everywhere.
+    fn arrays(rule: &dyn Optimizer) -> Vec<Vec<f32>> {
+        let array = |k: usize| (0..37).map(|i| 0.1 + ((k * 37 + i) * 7 % 23) as f32 / 23.0).collect();
+        (0..2 + rule.states().len()).map(array).collect()
+    }
+
+    type Call<'a> = &'a dyn Fn(&mut [f32], &[f32], &mut [&mut [f32]]) -> Result<(), crate::Error>;
+
+    /// The arrays after a call, and how often it allocated.
+    fn after(rule: &dyn Optimizer, call: Call<'_>) -> (Vec<Vec<f32>>, u64) {
+        let mut arrays = arrays(rule);
+        let [w, g, states @ ..] = &mut arrays[..] else { unreachable!("there are two") };
+        let mut states: Vec<&mut [f32]> = states.iter_mut().map(|array| &mut array[..]).collect();
+        let count = allocation_counter::measure(|| call(w, g, &mut states).unwrap()).count_total;
+        (arrays, count)
+    }
+
+    /// A function that took its states in another order would have other bits.
+    #[test]
+    fn each_function_does_what_its_configuration_and_the_reference_do_and_allocates_nothing() {
+        const T: u64 = 3;
+        // The first call of a process looks at the CPU and the environment.
+        crate::Isa::current().unwrap();
+        for rule in &variants() {
+            let (arrays, count) = after(&**rule, &|w, g, states| rule.call_function(w, g, states, T));
+            assert_eq!(count, 0, "{rule:?}");
+            assert_eq!(arrays, after(&**rule, &|w, g, states| rule.step(w, g, states, T)).0, "{rule:?}");
+            let reference = after(&**rule, &|w, g, states| rule.reference_step(w, g, states, T)).0;
+            assert_eq!(arrays, reference, "{rule:?}");
+            assert_ne!(arrays[0], self::arrays(&**rule)[0], "{rule:?} moved nothing");
+        }
+    }
+}

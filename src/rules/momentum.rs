@@ -9,7 +9,6 @@ use crate::{
         Visitor,
     },
     lane::{Lane, Lanes},
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -106,7 +105,7 @@ pub fn momentum_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Momentum)
     config.plain_step(Isa::current()?, w, g, [u], 1)
 }
 
-kernels!(Momentum: 1, |config, w, g, [u], _| reference::momentum_step(w, g, u, config));
+kernels!(Momentum: 1, |config, w, g, [u], _| momentum_step(w, g, u, config));
 impl Configuration<1> for Momentum {
     const NAME: &'static str = "momentum";
     const STATES: [State; 1] = [State::signed("u")];

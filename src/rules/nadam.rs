@@ -10,7 +10,6 @@ use crate::{
     },
     lane::{Lane, Lanes},
     power::{momentum_product, powers},
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -108,7 +107,7 @@ pub fn nadam_step(
     config.plain_step(Isa::current()?, w, g, [m, v], t)
 }
 
-kernels!(Nadam: 2, |config, w, g, [m, v], t| reference::nadam_step(w, g, m, v, t, config));
+kernels!(Nadam: 2, |config, w, g, [m, v], t| nadam_step(w, g, m, v, t, config));
 
 impl Configuration<2> for Nadam {
     const NAME: &'static str = "nadam";

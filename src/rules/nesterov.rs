@@ -9,7 +9,6 @@ use crate::{
         Visitor,
     },
     lane::{Lane, Lanes},
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -78,7 +77,7 @@ pub fn nesterov_step(w: &mut [f32], g: &[f32], u: &mut [f32], config: &Nesterov)
     config.plain_step(Isa::current()?, w, g, [u], 1)
 }
 
-kernels!(Nesterov: 1, |config, w, g, [u], _| reference::nesterov_step(w, g, u, config));
+kernels!(Nesterov: 1, |config, w, g, [u], _| nesterov_step(w, g, u, config));
 
 impl Configuration<1> for Nesterov {
     const NAME: &'static str = "nesterov";

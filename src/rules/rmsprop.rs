@@ -9,7 +9,6 @@ use crate::{
         Replaced, Visitor,
     },
     lane::{Lane, Lanes},
-    reference,
     rule::{Configuration, Engine, Formula, Kernels, Step, WeightDecay, kernels},
 };
 
@@ -162,6 +161,17 @@ impl Engine for Rmsprop {
     fn boxed(&self) -> Box<dyn Optimizer> {
         Box::new(*self)
     }
+
+    #[cfg(test)]
+    fn call_function(
+        &self,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error> {
+        self.form(|rule| rule.call_function(w, g, state, t))
+    }
 }
 
 /// The states are `v`, `g_avg` if `centered` is true, `u` if `momentum` is not 0.
@@ -249,16 +259,14 @@ where
     }
 }
 
-kernels!(Form<false, 1>: 1, |form, w, g, [v], _| reference::rmsprop_step(w, g, v, None, None, &form.0));
-kernels!(Form<false, 2>: 2, |form, w, g, [v, u], _| {
-    reference::rmsprop_step(w, g, v, None, Some(u), &form.0)
-});
-kernels!(Form<true, 2>: 2, |form, w, g, [v, g_avg], _| {
-    reference::rmsprop_step(w, g, v, Some(g_avg), None, &form.0)
-});
-kernels!(Form<true, 3>: 3, |form, w, g, [v, g_avg, u], _| {
-    reference::rmsprop_step(w, g, v, Some(g_avg), Some(u), &form.0)
-});
+kernels!(Form<false, 1>: 1, |form, w, g, [v], _| rmsprop_step(w, g, v, None, None, &form.0));
+kernels!(Form<false, 2>: 2, |form, w, g, [v, u], _| rmsprop_step(w, g, v, None, Some(u), &form.0));
+kernels!(Form<true, 2>: 2, |form, w, g, [v, g_avg], _|
+    rmsprop_step(w, g, v, Some(g_avg), None, &form.0)
+);
+kernels!(Form<true, 3>: 3, |form, w, g, [v, g_avg, u], _|
+    rmsprop_step(w, g, v, Some(g_avg), Some(u), &form.0)
+);
 
 #[derive(Clone, Copy)]
 pub struct Constants<const CENTERED: bool> {

@@ -5,7 +5,6 @@ use crate::{
     Error, Isa, State,
     hyperparameter::{Fields, Range::NonNegative, Visitor},
     lane::{Lane, Lanes},
-    reference,
     rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
 };
 
@@ -61,7 +60,7 @@ pub fn sgd_step(w: &mut [f32], g: &[f32], config: &Sgd) -> Result<(), Error> {
     config.plain_step(Isa::current()?, w, g, [], 1)
 }
 
-kernels!(Sgd: 0, |config, w, g, [], _| reference::sgd_step(w, g, config));
+kernels!(Sgd: 0, |config, w, g, [], _| sgd_step(w, g, config));
 
 impl Configuration<0> for Sgd {
     const NAME: &'static str = "sgd";
