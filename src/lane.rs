@@ -1,19 +1,51 @@
 //! A vector of `f32` that knows its instruction set, with operators, so that a formula reads as in its
 //! paper.
 
-use std::ops::{Add, Div, Mul, Sub};
+use std::{
+    ops::{Add, Div, Mul, Sub},
+    slice,
+};
 
-use pulp::{Scalar, Scalar128b, Simd};
+use pulp::{
+    Scalar, Scalar128b, Simd,
+    bytemuck::{self, Pod, Zeroable},
+};
 
 /// An instruction set: what `pulp` has of it, and what `pulp` lacks or defines differently on each.
 /// Everything is inlined, always: a call that is left inside a loop leaves the instruction set behind.
 pub trait Lanes: Simd {
+    /// Numbers of 16 bits, one for each lane.
+    type Halves: Copy + Pod;
+
     /// Is it faster to begin a vector's root before the quotient of the vector before is done? Where the
     /// CPU does not look far enough ahead to do so by itself.
     const PIPELINED: bool = false;
 
     /// Can it load and store some lanes of a vector as fast as all?
     const HAS_MASKS: bool = false;
+
+    /// The same numbers in 32 bits.
+    #[inline(always)]
+    fn widened(self, x: Self::Halves) -> Self::u32s {
+        let mut wide = self.splat_u32s(0);
+        let from: &[u16] = bytemuck::cast_slice(slice::from_ref(&x));
+        let to: &mut [u32] = bytemuck::cast_slice_mut(slice::from_mut(&mut wide));
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = u32::from(*from);
+        }
+        wide
+    }
+
+    /// And back, where the upper 16 bits are 0.
+    #[inline(always)]
+    fn narrowed(self, x: Self::u32s) -> Self::Halves {
+        let mut narrow = Self::Halves::zeroed();
+        let to: &mut [u16] = bytemuck::cast_slice_mut(slice::from_mut(&mut narrow));
+        for (to, from) in to.iter_mut().zip(bytemuck::cast_slice::<_, u32>(slice::from_ref(&x))) {
+            *to = *from as u16;
+        }
+        narrow
+    }
 
     /// The elements of a slice that is no longer than a vector, and zeros.
     #[inline(always)]
@@ -51,14 +83,22 @@ pub trait Lanes: Simd {
 /// The exponent field of a float.
 const EXPONENT: u32 = 0x7f80_0000;
 
-impl Lanes for Scalar {}
-impl Lanes for Scalar128b {}
+impl Lanes for Scalar {
+    type Halves = [u16; 1];
+}
+
+impl Lanes for Scalar128b {
+    type Halves = [u16; 4];
+}
+
 #[cfg(target_arch = "aarch64")]
-impl Lanes for pulp::aarch64::Neon {}
+impl Lanes for pulp::aarch64::Neon {
+    type Halves = [u16; 4];
+}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::__m256i;
+    use std::arch::x86_64::{__m128i, __m256i};
 
     use pulp::{
         Simd, cast,
@@ -69,7 +109,20 @@ mod x86 {
     use crate::sys::masked;
 
     impl Lanes for V3 {
+        type Halves = [u16; 8];
+
         const PIPELINED: bool = true;
+
+        #[inline(always)]
+        fn widened(self, x: [u16; 8]) -> Self::u32s {
+            cast(self.avx2._mm256_cvtepu16_epi32(cast(x)))
+        }
+
+        #[inline(always)]
+        fn narrowed(self, x: Self::u32s) -> [u16; 8] {
+            let [low, high]: [__m128i; 2] = cast(x);
+            cast(self.sse4_1._mm_packus_epi32(low, high))
+        }
 
         /// Two operations instead of three: `vpsignd` gives 0 where its second operand is.
         #[inline(always)]
@@ -87,7 +140,19 @@ mod x86 {
     }
 
     impl Lanes for V4 {
+        type Halves = [u16; 16];
+
         const HAS_MASKS: bool = true;
+
+        #[inline(always)]
+        fn widened(self, x: [u16; 16]) -> Self::u32s {
+            cast(self.avx512f._mm512_cvtepu16_epi32(cast(x)))
+        }
+
+        #[inline(always)]
+        fn narrowed(self, x: Self::u32s) -> [u16; 16] {
+            cast(self.avx512f._mm512_cvtepi32_epi16(cast(x)))
+        }
 
         #[inline(always)]
         fn load_some(self, slice: &[f32]) -> Self::f32s {

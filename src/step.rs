@@ -1,11 +1,11 @@
 //! The whole step, once for every rule, type and list: look at the gradients, share the work, step,
 //! zero.
 
-use std::hint;
+use std::{hint, ops::Range};
 
 use crate::{
     Error, Gradient, Group, Isa, Numbering, Optimizer, Tensor, Threads, WeightCopy, Weights, check,
-    formats::{BLOCK, Key, Mixed, Scratch, check_bytes},
+    formats::{BLOCK, FusedWeights, Key, Mixed, Scratch, check_bytes, fusible},
     norm::{first_nonfinite, sum_of_squares},
     rule::{Step, check_length, check_states},
     sweep::is_far,
@@ -262,7 +262,7 @@ fn check_group(group: &mut Group<'_, '_>, zero_grad: bool, sizes: &mut Sizes) ->
     check::step(*t)?;
     config.check_at(*t)?;
     let (mut result, mut index) = (Ok(()), 0);
-    tensors.each_mut(&mut |tensor| {
+    tensors.each_mut(|tensor| {
         if result.is_ok() {
             let checked = check_tensor(tensor, *config, *t, *numbering, zero_grad, sizes);
             result = checked.map_err(|error| error.of_tensor(index));
@@ -417,13 +417,13 @@ fn in_order(groups: &mut [Group<'_, '_>], how: How, mut scratch: Option<&mut Scr
         let Group { config, t, rounding, numbering, tensors } = group;
         let (config, t, rounding, numbering) = (*config, *t, *rounding, *numbering);
         config.with_constants(how.isa, t, how.scale, &mut |step| {
-            tensors.each_mut(&mut |tensor| {
+            tensors.each_mut(|tensor| {
                 let number = number(tensor, numbering, &mut place);
                 if let Gradient::Absent = tensor.g {
                     return;
                 }
                 let own_t = own_step(tensor, t);
-                let key = Key::of(rounding, own_t, number);
+                let key = || Key::of(rounding, own_t, number);
                 if own_t == t {
                     return step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
                 }
@@ -494,7 +494,7 @@ fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch
         let Part { config, t, .. } = run[0];
         config.with_constants(how.isa, t, how.scale, &mut |step| {
             for Part { tensor, key, .. } in &mut *run {
-                step_tensor(tensor, step, config, *key, how, scratch.as_deref_mut());
+                step_tensor(tensor, step, config, || *key, how, scratch.as_deref_mut());
             }
         });
     }
@@ -504,54 +504,107 @@ fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch
 #[inline]
 fn step_tensor(
     tensor: &mut Tensor<'_>,
-    step: Step<'_>,
+    step: &dyn Step,
     config: &dyn Optimizer,
-    key: Key,
+    key: impl FnOnce() -> Key,
     how: How,
     scratch: Option<&mut Scratch>,
 ) {
     let far = how.far;
-    if let Tensor {
-        w: Weights::F32(w),
-        g: g @ (Gradient::F32(_) | Gradient::F32Mut(_)),
-        state: States::F32(state),
-        copy: WeightCopy::Absent,
-        ..
-    } = tensor
-    {
-        return match g {
-            Gradient::F32Mut(g) if how.zero_grad => step_and_zero(step, w, g, state, far),
-            Gradient::F32Mut(g) => step(w, g, state.as_mut_slice(), far),
-            Gradient::F32(g) => step(w, g, state.as_mut_slice(), far),
-            _ => unreachable!("matched above"),
-        };
+    match tensor {
+        Tensor {
+            w: Weights::F32(w),
+            g: g @ (Gradient::F32(_) | Gradient::F32Mut(_)),
+            state: States::F32(state),
+            copy: WeightCopy::Absent,
+            ..
+        } => {
+            return match g {
+                Gradient::F32Mut(g) if how.zero_grad => step_and_zero(step, w, g, state, far),
+                Gradient::F32Mut(g) => step.plain(w, g, state.as_mut_slice(), far),
+                Gradient::F32(g) => step.plain(w, g, state.as_mut_slice(), far),
+                _ => unreachable!("matched above"),
+            };
+        }
+        _ => {}
     }
     let scratch = scratch.expect("the checks have seen that some are mixed");
-    step_mixed(tensor, step, config, key, how, scratch);
+    let fused = step_fused(tensor, step, how);
+    let rest = [0..fused.start, fused.end..tensor.w.len()];
+    step_mixed(tensor, rest, step, config, key(), how, scratch);
 }
 
+/// Steps the elements that one loop can step, and says which. None if there is none for these types,
+/// this rule, or on this instruction set.
+fn step_fused(tensor: &mut Tensor<'_>, step: &dyn Step, how: How) -> Range<usize> {
+    let Tensor { w, g, state: States::F32(state), copy, .. } = tensor else { return 0..0 };
+    let aligned = match (&*w, state.as_mut_slice()) {
+        (_, [state, ..]) => &**state,
+        (Weights::F32(w), []) => &**w,
+        _ => &[],
+    };
+    let all = fusible(w.len(), aligned);
+    let mut start = all.start;
+    while start < all.end {
+        let end = if how.zero_grad { all.end.min(start + threads::BLOCK) } else { all.end };
+        let range = start..end;
+        let part = match g {
+            Gradient::Bf16(g) => &g[range.clone()],
+            Gradient::Bf16Mut(g) => &g[range.clone()],
+            _ => return 0..0,
+        };
+        let w = match (&mut *w, &mut *copy) {
+            (Weights::F32(w), WeightCopy::Absent) => FusedWeights::F32(&mut w[range.clone()]),
+            (Weights::F32(w), WeightCopy::Bf16(copy)) => {
+                FusedWeights::Copied(&mut w[range.clone()], &mut copy[range.clone()])
+            }
+            (Weights::Split { high, low }, WeightCopy::Absent) => {
+                FusedWeights::Split(&mut high[range.clone()], &mut low[range.clone()])
+            }
+            _ => return 0..0,
+        };
+        if !step.fused(w, part, state.range(range.clone()).as_mut_slice()) {
+            return 0..0;
+        }
+        if how.zero_grad {
+            zero_gradient(g, range);
+        }
+        start = end;
+    }
+    all
+}
+
+/// Steps parts of a tensor in blocks.
 fn step_mixed(
     tensor: &mut Tensor<'_>,
-    step: Step<'_>,
+    parts: [Range<usize>; 2],
+    step: &dyn Step,
     config: &dyn Optimizer,
     key: Key,
     how: How,
     scratch: &mut Scratch,
 ) {
     let mut mixed = Mixed::new(tensor.reborrow(), config.states(), key, how.far);
-    let mut start = 0;
-    while start < mixed.len() {
-        let end = mixed.step_group(how.isa, start, scratch, step);
-        if how.zero_grad {
-            match mixed.gradient() {
-                Gradient::F32Mut(g) => zero(&mut g[start..end], 0.0),
-                Gradient::Bf16Mut(g) => zero(&mut g[start..end], half::bf16::ZERO),
-                Gradient::F16Mut(g) => zero(&mut g[start..end], half::f16::ZERO),
-                // Refused by the checks.
-                Gradient::Absent | Gradient::F32(_) | Gradient::Bf16(_) | Gradient::F16(_) => {}
+    for part in parts {
+        let mut start = part.start;
+        while start < part.end {
+            let range = mixed.step_group(how.isa, start..part.end, scratch, step);
+            start = range.end;
+            if how.zero_grad {
+                zero_gradient(mixed.gradient(), range);
             }
         }
-        start = end;
+    }
+}
+
+/// Sets a part of a gradient to zero, while it is in cache.
+fn zero_gradient(g: &mut Gradient<'_>, range: Range<usize>) {
+    match g {
+        Gradient::F32Mut(g) => zero(&mut g[range], 0.0),
+        Gradient::Bf16Mut(g) => zero(&mut g[range], half::bf16::ZERO),
+        Gradient::F16Mut(g) => zero(&mut g[range], half::f16::ZERO),
+        // Refused by the checks.
+        Gradient::Absent | Gradient::F32(_) | Gradient::Bf16(_) | Gradient::F16(_) => {}
     }
 }
 
@@ -564,12 +617,12 @@ impl Part<'_> {
 }
 
 /// A plain step over `f32` arrays that zeroes the gradient block by block.
-fn step_and_zero(step: Step<'_>, w: &mut [f32], g: &mut [f32], state: &mut Arrays<'_, f32>, far: bool) {
+fn step_and_zero(step: &dyn Step, w: &mut [f32], g: &mut [f32], state: &mut Arrays<'_, f32>, far: bool) {
     let mut start = 0;
     while start < w.len() {
         let end = w.len().min(start + threads::BLOCK);
         let mut state = state.range(start..end);
-        step(&mut w[start..end], &g[start..end], state.as_mut_slice(), far);
+        step.plain(&mut w[start..end], &g[start..end], state.as_mut_slice(), far);
         zero(&mut g[start..end], 0.0);
         start = end;
     }

@@ -8,10 +8,15 @@
 
 use std::{array, mem, slice};
 
+use half::bf16;
 use pulp::{Scalar, Scalar128b};
 
 use crate::{
     Error, Isa,
+    formats::{
+        Fused, FusedWeights,
+        columns::{F32, Plain, Read, Storage, Vector},
+    },
     isa::Kernel,
     lane::{Lane, Lanes},
     optimizer::arrays,
@@ -34,7 +39,7 @@ const WORTH_A_HEAD: usize = 1024;
 /// difference from 1 to 4 KiB.)
 const AHEAD: usize = 384;
 
-/// Hands `then` the step whose constants are those of `t`, and whose gradients are multiplied by
+/// Hands `then` the steps whose constants are those of `t`, and whose gradients are multiplied by
 /// `scale`.
 #[inline(always)]
 pub(crate) fn with_constants<const N: usize, C: Configuration<N>>(
@@ -42,13 +47,35 @@ pub(crate) fn with_constants<const N: usize, C: Configuration<N>>(
     config: &C,
     t: u64,
     scale: f32,
-    then: &mut dyn FnMut(Step<'_>),
+    then: &mut dyn FnMut(&dyn Step),
 ) {
-    let update = Update::new(config, t).scaled(scale);
-    then(&|w, g, state, far| {
-        let state = arrays::<C, N>(state).expect("as many states as the rule has, checked before");
-        update.sweep(isa, w, g, state, far);
-    });
+    then(&Constants::<C, N> { isa, update: Update::new(config, t).scaled(scale) });
+}
+
+/// A rule's constants of a step.
+struct Constants<C: Configuration<N>, const N: usize> {
+    isa: Isa,
+    update: Update<C::Formula>,
+}
+
+impl<C: Configuration<N>, const N: usize> Step for Constants<C, N> {
+    fn plain(&self, w: &mut [f32], g: &[f32], state: &mut [&mut [f32]], far: bool) {
+        self.update.sweep(self.isa, w, g, self::state::<C, N>(state), far);
+    }
+
+    fn fused(&self, w: FusedWeights<'_>, g: &[bf16], state: &mut [&mut [f32]]) -> bool {
+        if !C::Formula::IS_FUSED || self.update.prelude.is_l2() {
+            return false;
+        }
+        let state = self::state::<C, N>(state);
+        self.isa.run(Fused { update: &self.update, w, g, state })
+    }
+}
+
+/// The states of a rule, as many as it has.
+#[inline(always)]
+fn state<'a, C: Configuration<N>, const N: usize>(state: &'a mut [&mut [f32]]) -> [&'a mut [f32]; N] {
+    arrays::<C, N>(state).expect("as many states as the rule has, checked before")
 }
 
 /// Are arrays of `bytes` bytes too large for caches?
@@ -103,6 +130,16 @@ impl<F> Update<F> {
     }
 }
 
+/// How many elements are in front of the first whole cache line of the weights, where it pays to step
+/// them apart. (Arrays that are allocated alike are mostly alike in this, too. Large ones of `malloc`
+/// start 16 bytes into a line.) Vectors that cross lines cost Adam 4 to 9 % in cache, and SGD 20 to
+/// 50 %.
+#[inline(always)]
+pub(crate) fn head_of<E>(w: &[E]) -> usize {
+    let head = w.as_ptr().align_offset(LINE);
+    if w.len() < WORTH_A_HEAD || head > LINE / size_of::<E>() { 0 } else { head }
+}
+
 /// A rule and the arrays it is to walk over, all equally long.
 struct Sweep<'a, F, B, const N: usize> {
     update: &'a Update<F>,
@@ -129,15 +166,11 @@ impl<F: Formula<N>, B: Before, const N: usize> Kernel for Sweep<'_, F, B, N> {
 }
 
 impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
-    /// Gives the few elements in front of the first cache line of `w` that is whole, and keeps the
-    /// others, if that pays. (Arrays that are allocated alike are mostly alike in this, too. Large ones
-    /// of `malloc` start 16 bytes into a line.) Vectors that cross lines cost Adam 4 to 9 % in cache,
-    /// and SGD 20 to 50 %.
+    /// Gives the elements of the head, and keeps the others.
     #[inline(always)]
     fn split_head(&mut self) -> Option<Self> {
-        let n = self.w.len();
-        let head = self.w.as_ptr().align_offset(LINE);
-        if n < WORTH_A_HEAD || head == 0 || head > LINE / size_of::<f32>() {
+        let head = head_of(self.w);
+        if head == 0 {
             return None;
         }
         let (w, g);
@@ -198,10 +231,11 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
         for k in 0..N {
             (state[k], self.state[k]) = S::as_mut_simd_f32s(mem::take(&mut self.state[k]));
         }
+        let beside = &mut [(); usize::MAX][..w.len()];
         if self.far && S::F32_LANES > 1 {
-            walk::<true, S, F, B, N>(s, *self.update, self.before, w, g, state);
+            walk::<true, S, F, B, Plain, F32, N>(s, *self.update, self.before, w, beside, g, state);
         } else {
-            walk::<false, S, F, B, N>(s, *self.update, self.before, w, g, state);
+            walk::<false, S, F, B, Plain, F32, N>(s, *self.update, self.before, w, beside, g, state);
         }
     }
 }
@@ -209,17 +243,26 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
 /// The loop. All slices have the same length. A function of slices, not of a `Sweep`, because the
 /// compiler then knows them apart and vectorizes the scalar instruction set too.
 #[inline(always)]
-fn walk<const FAR: bool, S: Lanes, F: Formula<N>, B: Before, const N: usize>(
+pub(crate) fn walk<
+    const FAR: bool,
+    S: Lanes,
+    F: Formula<N>,
+    B: Before,
+    W: Storage<S>,
+    G: Read<S>,
+    const N: usize,
+>(
     s: S,
     update: Update<F>,
     before: B,
-    w: &mut [S::f32s],
-    g: &[S::f32s],
+    w: &mut [Vector<S, W::W>],
+    beside: &mut [Vector<S, W::Beside>],
+    g: &[Vector<S, G>],
     state: [&mut [S::f32s]; N],
 ) {
     let n = w.len();
     // Said once more for the optimizer, which then drops the bounds checks below.
-    let g = &g[..n];
+    let (g, beside) = (&g[..n], &mut beside[..n]);
     let mut state = state;
     for k in 0..N {
         state[k] = &mut mem::take(&mut state[k])[..n];
@@ -228,34 +271,45 @@ fn walk<const FAR: bool, S: Lanes, F: Formula<N>, B: Before, const N: usize>(
         if n == 0 {
             return;
         }
-        let mut weight = begin(s, update, before, w[0], g[0], &mut state, 0);
+        let (first, g_first) = (W::load(s, &w[0], &beside[0]), G::load(s, &g[0]));
+        let mut weight = begin(s, update, before, first, g_first, &mut state, 0);
         for i in 1..n {
             if FAR {
-                ask(w, g, &state, i);
+                ask(w, beside, g, &state, i);
             }
-            let next = begin(s, update, before, w[i], g[i], &mut state, i);
-            w[i - 1] = weight().x;
+            let (w_i, g_i) = (W::load(s, &w[i], &beside[i]), G::load(s, &g[i]));
+            let next = begin(s, update, before, w_i, g_i, &mut state, i);
+            W::store(s, weight().x, &mut w[i - 1], &mut beside[i - 1]);
             weight = next;
         }
-        w[n - 1] = weight().x;
+        W::store(s, weight().x, &mut w[n - 1], &mut beside[n - 1]);
     } else {
         for i in 0..n {
             if FAR {
-                ask(w, g, &state, i);
+                ask(w, beside, g, &state, i);
             }
-            w[i] = begin(s, update, before, w[i], g[i], &mut state, i)().x;
+            let (w_i, g_i) = (W::load(s, &w[i], &beside[i]), G::load(s, &g[i]));
+            let weight = begin(s, update, before, w_i, g_i, &mut state, i);
+            W::store(s, weight().x, &mut w[i], &mut beside[i]);
         }
     }
 }
 
 /// Asks for what comes after vector `i`.
 #[inline(always)]
-fn ask<T, const N: usize>(w: &[T], g: &[T], state: &[&mut [T]; N], i: usize) {
-    let ahead = i + AHEAD / size_of::<T>();
-    prefetch(w, ahead);
-    prefetch(g, ahead);
+fn ask<W, B, G, T, const N: usize>(w: &[W], beside: &[B], g: &[G], state: &[&mut [T]; N], i: usize) {
+    ask_one(w, i);
+    ask_one(beside, i);
+    ask_one(g, i);
     for k in 0..N {
-        prefetch(state[k], ahead);
+        ask_one(state[k], i);
+    }
+}
+
+#[inline(always)]
+fn ask_one<T>(array: &[T], i: usize) {
+    if size_of::<T>() > 0 {
+        prefetch(array, i + AHEAD / size_of::<T>());
     }
 }
 

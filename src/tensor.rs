@@ -192,7 +192,7 @@ impl Tensors<'_, '_> {
     /// Calls `f` for each, in order. Nothing is moved where there is a slice: to copy a tensor takes as
     /// long as to step a small one.
     #[inline]
-    pub fn each_mut(&mut self, f: &mut dyn FnMut(&mut Tensor<'_>)) {
+    pub fn each_mut(&mut self, mut f: impl FnMut(&mut Tensor<'_>)) {
         match self {
             Self::Slice(tensors) => tensors.iter_mut().for_each(f),
             Self::Foreign(tensors) => tensors.each(&mut |mut tensor| f(&mut tensor)),

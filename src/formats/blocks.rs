@@ -81,10 +81,6 @@ impl<'a> Mixed<'a> {
         Self { w, g, states, copy, kinds, key, far }
     }
 
-    pub fn len(&self) -> usize {
-        self.w.len()
-    }
-
     pub fn gradient(&mut self) -> &mut Gradient<'a> {
         &mut self.g
     }
@@ -95,16 +91,16 @@ impl<'a> Mixed<'a> {
             || !matches!(self.states, BlockStates::F32(_))
     }
 
-    /// Steps the elements from `start` on, of which there are at most [`MOST`], and says where it ended.
+    /// Steps the first elements of a range, [`MOST`] or fewer, and says which they were. It begins with a
+    /// block, if anything is rounded at random or in eight bits.
     pub fn step_group(
         &mut self,
         isa: Isa,
-        start: usize,
+        range: Range<usize>,
         scratch: &mut Scratch,
-        step: Step<'_>,
-    ) -> usize {
-        let end = self.w.len().min(start + MOST);
-        let range = start..end;
+        step: &dyn Step,
+    ) -> Range<usize> {
+        let range = range.start..range.end.min(range.start + MOST);
         isa.run(Open { part: self, range: range.clone(), scratch });
         self.sweep(range.clone(), scratch, step);
         isa.run(Close { part: self, range: range.clone(), scratch });
@@ -116,11 +112,11 @@ impl<'a> Mixed<'a> {
                 isa.run(Encode { bytes, states, k, range: range.clone(), wide, random });
             }
         }
-        end
+        range
     }
 
     /// The step itself, on the arrays that are `f32` and on what was widened.
-    fn sweep(&mut self, range: Range<usize>, scratch: &mut Scratch, step: Step<'_>) {
+    fn sweep(&mut self, range: Range<usize>, scratch: &mut Scratch, step: &dyn Step) {
         let n = range.len();
         let Scratch { w: wide_w, g: wide_g, states: wide, .. } = scratch;
         let w = match &mut self.w {
@@ -133,12 +129,12 @@ impl<'a> Mixed<'a> {
         };
         let states: &mut [&mut [f32]] = match &mut self.states {
             BlockStates::F32(arrays) => {
-                return step(w, g, arrays.range(range).as_mut_slice(), self.far);
+                return step.plain(w, g, arrays.range(range).as_mut_slice(), self.far);
             }
             _ => &mut wide.each_mut().map(|state| &mut state.0[..n]),
         };
         // What was widened is near.
-        step(w, g, &mut states[..self.kinds.len()], false);
+        step.plain(w, g, &mut states[..self.kinds.len()], false);
     }
 }
 

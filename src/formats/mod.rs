@@ -3,7 +3,9 @@
 
 mod bits8;
 mod blocks;
+pub(crate) mod columns;
 mod convert;
+mod fused;
 mod narrow;
 mod random;
 
@@ -12,6 +14,8 @@ pub(crate) use bits8::check_bytes;
 pub use bits8::{pack, state_bytes, unpack};
 pub(crate) use blocks::{Mixed, Scratch};
 pub use convert::{Values, convert};
+pub use fused::FusedWeights;
+pub(crate) use fused::{Fused, fusible};
 pub(crate) use narrow::Value;
 pub(crate) use random::Key;
 

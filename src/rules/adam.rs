@@ -352,6 +352,8 @@ pub struct Constants {
 }
 
 impl Formula<2> for Constants {
+    const IS_FUSED: bool = true;
+
     #[inline(always)]
     fn rates(&self) -> [f32; 2] {
         [self.a; 2]

@@ -149,7 +149,7 @@ impl Engine for Rmsprop {
         self.form(|rule| rule.check_at(t))
     }
 
-    fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(Step<'_>)) {
+    fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(&dyn Step)) {
         self.form(|rule| rule.with_constants(isa, t, scale, then));
     }
 

@@ -87,6 +87,7 @@ pub struct Constants {
 
 impl Formula<0> for Constants {
     const IS_SLOW: bool = false;
+    const IS_FUSED: bool = true;
 
     #[inline(always)]
     fn update<S: Lanes>(
