@@ -55,6 +55,8 @@ impl Lanes for Scalar {}
 impl Lanes for Scalar128b {}
 #[cfg(target_arch = "aarch64")]
 impl Lanes for pulp::aarch64::Neon {}
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+impl Lanes for pulp::wasm::Simd128 {}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
