@@ -166,13 +166,13 @@ DOWNHILL_API uint32_t downhill_version_number(void);
 
 /**
  * The instruction set that steps use in this process: the widest that this CPU has, or a lower one that
- * DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon" or "scalar"; empty is as unset). All
- * give the same bits. The environment is read once, by the first call that needs it. That call looks at
+ * DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon", "simd128" or "scalar"; empty is as
+ * unset). All give the same bits. The environment is read once, by the first call that needs it. That call looks at
  * everything else that a process looks at once, too: make it before you fork, if another thread could
  * be in its first call of this library just then, or the child may wait for that thread for ever.
  *
- * @return "avx512", "avx2", "neon" or "scalar"; "invalid" if DOWNHILL_ISA names none that this CPU
- *         has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
+ * @return "avx512", "avx2", "neon", "simd128" or "scalar"; "invalid" if DOWNHILL_ISA names none that
+ *         this CPU has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
  *         the program
  *
  * Threads: any number at once. Since 0.1.0.
