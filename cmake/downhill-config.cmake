@@ -8,7 +8,7 @@ set(_downhill_anywhere NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH NO_CACHE)
 unset(_downhill_include)
 find_path(_downhill_include downhill.h HINTS ${downhill_INCLUDE_DIR} "${_downhill_prefix}/include" ${_downhill_anywhere})
 
-set(_downhill_names_shared libdownhill.so libdownhill.dylib)
+set(_downhill_names_shared libdownhill.so libdownhill.dylib libdownhill.dll.a)
 set(_downhill_names_static libdownhill.a)
 foreach(_downhill_kind shared static)
   unset(_downhill_library)
@@ -36,6 +36,10 @@ foreach(_downhill_kind shared static)
     add_library(downhill::${_downhill_kind} ${_downhill_type} IMPORTED)
     set_target_properties(downhill::${_downhill_kind} PROPERTIES IMPORTED_LOCATION "${_downhill_library}"
       INTERFACE_INCLUDE_DIRECTORIES "${_downhill_include}" INTERFACE_LINK_LIBRARIES "${_downhill_private}")
+    if(_downhill_library MATCHES "\\.dll\\.a$") # Windows links this one, and programs look for the other in their PATH
+      set_target_properties(downhill::shared PROPERTIES IMPORTED_IMPLIB "${_downhill_library}"
+        IMPORTED_LOCATION "${_downhill_prefix}/bin/downhill.dll" INTERFACE_COMPILE_DEFINITIONS DOWNHILL_DLL)
+    endif()
   endif()
 endforeach()
 

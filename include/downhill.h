@@ -123,6 +123,14 @@
 #define DOWNHILL_INLINE static inline
 #endif
 
+/** Stands before each function of the library. A program that links its DLL on Windows may define DOWNHILL_DLL, as CMake's
+ * downhill::shared does: calls are then a jump shorter. */
+#if defined(_WIN32) && defined(DOWNHILL_DLL)
+#define DOWNHILL_API __declspec(dllimport)
+#else
+#define DOWNHILL_API
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -145,7 +153,7 @@ extern "C" {
  *
  * Threads: any number at once. Since 0.1.0.
  */
-const char *downhill_version(void);
+DOWNHILL_API const char *downhill_version(void);
 
 /**
  * Version of the library that is linked as one number, to compare with DOWNHILL_VERSION_NUMBER.
@@ -154,22 +162,22 @@ const char *downhill_version(void);
  *
  * Threads: any number at once. Since 0.1.0.
  */
-uint32_t downhill_version_number(void);
+DOWNHILL_API uint32_t downhill_version_number(void);
 
 /**
  * The instruction set that steps use in this process: the widest that this CPU has, or a lower one that
- * DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon" or "scalar"; empty is as unset). All
- * give the same bits. The environment is read once, by the first call that needs it. That call looks at
+ * DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon", "simd128" or "scalar"; empty is as
+ * unset). All give the same bits. The environment is read once, by the first call that needs it. That call looks at
  * everything else that a process looks at once, too: make it before you fork, if another thread could
  * be in its first call of this library just then, or the child may wait for that thread for ever.
  *
- * @return "avx512", "avx2", "neon" or "scalar"; "invalid" if DOWNHILL_ISA names none that this CPU
- *         has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
+ * @return "avx512", "avx2", "neon", "simd128" or "scalar"; "invalid" if DOWNHILL_ISA names none that
+ *         this CPU has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
  *         the program
  *
  * Threads: any number at once. Since 0.1.0.
  */
-const char *downhill_isa(void);
+DOWNHILL_API const char *downhill_isa(void);
 
 /* ======== 2. Status ======== */
 
@@ -221,7 +229,7 @@ typedef uint32_t downhill_status;
  *
  * Threads: any number at once. Since 0.1.0.
  */
-const char *downhill_status_message(uint32_t status);
+DOWNHILL_API const char *downhill_status_message(uint32_t status);
 
 /**
  * Which argument was wrong in the last call of this thread that failed, its value and what is
@@ -233,7 +241,7 @@ const char *downhill_status_message(uint32_t status);
  *
  * Threads: any number at once; each has its own text. Since 0.1.0.
  */
-const char *downhill_last_error(void);
+DOWNHILL_API const char *downhill_last_error(void);
 
 /* ======== 3. Configurations ======== */
 
@@ -313,7 +321,7 @@ typedef uint32_t downhill_form;
  *
  * Threads: any number at once. Since 0.1.0.
  */
-downhill_status downhill_config_default(uint32_t rule, void *config, size_t struct_size);
+DOWNHILL_API downhill_status downhill_config_default(uint32_t rule, void *config, size_t struct_size);
 
 /* ======== 4. Plain steps ======== */
 
@@ -362,7 +370,8 @@ DOWNHILL_INLINE downhill_sgd downhill_sgd_default(void) {
  * Gradient descent (Robbins & Monro, "A Stochastic Approximation Method", 1951).
  *     w -= lr*g
  */
-downhill_status downhill_sgd_step(size_t n, float *w, const float *g, const struct downhill_sgd *config);
+DOWNHILL_API downhill_status downhill_sgd_step(size_t n, float *w, const float *g,
+    const struct downhill_sgd *config);
 
 /** The hyper-parameters of downhill_momentum_step(). */
 typedef struct downhill_momentum {
@@ -394,7 +403,7 @@ DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
  *     u = momentum*u + lr*g; w -= u
  *     u = momentum*u + (1-dampening)*g; w -= lr*u
  */
-downhill_status downhill_momentum_step(size_t n, float *w, const float *g, float *u,
+DOWNHILL_API downhill_status downhill_momentum_step(size_t n, float *w, const float *g, float *u,
     const struct downhill_momentum *config);
 
 /** The hyper-parameters of downhill_nesterov_step(). */
@@ -427,7 +436,7 @@ DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
  *     u = momentum*u + lr*g; w -= momentum*u + lr*g
  *     u = momentum*u + g; w -= lr*(g + momentum*u)
  */
-downhill_status downhill_nesterov_step(size_t n, float *w, const float *g, float *u,
+DOWNHILL_API downhill_status downhill_nesterov_step(size_t n, float *w, const float *g, float *u,
     const struct downhill_nesterov *config);
 
 /** The hyper-parameters of downhill_adagrad_step(). */
@@ -458,7 +467,7 @@ DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
  *     s += g*g
  *     w -= (lr*g)/(sqrt(s) + eps)
  */
-downhill_status downhill_adagrad_step(size_t n, float *w, const float *g, float *s,
+DOWNHILL_API downhill_status downhill_adagrad_step(size_t n, float *w, const float *g, float *s,
     const struct downhill_adagrad *config);
 
 /** The hyper-parameters of downhill_adadelta_step(). */
@@ -496,8 +505,8 @@ DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
  *     u = rho*u + ((1-rho)*d)*d
  *     w -= lr*d
  */
-downhill_status downhill_adadelta_step(size_t n, float *w, const float *g, float *v, float *u,
-    const struct downhill_adadelta *config);
+DOWNHILL_API downhill_status downhill_adadelta_step(size_t n, float *w, const float *g, float *v,
+    float *u, const struct downhill_adadelta *config);
 
 /** The hyper-parameters of downhill_rmsprop_step(). */
 typedef struct downhill_rmsprop {
@@ -534,8 +543,8 @@ DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
  *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
  *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
  */
-downhill_status downhill_rmsprop_step(size_t n, float *w, const float *g, float *v, float *g_avg,
-    float *u, const struct downhill_rmsprop *config);
+DOWNHILL_API downhill_status downhill_rmsprop_step(size_t n, float *w, const float *g, float *v,
+    float *g_avg, float *u, const struct downhill_rmsprop *config);
 
 /** What the moments of Adam, AdamW and AMSGrad are divided by. */
 typedef uint32_t downhill_bias_correction;
@@ -608,16 +617,16 @@ DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
  *     v = beta2*v + ((1-beta2)*g)*g
  *     w -= (a*m)/(sqrt(v)*k + eps)
  */
-downhill_status downhill_adam_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
-    const struct downhill_adam *config);
+DOWNHILL_API downhill_status downhill_adam_step(size_t n, float *w, const float *g, float *m, float *v,
+    uint64_t t, const struct downhill_adam *config);
 
 /**
  * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
  * decoupled weight decay. Start from downhill_adamw_default().
  *     w *= 1 - lr*weight_decay; then as Adam
  */
-downhill_status downhill_adamw_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
-    const struct downhill_adam *config);
+DOWNHILL_API downhill_status downhill_adamw_step(size_t n, float *w, const float *g, float *m, float *v,
+    uint64_t t, const struct downhill_adam *config);
 
 /**
  * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
@@ -628,8 +637,8 @@ downhill_status downhill_adamw_step(size_t n, float *w, const float *g, float *m
  *     v_max = max(v_max, v)
  *     w -= (a*m)/(sqrt(v_max)*k + eps)
  */
-downhill_status downhill_amsgrad_step(size_t n, float *w, const float *g, float *m, float *v,
-    float *v_max, uint64_t t, const struct downhill_adam *config);
+DOWNHILL_API downhill_status downhill_amsgrad_step(size_t n, float *w, const float *g, float *m,
+    float *v, float *v_max, uint64_t t, const struct downhill_adam *config);
 
 /** The hyper-parameters of downhill_adamax_step(). */
 typedef struct downhill_adamax {
@@ -665,8 +674,8 @@ DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
  *     u = max(beta2*u, |g| + eps)
  *     w -= (a*m)/u
  */
-downhill_status downhill_adamax_step(size_t n, float *w, const float *g, float *m, float *u, uint64_t t,
-    const struct downhill_adamax *config);
+DOWNHILL_API downhill_status downhill_adamax_step(size_t n, float *w, const float *g, float *m, float *u,
+    uint64_t t, const struct downhill_adamax *config);
 
 /** The hyper-parameters of downhill_nadam_step(). */
 typedef struct downhill_nadam {
@@ -709,8 +718,8 @@ DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
  *     r = sqrt(v*(1/c2)) + eps
  *     w -= (a*g)/r; w -= (b*m)/r
  */
-downhill_status downhill_nadam_step(size_t n, float *w, const float *g, float *m, float *v, uint64_t t,
-    const struct downhill_nadam *config);
+DOWNHILL_API downhill_status downhill_nadam_step(size_t n, float *w, const float *g, float *m, float *v,
+    uint64_t t, const struct downhill_nadam *config);
 
 /** The hyper-parameters of downhill_lion_step(). */
 typedef struct downhill_lion {
@@ -743,7 +752,7 @@ DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
  *     w -= lr*sign(beta1*m + (1-beta1)*g)
  *     m = beta2*m + (1-beta2)*g
  */
-downhill_status downhill_lion_step(size_t n, float *w, const float *g, float *m,
+DOWNHILL_API downhill_status downhill_lion_step(size_t n, float *w, const float *g, float *m,
     const struct downhill_lion *config);
 
 /* ======== 5. Pools ======== */
@@ -785,7 +794,7 @@ typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(
  *
  * Threads: any number at once. Since 0.1.0.
  */
-struct downhill_pool *downhill_pool_new(size_t threads);
+DOWNHILL_API struct downhill_pool *downhill_pool_new(size_t threads);
 
 /**
  * Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread
@@ -801,7 +810,7 @@ struct downhill_pool *downhill_pool_new(size_t threads);
  *
  * Threads: any number at once. Since 0.1.0.
  */
-struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
+DOWNHILL_API struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
 
 /**
  * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region
@@ -822,7 +831,7 @@ struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
  * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since
  * 0.1.0.
  */
-struct downhill_pool *downhill_pool_from(size_t threads, downhill_parallel_for parallel_for,
+DOWNHILL_API struct downhill_pool *downhill_pool_from(size_t threads, downhill_parallel_for parallel_for,
     void *context);
 
 /**
@@ -834,7 +843,7 @@ struct downhill_pool *downhill_pool_from(size_t threads, downhill_parallel_for p
  *
  * Threads: any number at once. Since 0.1.0.
  */
-size_t downhill_pool_threads(const struct downhill_pool *pool);
+DOWNHILL_API size_t downhill_pool_threads(const struct downhill_pool *pool);
 
 /**
  * Ends the workers, waits until they are gone, and frees the pool. In a forked child, which has no
@@ -844,7 +853,7 @@ size_t downhill_pool_threads(const struct downhill_pool *pool);
  *
  * Threads: one, when no call with this pool is running or to come. Since 0.1.0.
  */
-void downhill_pool_free(struct downhill_pool *pool);
+DOWNHILL_API void downhill_pool_free(struct downhill_pool *pool);
 
 /* ======== 6. Groups of tensors ======== */
 
@@ -1076,7 +1085,7 @@ typedef struct downhill_report {
  *
  * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_step(size_t group_count, const downhill_group *groups,
+DOWNHILL_API downhill_status downhill_step(size_t group_count, const downhill_group *groups,
     const struct downhill_extras *extras, downhill_pool *pool, struct downhill_report *report);
 
 /**
@@ -1100,7 +1109,7 @@ downhill_status downhill_step(size_t group_count, const downhill_group *groups,
  *
  * Threads: any number at once, also with one pool. Since 0.1.0.
  */
-downhill_status downhill_grad_squares(size_t group_count, const downhill_group *groups,
+DOWNHILL_API downhill_status downhill_grad_squares(size_t group_count, const downhill_group *groups,
     downhill_pool *pool, double *sums);
 
 /** Extras that do nothing. */
@@ -1134,7 +1143,7 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
  *
  * Threads: any number at once. Since 0.1.0.
  */
-size_t downhill_state_bytes(const void *config, size_t n);
+DOWNHILL_API size_t downhill_state_bytes(const void *config, size_t n);
 
 /**
  * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one
@@ -1150,15 +1159,15 @@ size_t downhill_state_bytes(const void *config, size_t n);
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_pack(const void *config, size_t n, const float *const *states, void *packed,
-    size_t bytes);
+DOWNHILL_API downhill_status downhill_pack(const void *config, size_t n, const float *const *states,
+    void *packed, size_t bytes);
 
 /**
  * Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are
  * written.
  */
-downhill_status downhill_unpack(const void *config, size_t n, const void *packed, size_t bytes,
-    float *const *states);
+DOWNHILL_API downhill_status downhill_unpack(const void *config, size_t n, const void *packed,
+    size_t bytes, float *const *states);
 
 /**
  * Converts numbers from one type to another, to nearest, of two to the even one; into
@@ -1175,8 +1184,8 @@ downhill_status downhill_unpack(const void *config, size_t n, const void *packed
  *
  * Threads: any number at once, on different arrays. Since 0.1.0.
  */
-downhill_status downhill_convert(size_t n, uint32_t from_type, const void *from, const void *from_low,
-    uint32_t to_type, void *to, void *to_low);
+DOWNHILL_API downhill_status downhill_convert(size_t n, uint32_t from_type, const void *from,
+    const void *from_low, uint32_t to_type, void *to, void *to_low);
 
 #ifdef __cplusplus
 }

@@ -39,6 +39,8 @@ impl Isa {
             pulp::x86::V4::try_new().map(Arch::V4),
             #[cfg(target_arch = "aarch64")]
             pulp::aarch64::Neon::try_new().map(Arch::Neon),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            pulp::wasm::Simd128::try_new().map(Arch::Simd128),
         ];
         iter::once(Arch::Scalar).chain(wider.into_iter().flatten()).map(Self)
     }
@@ -58,7 +60,7 @@ impl Isa {
         }
     }
 
-    /// `scalar`, `avx2`, `avx512` or `neon`: the name that [`FromStr`] and `DOWNHILL_ISA` take.
+    /// `scalar`, `avx2`, `avx512`, `neon` or `simd128`: the name that [`FromStr`] and `DOWNHILL_ISA` take.
     pub fn name(self) -> &'static str {
         match self.0 {
             Arch::Scalar => "scalar",
@@ -68,6 +70,8 @@ impl Isa {
             Arch::V4(_) => "avx512",
             #[cfg(target_arch = "aarch64")]
             Arch::Neon(_) => "neon",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Arch::Simd128(_) => "simd128",
             _ => unreachable!("`available` makes no other"),
         }
     }
@@ -83,6 +87,8 @@ impl Isa {
             Arch::V4(v4) => v4.vectorize(On(kernel, v4)),
             #[cfg(target_arch = "aarch64")]
             Arch::Neon(neon) => neon.vectorize(On(kernel, neon)),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Arch::Simd128(simd128) => simd128.vectorize(On(kernel, simd128)),
             _ => scalar(kernel),
         }
     }
@@ -102,7 +108,10 @@ pub(crate) trait Kernel {
 /// A reference, because `pulp` hands a value over word by word: two constants in one word have just been
 /// stored one by one, and a CPU waits 5 ns for both before it can load the word. That is as long as a
 /// whole call takes.
-#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(dead_code))]
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64", target_feature = "simd128")),
+    expect(dead_code)
+)]
 struct On<'a, K, S>(&'a mut K, S);
 
 impl<K: Kernel, S: Lanes> NullaryFnOnce for On<'_, K, S> {

@@ -96,6 +96,11 @@ impl Lanes for pulp::aarch64::Neon {
     type Halves = [u16; 4];
 }
 
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+impl Lanes for pulp::wasm::Simd128 {
+    type Halves = [u16; 4];
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{__m128i, __m256i};

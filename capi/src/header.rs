@@ -179,9 +179,10 @@ fn is_module(line: &str) -> bool {
 }
 
 /// Functions with as many arguments in a line as fit: cbindgen gives each a line of its own where not
-/// all fit.
+/// all fit, and what stands before the function, too.
 fn filled_arguments(text: &str) -> String {
     let mut filled = String::new();
+    let text = text.replace("DOWNHILL_API\n", "DOWNHILL_API ");
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         filled += line;
@@ -241,8 +242,9 @@ fn lists_of_constants(text: &str) -> String {
 /// What cbindgen made of a file, with the default functions of the rules whose steps are there in front
 /// of these. `before` is the header so far.
 fn with_defaults(before: &str, text: &str) -> String {
-    let has_step =
-        |rule: &&Rule| text.contains(&format!("\ndownhill_status downhill_{}_step(", rule.name));
+    let has_step = |rule: &&Rule| {
+        text.contains(&format!("\nDOWNHILL_API downhill_status downhill_{}_step(", rule.name))
+    };
     let mut functions = String::new();
     for rule in RULES.iter().filter(has_step) {
         functions += &default_function(rule, &structure(text), &format!("{before}{text}"));
@@ -250,7 +252,7 @@ fn with_defaults(before: &str, text: &str) -> String {
     if functions.is_empty() {
         return format!("\n{text}\n");
     }
-    let step = text.find("\ndownhill_status ").expect("a rule has a step");
+    let step = text.find("\nDOWNHILL_API downhill_status ").expect("a rule has a step");
     let (types, steps) = text.split_at(text[..step].rfind("\n/**").expect("a step has a comment"));
     format!("\n{types}{functions}{steps}\n")
 }

@@ -36,19 +36,19 @@ pub extern "C" fn downhill_version_number() -> u32 {
 }
 
 /// The instruction set that steps use in this process: the widest that this CPU has, or a lower one that
-/// DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon" or "scalar"; empty is as unset). All
-/// give the same bits. The environment is read once, by the first call that needs it. That call looks at
+/// DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon", "simd128" or "scalar"; empty is as
+/// unset). All give the same bits. The environment is read once, by the first call that needs it. That call looks at
 /// everything else that a process looks at once, too: make it before you fork, if another thread could
 /// be in its first call of this library just then, or the child may wait for that thread for ever.
 ///
-/// @return "avx512", "avx2", "neon" or "scalar"; "invalid" if DOWNHILL_ISA names none that this CPU
-///         has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
+/// @return "avx512", "avx2", "neon", "simd128" or "scalar"; "invalid" if DOWNHILL_ISA names none that
+///         this CPU has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
 ///         the program
 ///
 /// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_isa() -> *const c_char {
-    const NAMES: [&CStr; 4] = [c"scalar", c"avx2", c"avx512", c"neon"];
+    const NAMES: [&CStr; 5] = [c"scalar", c"avx2", c"avx512", c"neon", c"simd128"];
     let current = Isa::current().map_or("invalid", Isa::name);
     NAMES.iter().find(|name| name.to_bytes() == current.as_bytes()).unwrap_or(&c"invalid").as_ptr()
 }

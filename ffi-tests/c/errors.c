@@ -182,7 +182,7 @@ static void lengths(const rule *r) {
   arguments x = usual(r, &config);
   char at_most[60];
   size_t i;
-  snprintf(at_most, sizeof at_most, "at most %lu", (unsigned long)(PTRDIFF_MAX / 4));
+  snprintf(at_most, sizeof at_most, "at most %llu", (unsigned long long)(PTRDIFF_MAX / 4));
   for (i = 0; i < sizeof too_long / sizeof *too_long; i++) {
     x.n = too_long[i];
     expect(r, &x, DOWNHILL_STATUS_INVALID_LENGTH, "`n`", at_most);

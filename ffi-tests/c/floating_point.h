@@ -47,6 +47,11 @@ static inline unsigned enter_environment(int i) {
   return control();
 }
 
-static inline void leave_environment(void) { fesetenv(FE_DFL_ENV); }
+static inline void leave_environment(void) {
+  fesetenv(FE_DFL_ENV);
+#if defined(__SSE__)
+  _mm_setcsr(0x1f80); /* MinGW's leaves FTZ and DAZ as they are */
+#endif
+}
 
 #endif

@@ -205,7 +205,7 @@ static void lengths_and_numbers(scene *s, size_t index, size_t tensor_index) {
     const size_t wrong[] = {was.state_bytes + 1, was.state_bytes + 65, SIZE_MAX, was.state_bytes - 1};
     char text[80];
     tensor->state_bytes = wrong[i];
-    snprintf(text, sizeof text, "is %lu; it must be %lu", (unsigned long)wrong[i], is_8bit ? (unsigned long)was.state_bytes : 0ul);
+    snprintf(text, sizeof text, "is %llu; it must be %llu", (unsigned long long)wrong[i], is_8bit ? (unsigned long long)was.state_bytes : 0ull);
     refuse(s, DOWNHILL_STATUS_INVALID_LENGTH, where, "`state_bytes`", text);
     *tensor = was;
   }

@@ -186,3 +186,8 @@ fn beside_this_test() -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");
     test.parent().expect("a file").to_owned()
 }
+
+/// The programs of docs/recipes.md that are in Rust; `tests/readme.rs` has those in C.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recipes.md")]
+struct Recipes;

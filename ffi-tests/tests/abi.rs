@@ -25,9 +25,7 @@ fn functions(header: &str) -> BTreeSet<&str> {
     let mut comment = false;
     for line in header.lines() {
         comment |= line.trim_start().starts_with("/*");
-        let is_function =
-            line.starts_with(|c: char| c.is_ascii_lowercase()) && !line.starts_with("typedef");
-        if !comment && is_function {
+        if !comment && line.starts_with("DOWNHILL_API ") {
             names.extend(line.split_once('(').map(|(declaration, _)| last_word(declaration)));
         }
         comment &= !line.contains("*/");

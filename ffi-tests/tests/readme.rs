@@ -10,7 +10,7 @@ use ffi_tests::{
 
 /// What the program in this section of a document prints, linked in both ways.
 fn printed(document: &str, heading: &str, language: &str, standard: Standard) -> [String; 2] {
-    let source = directory("readme").join(heading.replace(' ', "-")).with_extension(language);
+    let source = directory("readme").join(format!("{}.{language}", heading.replace([' ', '.'], "-")));
     fs::write(&source, format!("{}\n", block(document, heading, language))).unwrap();
     [Linking::Static, Linking::Shared].map(|linking| run(&compile(&source, standard, linking), &[]))
 }
@@ -34,7 +34,15 @@ fn plain_steps_in_c_and_in_cpp() {
 
 #[test]
 fn whole_steps_print_what_is_said() {
-    let programs = [("README.md", "A whole step in one call"), ("docs/formats.md", "An example")];
+    let programs = [
+        ("README.md", "A whole step in one call"),
+        ("docs/formats.md", "An example"),
+        ("docs/recipes.md", "Gradient accumulation"),
+        ("docs/recipes.md", "Loss scaling that skips and backs off"),
+        ("docs/recipes.md", "Frozen layers"),
+        ("docs/recipes.md", "From llm.c"),
+        ("docs/recipes.md", "From DeepSpeed's offload"),
+    ];
     for (document, heading) in programs {
         for printed in printed(document, heading, "c", C99) {
             assert_eq!(printed.trim_end(), block(document, heading, "text"));
@@ -109,4 +117,18 @@ fn check_example(name: &str, program: &str, standard: Standard) {
     let source = directory("readme").join(name);
     fs::write(&source, program).unwrap();
     assert_eq!(run(&compile(&source, standard, Linking::Static), &[]), DECAYED_AND_NOT);
+}
+
+/// No program of the recipes is left out: Rust's are doc tests, and C's are tested above.
+#[test]
+fn every_recipe_in_c_is_tested() {
+    let recipes = fs::read_to_string(root().join("docs/recipes.md")).unwrap();
+    let tested = fs::read_to_string(root().join("ffi-tests/tests/readme.rs")).unwrap();
+    let sections: Vec<&str> = recipes.split("\n## ").filter(|text| text.contains("\n```c\n")).collect();
+    for section in &sections {
+        let heading = section.lines().next().unwrap();
+        assert_eq!(section.matches("\n```c\n").count(), 1, "{heading}: only the first is tested");
+        assert!(tested.contains(&format!("(\"docs/recipes.md\", \"{heading}\")")), "{heading}");
+    }
+    assert!(sections.len() > 3, "{sections:?}");
 }

@@ -1,0 +1,62 @@
+/* One number for the bits of all rules: the same on every system. Whole steps, by two threads, with odd lengths, so that there are
+ * tails; a clipping norm; and states in bfloat16, rounded at random, in every second group. */
+#include <downhill.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { RULES = 12, N = 100003, STEPS = 5 };
+static const int states[RULES] = {0, 1, 1, 1, 2, 1, 2, 2, 3, 2, 2, 1};
+static float w[RULES][N], g[RULES][N], state[RULES][3][N];
+
+/* Between -1 and 1, and 0 or small at times. */
+static float next(uint32_t *seed) {
+  *seed = *seed * 1664525u + 1013904223u;
+  return (float)(int32_t)*seed / 2147483648.0f * (*seed % 7 == 0 ? 1e-20f : 1.0f);
+}
+
+static uint64_t hash(uint64_t h, const void *bytes, size_t n) {
+  const unsigned char *p = (const unsigned char *)bytes;
+  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
+  return h;
+}
+
+int main(void) {
+  double configs[RULES][64];
+  downhill_tensor tensors[RULES];
+  downhill_group groups[RULES];
+  downhill_extras extras = downhill_extras_default();
+  downhill_pool *pool = downhill_pool_new(2);
+  uint64_t h = 0xcbf29ce484222325u;
+  uint32_t seed = 1;
+
+  memset(configs, 0, sizeof configs);
+  memset(tensors, 0, sizeof tensors);
+  extras.max_norm = 100.0;
+  for (int r = 0; r < RULES; r++) {
+    uint32_t size;
+    for (size = 8; downhill_config_default((uint32_t)r + 1, configs[r], size) != DOWNHILL_STATUS_OK; size += 8)
+      if (size > 512) return fprintf(stderr, "rule %d: %s\n", r + 1, downhill_last_error()), 1;
+    for (int i = 0; i < N; i++) w[r][i] = next(&seed);
+    tensors[r].n = N - (size_t)r, tensors[r].w = w[r], tensors[r].g = g[r];
+    for (int k = 0; k < states[r]; k++) tensors[r].state[k] = state[r][k];
+    groups[r] = downhill_group_default();
+    groups[r].config = configs[r], groups[r].tensors = &tensors[r], groups[r].count = 1;
+    if (r % 2 == 1) groups[r].state_type = DOWNHILL_TYPE_BF16;
+  }
+  for (uint64_t t = 1; t <= STEPS; t++) {
+    for (int r = 0; r < RULES; r++) {
+      groups[r].t = t;
+      for (int i = 0; i < N; i++) g[r][i] = next(&seed);
+    }
+    if (downhill_step(RULES, groups, &extras, pool, NULL) != DOWNHILL_STATUS_OK)
+      return fprintf(stderr, "%s\n", downhill_last_error()), 1;
+  }
+  for (int r = 0; r < RULES; r++) {
+    h = hash(h, w[r], sizeof w[r]);
+    h = hash(h, state[r], sizeof state[r]);
+  }
+  printf("%08lx%08lx\n", (unsigned long)(h >> 32), (unsigned long)(h & 0xffffffffu));
+  fprintf(stderr, "downhill %s, %s, %u threads\n", downhill_version(), downhill_isa(), (unsigned)downhill_pool_threads(pool));
+  downhill_pool_free(pool);
+  return 0;
+}
