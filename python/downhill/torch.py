@@ -25,15 +25,18 @@ Parameters must be dense tensors on the CPU, float32, bfloat16 or float16. `step
 `state_dict()` and not in `state`.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
+from typing import Any, Callable, Literal
 
 import torch
 from torch.optim import Optimizer
 from torch.optim import optimizer as _torch_optimizer
 from torch.utils.dlpack import to_dlpack
 
-from ._downhill import Plan, convert, pack, rules, state_bytes, unpack
+from ._downhill import Plan, Pool, Report, convert, pack, rules, state_bytes, unpack
 
 __all__ = [
     "SGD",
@@ -97,22 +100,23 @@ class _Step(Optimizer):
     `_names` are torch's names of the rule's states.
     """
 
-    _names = {}
+    report: Report | None
+    _names: dict[str, str] = {}
     _counts = True  # Is there a `step` in torch's state?
 
     def __init__(
         self,
         params,
         *args,
-        state="float32",
-        master_weights=None,
-        rounding="stochastic",
-        seed=0,
-        threads=None,
-        max_norm=0.0,
-        skip_nonfinite=False,
-        zero_grad=False,
-        **kwargs,
+        state: Literal["float32", "bfloat16", "8bit"] = "float32",
+        master_weights: Literal["split", "float32"] | None = None,
+        rounding: Literal["stochastic", "nearest"] = "stochastic",
+        seed: int = 0,
+        threads: int | Pool | None = None,
+        max_norm: float = 0.0,
+        skip_nonfinite: bool = False,
+        zero_grad: bool = False,
+        **kwargs: Any,
     ):
         _one_of("state", state, list(_STATES))
         _one_of("master_weights", master_weights, _MASTERS)
@@ -418,7 +422,14 @@ class _Step(Optimizer):
         self.report = report
         return loss
 
-    def step(self, closure=None, *, max_norm=None, skip_nonfinite=None, zero_grad=None):
+    def step(
+        self,
+        closure: Callable[[], Any] | None = None,
+        *,
+        max_norm: float | None = None,
+        skip_nonfinite: bool | None = None,
+        zero_grad: bool | None = None,
+    ) -> Any:
         """Makes one step and returns what `closure`, which computes the loss and its gradients, returns.
 
         `max_norm`: the norm of all gradients together above which they are scaled down to it; 0: no clipping.

@@ -61,6 +61,8 @@ def set_gradients(params, step, scale=1.0):
 def pair(name, options, **ours):
     """One of ours, one of torch's, and the parameters of each."""
     known = inspect.signature(getattr(torch.optim, name).__init__).parameters
+    if name == "NAdam" and VERSION < (2, 0):
+        pytest.skip("SKIPPED: NAdam of PyTorch 1 counts the momentum of a step twice in that of the next")
     if not set(options) <= set(known):
         pytest.skip(f"SKIPPED: {name} of PyTorch {torch.__version__} does not have {set(options) - set(known)}")
     a, b = parameters(), parameters()
@@ -103,9 +105,11 @@ def test_a_hundred_steps(name, options, more):
     run(theirs, b, 100)
     assert_close(a, b)
     states, expected = ours.state_dict()["state"], theirs.state_dict()["state"]
+    # PyTorch 1 has entries of None.
+    expected = {key: {name: x for name, x in state.items() if x is not None} for key, state in expected.items()}
+    expected = {key: state for key, state in expected.items() if state}
     assert states.keys() == expected.keys()
     for key, state in expected.items():
-        state = {name: value for name, value in state.items() if value is not None}
         assert states[key].keys() == state.keys()
         for name, value in state.items():
             value = torch.as_tensor(value, dtype=torch.float32)
