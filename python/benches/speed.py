@@ -4,6 +4,7 @@ All contestants of a row take turns on the same parameters and gradients; a rati
 own, and above 1 downhill is faster.
 
 python benches/speed.py [--rounds 15] [--threads 1] [--models gpt2 many large mlp] [--rules AdamW SGD ...]
+                         [--max-norm 1] [--cold]
 """
 
 import argparse
@@ -75,8 +76,8 @@ def contestants(rule, params, max_norm):
         yield "NumPy", numpy_adamw(params)
 
 
-def race(steps, rounds):
-    """Seconds of each step in each round."""
+def race(steps, rounds, evict):
+    """Seconds of each step in each round; right after each other, or when caches hold something else."""
     times = {name: [] for name in steps}
     for step in steps.values():
         step()
@@ -84,9 +85,14 @@ def race(steps, rounds):
     # Enough calls for a clock, as many for all.
     begin = time.perf_counter()
     steps["downhill"]()
-    calls = max(1, int(2e-3 / (time.perf_counter() - begin)))
+    calls = 1 if evict else max(1, int(5e-3 / (time.perf_counter() - begin)))
+    other = np.zeros(1 << 24, np.float32)
     for _ in range(rounds):
         for name, step in steps.items():
+            if evict:
+                other += 1
+            else:
+                step()
             begin = time.perf_counter()
             for _ in range(calls):
                 step()
@@ -101,6 +107,7 @@ def main():
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--rules", nargs="+", choices=RULES, default=["AdamW"])
     parser.add_argument("--max-norm", type=float, default=0.0)
+    parser.add_argument("--cold", action="store_true", help="something else is in the caches before each step")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, downhill {downhill.__version__}, {downhill.isa()}, {args.threads} threads")
@@ -112,7 +119,7 @@ def main():
             params = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes()]
             for p in params:
                 p.grad = torch.randn_like(p)
-            times = race(dict(contestants(rule, params, args.max_norm)), args.rounds)
+            times = race(dict(contestants(rule, params, args.max_norm)), args.rounds, args.cold)
             own = times["downhill"]
             ratio = lambda name: (
                 f"{statistics.median(a / b for a, b in zip(times[name], own)):.2f}" if name in times else "–"

@@ -27,6 +27,7 @@ Parameters must be dense tensors on the CPU, float32, bfloat16 or float16. `step
 
 from __future__ import annotations
 
+import collections
 import functools
 import inspect
 from typing import Any, Callable, Literal
@@ -34,9 +35,9 @@ from typing import Any, Callable, Literal
 import torch
 from torch.optim import Optimizer
 from torch.optim import optimizer as _torch_optimizer
-from torch.utils.dlpack import to_dlpack
+from torch.utils.dlpack import from_dlpack, to_dlpack
 
-from ._downhill import Plan, Pool, Report, convert, pack, rules, state_bytes, unpack
+from ._downhill import Plan, Pool, Report, Watch, convert, pack, rules, state_bytes, unpack
 
 __all__ = [
     "SGD",
@@ -94,6 +95,34 @@ class _Kept:
         self.state = state
 
 
+def _watched(base):
+    """A dictionary that tells the optimizer's watch when something is put in or taken out.
+
+    So a step need not look at thousands of entries that nobody touches.
+    """
+
+    class Watched(base):
+        watch = None
+
+        def __reduce__(self):
+            return dict, (dict(self),)
+
+    def marking(name):
+        def method(self, *args, **kwargs):
+            if self.watch is not None:
+                self.watch.mark()
+            return getattr(base, name)(self, *args, **kwargs)
+
+        return method
+
+    for name in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
+        setattr(Watched, name, marking(name))
+    return Watched
+
+
+_State, _States = _watched(dict), _watched(collections.defaultdict)
+
+
 class _Step(Optimizer):
     """What all classes share. A derived class says which rule a group has, and its numbers.
 
@@ -143,6 +172,7 @@ class _Step(Optimizer):
 
     def _forget(self):
         self._plan, self._plan_rules, self._plan_parameters = None, None, []
+        self._watch = Watch()
         self._steps = {}
         self.report = None
 
@@ -204,6 +234,45 @@ class _Step(Optimizer):
     def _state_names(self, group):
         return [self._names[name] for name in self._rule(group)[4]]
 
+    def _watch_states(self):
+        """Makes the dictionaries of states ones that are watched."""
+
+        # Not the optimizer itself, which would then be freed by the garbage collector only.
+        watch = self._watch
+
+        def watched(items=()):
+            state = _State(items)
+            state.watch = watch
+            return state
+
+        if not isinstance(self.state, _States) or self.state.watch is not watch:
+            self.state = _States(watched, self.state)
+            self.state.watch = watch
+        for key, state in self.state.items():
+            if isinstance(state, dict) and (not isinstance(state, _State) or state.watch is not watch):
+                dict.__setitem__(self.state, key, watched(state))
+
+    def _zeros(self, parameter, dtype):
+        """Zeros, laid out as a parameter, in memory that the watch has an eye on."""
+        if not parameter.numel():
+            return torch.zeros_like(parameter, dtype=dtype, requires_grad=False)
+        flat = from_dlpack(self._watch.zeros(parameter.numel(), str(dtype).replace("torch.", "")))
+        # In place: a view would keep the memory after the state has let go of it.
+        return flat.as_strided_(parameter.shape, parameter.stride())
+
+    def _bytes(self, size):
+        return from_dlpack(self._watch.zeros(size, "uint8")) if size else torch.zeros(0, dtype=torch.uint8)
+
+    def _like(self, parameter, value, dtype):
+        """A copy of a state, laid out as its parameter; zeros if there is none."""
+        state = self._zeros(parameter, dtype)
+        if value is None:
+            return state
+        if value.shape != parameter.shape:
+            shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+            raise ValueError(f"`state_dict` has a state of shape {shapes}")
+        return state.copy_(value)
+
     def _new_state(self, parameter, group):
         """Adds what is missing in the state of a parameter."""
         state = self.state[parameter]
@@ -211,17 +280,17 @@ class _Step(Optimizer):
         if self._options["state"] == "8bit":
             if "packed" not in state and names:
                 size = state_bytes(rule, parameter.numel(), **choices, **self._forms(group))
-                state["packed"] = torch.zeros(size, dtype=torch.uint8)
+                state["packed"] = self._bytes(size)
         else:
             dtype = _STATES[self._options["state"]]
             for name in self._state_names(group):
                 if state.get(name) is None:
-                    state[name] = self._first(name, group, torch.zeros_like(parameter, dtype=dtype, requires_grad=False))
+                    state[name] = self._first(name, group, self._zeros(parameter, dtype))
         master = self._options["master_weights"] if parameter.dtype is not torch.float32 else None
         if master == "split" and "low" not in state:
-            state["low"] = torch.zeros_like(parameter, dtype=torch.int16, requires_grad=False)
+            state["low"] = self._zeros(parameter, torch.int16)
         if master == "float32" and "master" not in state:
-            state["master"] = parameter.detach().to(torch.float32, memory_format=torch.preserve_format)
+            state["master"] = self._like(parameter, parameter.detach(), torch.float32)
 
     def _first(self, name, group, zeros):
         """A state before the first step."""
@@ -233,6 +302,7 @@ class _Step(Optimizer):
 
     def _adopt(self):
         """Takes over states in torch's form: counts apart, of the type and layout that they have here."""
+        self._watch_states()
         of_parameter = {p: group for group in self.param_groups for p in group["params"]}
         for parameter, given in list(self.state.items()):
             group = of_parameter.get(parameter)
@@ -248,6 +318,7 @@ class _Step(Optimizer):
                 continue
             self.state[parameter] = self._converted(parameter, group, given)
             self._new_state(parameter, group)
+        self._watch_states()
 
     def _converted(self, parameter, group, given):
         names = self._state_names(group)
@@ -255,31 +326,31 @@ class _Step(Optimizer):
         choices = {**choices, **self._forms(group)}
         own = {}
         if "packed" in given and self._options["state"] == "8bit":
-            own["packed"] = given["packed"].clone()
+            own["packed"] = self._bytes(len(given["packed"])).copy_(given["packed"])
         elif "packed" in given:
             # Unpacked in the parameter's order of elements.
             wide = [torch.empty_like(parameter, dtype=torch.float32, requires_grad=False) for _ in names]
             unpack(rule, given["packed"], [_flat(state) for state in wide], **choices)
             given = {**given, **dict(zip(names, wide))}
         elif self._options["state"] == "8bit" and names:
-            wide = [_like(parameter, given.get(name), torch.float32) for name in names]
-            own["packed"] = torch.zeros(state_bytes(rule, parameter.numel(), **choices), dtype=torch.uint8)
+            wide = [self._like(parameter, given.get(name), torch.float32) for name in names]
+            own["packed"] = self._bytes(state_bytes(rule, parameter.numel(), **choices))
             pack(rule, [_flat(state) for state in wide], own["packed"], **choices)
         if self._options["state"] != "8bit":
             dtype = _STATES[self._options["state"]]
-            own.update((name, _like(parameter, given[name], dtype)) for name in names if name in given)
+            own.update((name, self._like(parameter, given[name], dtype)) for name in names if name in given)
         master = self._options["master_weights"]
         if parameter.dtype is torch.float32 or master is None:
             return own
         if master == "split" and "low" in given:
-            own["low"] = _like(parameter, given["low"], torch.int16)
+            own["low"] = self._like(parameter, given["low"], torch.int16)
         elif master == "split" and "master" in given:
             raise ValueError('`state_dict` was saved with `master_weights` "float32", and here it is "split"')
         elif master == "float32" and "master" in given:
-            own["master"] = _like(parameter, given["master"], torch.float32)
+            own["master"] = self._like(parameter, given["master"], torch.float32)
         elif master == "float32" and "low" in given:
-            own["master"] = torch.empty_like(parameter, dtype=torch.float32, requires_grad=False)
-            low = _like(parameter, given["low"], torch.int16)
+            own["master"] = self._zeros(parameter, torch.float32)
+            low = self._like(parameter, given["low"], torch.int16)
             convert(_flat(parameter.detach()), _flat(own["master"]), source_low=_flat(low))
         return own
 
@@ -347,11 +418,8 @@ class _Step(Optimizer):
 
     def __setstate__(self, state):
         kept = {key: s.state if isinstance(s, _Kept) else s for key, s in state["state"].items()}
-        state = {**state, "state": type(state["state"])(dict, kept) if hasattr(state["state"], "default_factory") else kept}
         self._forget()
-        super().__setstate__(state)
-        if not hasattr(self.state, "default_factory"):
-            self.state = _torch_optimizer.defaultdict(dict, self.state)
+        super().__setstate__({**state, "state": kept})
         self._step_supports_amp_scaling = False
         self._adopt()
 
@@ -364,6 +432,9 @@ class _Step(Optimizer):
 
     def _build(self, found):
         self._pull()
+        # What it alone keeps goes before a new plan looks, not behind its back.
+        self._plan = None
+        self._watch_states()
         groups, parameters = [], []
         for group, (rule, choices, lr_decay, is_first_undamped, _) in zip(self.param_groups, found):
             entries = []
@@ -387,9 +458,8 @@ class _Step(Optimizer):
                     "params": entries,
                 }
             )
-        plan = Plan(torch.Tensor, to_dlpack, _dense, _increment_version, self.state, groups)
-        self._plan, self._plan_rules, self._plan_parameters = plan, found, parameters
-        return plan
+        self._plan = Plan(torch.Tensor, to_dlpack, _dense, _increment_version, self._watch, self.state, groups)
+        self._plan_rules, self._plan_parameters = found, parameters
 
     def _make(self, closure=None, *, max_norm=None, skip_nonfinite=None, zero_grad=None):
         loss = None
@@ -409,14 +479,13 @@ class _Step(Optimizer):
             False,
         )
         threads = (options["threads"], torch.get_num_threads())
-        plan = self._plan
-        if plan is None or found != self._plan_rules:
-            plan = self._build(found)
-        report = plan.step(groups, self.state, values, True in maximize, extras, threads)
+        if self._plan is None or found != self._plan_rules:
+            self._build(found)
+        report = self._plan.step(groups, self.state, values, True in maximize, extras, threads)
         if report is None:
             # Something has moved, or has a gradient for the first time.
-            plan = self._build(found)
-            report = plan.step(groups, self.state, values, True in maximize, extras, threads)
+            self._build(found)
+            report = self._plan.step(groups, self.state, values, True in maximize, extras, threads)
             if report is None:
                 raise RuntimeError("parameters, gradients or states move while the optimizer looks at them")
         self.report = report
@@ -457,15 +526,6 @@ else:
     # PyTorch 1 has no hooks, and profiles every step.
     _hooked = _Step._make
     _Step._has_hooks = lambda self: False
-
-
-def _like(parameter, value, dtype):
-    """A copy of a state, laid out as its parameter; zeros if there is none."""
-    if value is None:
-        return torch.zeros_like(parameter, dtype=dtype, requires_grad=False)
-    if value.shape != parameter.shape:
-        raise ValueError(f"`state_dict` has a state of shape {tuple(value.shape)} for a parameter of {tuple(parameter.shape)}")
-    return torch.empty_like(parameter, dtype=dtype, requires_grad=False).copy_(value)
 
 
 def _flat(tensor):

@@ -2,20 +2,23 @@
 //! has a buffer, and the OpenMP team of the process. The only `unsafe` of this package.
 //!
 //! Python's objects own the memory. A [`Held`] keeps the object, and the memory is looked up in the very
-//! call that steps it, so that it is there and as large as it was said to be. While a step runs without
+//! call that steps it, so that it is there and as large as it was said to be; or it is of a [`Block`] of
+//! ours, which the [`Held`] keeps as well. While a step runs without
 //! the GIL, no other Python thread may resize or free an array of it: NumPy and PyTorch ask the same of
 //! whoever computes with an array.
 #![allow(unsafe_code)]
 
 use std::{
+    alloc::{Layout, alloc_zeroed, dealloc},
+    collections::HashMap,
     ffi::{CStr, c_char, c_int, c_uint, c_void},
     fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     ptr::{self, NonNull},
     slice,
     sync::{
-        Mutex,
-        atomic::{AtomicI32, Ordering},
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
 };
 
@@ -26,7 +29,7 @@ use numpy::{
     npyffi::{NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE},
 };
 use pyo3::{
-    exceptions::PyValueError,
+    exceptions::{PyMemoryError, PyValueError},
     ffi, intern,
     prelude::*,
     types::{PyCapsule, PyCapsuleMethods},
@@ -400,6 +403,148 @@ pub fn array(object: &Bound<'_, PyAny>) -> Result<Held, Refusal> {
     Err(Refusal::Text("must be contiguous (C order)".into()))
 }
 
+/// Memory of our own that tensors of PyTorch are made of.
+struct Block {
+    address: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: it is nothing but an address, which any thread may free.
+unsafe impl Send for Block {}
+// SAFETY: nothing is done with a shared one.
+unsafe impl Sync for Block {}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout, and nobody has it any more.
+        unsafe { dealloc(self.address.as_ptr(), self.layout) }
+    }
+}
+
+#[repr(C)]
+struct DlManaged {
+    tensor: DlTensor,
+    context: *mut c_void,
+    delete: Option<unsafe extern "C" fn(*mut DlManaged)>,
+}
+
+/// What a tensor of PyTorch that is made of a block has.
+struct Lent {
+    managed: DlManaged,
+    shape: i64,
+    _block: Arc<Block>,
+    changed: Arc<AtomicBool>,
+}
+
+/// # Safety
+/// `managed` is the first field of a [`Lent`] that was leaked, and is not used any more.
+unsafe extern "C" fn take_back(managed: *mut DlManaged) {
+    // SAFETY: its `context` is the whole, as `zeros` has written.
+    let lent = unsafe { Box::from_raw((*managed).context.cast::<Lent>()) };
+    lent.changed.store(true, Ordering::Release);
+}
+
+/// # Safety
+/// Python calls it with a capsule of [`Watch::zeros`].
+unsafe extern "C" fn drop_capsule(capsule: *mut ffi::PyObject) {
+    // SAFETY: whoever takes the tensor renames the capsule; one that still has its name has the tensor.
+    unsafe {
+        if ffi::PyCapsule_IsValid(capsule, DL_NAME.as_ptr()) == 1 {
+            take_back(ffi::PyCapsule_GetPointer(capsule, DL_NAME.as_ptr()).cast());
+        }
+    }
+}
+
+const DL_NAME: &CStr = c"dltensor";
+
+/// Says whether the states of an optimizer may have changed: whether one was put in or taken out of its
+/// dictionaries, or PyTorch has let go of the memory of one. As long as it does not, nobody has to look.
+#[pyclass(frozen, module = "downhill")]
+#[derive(Default)]
+pub struct Watch {
+    changed: Arc<AtomicBool>,
+    blocks: Mutex<HashMap<usize, Weak<Block>>>,
+}
+
+#[pymethods]
+impl Watch {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Something may have changed.
+    fn mark(&self) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// A DLPack capsule with zeros, at least one: "float32", "bfloat16", "int16" or "uint8".
+    fn zeros<'py>(&self, py: Python<'py>, len: usize, kind: &str) -> PyResult<Bound<'py, PyAny>> {
+        let (kind, code) = match kind {
+            "float32" => (Kind::F32, 2),
+            "bfloat16" => (Kind::Bf16, 4),
+            "int16" => (Kind::I16, 0),
+            "uint8" => (Kind::U8, 1),
+            _ => return Err(PyValueError::new_err(format!("`kind` is {kind:?}"))),
+        };
+        let bytes = len.checked_mul(kind.size()).filter(|&bytes| bytes > 0);
+        let layout = bytes.and_then(|bytes| Layout::from_size_align(bytes, 64).ok());
+        let layout = layout.ok_or_else(|| PyValueError::new_err(format!("`len` is {len}")))?;
+        // SAFETY: the layout is not empty.
+        let address = NonNull::new(unsafe { alloc_zeroed(layout) });
+        let address = address.ok_or_else(|| PyMemoryError::new_err(format!("{len} numbers")))?;
+        let block = Arc::new(Block { address, layout });
+        let key = address.as_ptr() as usize;
+        self.blocks().insert(key, Arc::downgrade(&block));
+        let mut lent = Box::new(Lent {
+            managed: DlManaged {
+                tensor: DlTensor { data: address.as_ptr().cast(), ..DlTensor::EMPTY },
+                context: ptr::null_mut(),
+                delete: Some(take_back),
+            },
+            shape: len as i64,
+            _block: block,
+            changed: self.changed.clone(),
+        });
+        let tensor = &mut lent.managed.tensor;
+        (tensor.device_type, tensor.ndim) = (DL_CPU, 1);
+        (tensor.code, tensor.bits, tensor.lanes) = (code, 8 * kind.size() as u8, 1);
+        let lent = Box::into_raw(lent);
+        // SAFETY: it has just been leaked, and goes to the capsule and from there to who takes it, of whom
+        // the last one calls `take_back`. A capsule that is not made takes nothing.
+        unsafe {
+            (*lent).managed.tensor.shape = &raw const (*lent).shape;
+            (*lent).managed.context = lent.cast();
+            let managed = &raw mut (*lent).managed;
+            let capsule = ffi::PyCapsule_New(managed.cast(), DL_NAME.as_ptr(), Some(drop_capsule));
+            Bound::from_owned_ptr_or_err(py, capsule).inspect_err(|_| take_back(managed))
+        }
+    }
+}
+
+impl Watch {
+    pub fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// Somebody is about to look.
+    pub fn reset(&self) {
+        self.changed.store(false, Ordering::Release);
+        self.blocks().retain(|_, block| block.strong_count() > 0);
+    }
+
+    fn blocks(&self) -> MutexGuard<'_, HashMap<usize, Weak<Block>>> {
+        self.blocks.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A state, with the memory if it is ours: then that stays, whatever becomes of the tensor.
+    pub fn hold(&self, tensor: &Bound<'_, PyAny>, memory: Memory) -> Held {
+        let block = self.blocks().get(&memory.address).and_then(Weak::upgrade);
+        let block = block.filter(|block| memory.end() - memory.address <= block.layout.size());
+        Held { block, ..Held::new(tensor, memory) }
+    }
+}
+
 /// How the tensors of PyTorch are looked at.
 pub struct Reader {
     exchange: Option<Exchange>,
@@ -425,12 +570,19 @@ impl Reader {
 pub struct Held {
     /// Only to keep it.
     _owner: Py<PyAny>,
+    /// The same, where the memory is ours.
+    block: Option<Arc<Block>>,
     pub memory: Memory,
 }
 
 impl Held {
+    /// Is the memory ours, and there as long as this is?
+    pub fn is_ours(&self) -> bool {
+        self.block.is_some()
+    }
+
     pub fn new(object: &Bound<'_, PyAny>, memory: Memory) -> Self {
-        Self { _owner: object.clone().unbind(), memory }
+        Self { _owner: object.clone().unbind(), block: None, memory }
     }
 }
 

@@ -43,6 +43,7 @@ fn _downhill(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<whole::PyReport>()?;
     module.add_class::<threads::PyPool>()?;
     module.add_class::<optimizer::Plan>()?;
+    module.add_class::<foreign::Watch>()?;
     module.add_function(wrap_pyfunction!(isa, module)?)?;
     module.add_function(wrap_pyfunction!(rules, module)?)?;
     module.add_function(wrap_pyfunction!(whole::py_step, module)?)?;

@@ -10,7 +10,7 @@ use pyo3::{
 };
 
 use crate::{
-    foreign::{Held, Kind, Memory, Overlap, Reader, Refusal, Slot, Slots},
+    foreign::{Held, Kind, Memory, Overlap, Reader, Refusal, Slot, Slots, Watch},
     rule::{self, number, value_error},
     threads::Workers,
     whole::{Part, PyReport, rounding, run},
@@ -26,8 +26,8 @@ type Known = Vec<(Py<PyString>, Py<PyAny>, Memory)>;
 struct Parameter {
     tensor: Py<PyAny>,
     memory: Memory,
-    /// Its entry in the optimizer's state, and what was in it when this was made; None as long as it has
-    /// had no gradient.
+    /// Its entry in the optimizer's state, and what was in it when this was made, but for what the watch
+    /// has an eye on; None as long as it has had no gradient.
     state: Option<(Py<PyDict>, Known)>,
     /// Steps that were made.
     made: u64,
@@ -51,6 +51,7 @@ struct Members {
 #[pyclass(module = "downhill")]
 pub struct Plan {
     reader: Reader,
+    watch: Py<Watch>,
     /// Makes a gradient that is dense as its parameter is.
     densify: Py<PyAny>,
     /// Tells autograd that tensors were written to; None where PyTorch has no such function.
@@ -90,14 +91,17 @@ impl Plan {
     /// is_first_undamped, rounding, seed, [(parameter, its state or None, steps made)])`; the state's keys
     /// are in `state_names`.
     #[new]
+    #[allow(clippy::too_many_arguments, reason = "as below")]
     fn new(
         class: &Bound<'_, PyAny>,
         to_dlpack: Py<PyAny>,
         densify: Py<PyAny>,
         increment_version: Option<Py<PyAny>>,
+        watch: &Bound<'_, Watch>,
         state: &Bound<'_, PyDict>,
         groups: &Bound<'_, PyList>,
     ) -> PyResult<Self> {
+        watch.get().reset();
         let reader = Reader::new(class, to_dlpack);
         let (mut members, mut parameters, mut slots) = (Vec::new(), Vec::new(), Vec::new());
         let mut number = 0;
@@ -106,7 +110,7 @@ impl Plan {
             let list = group.get_item("params")?;
             for (j, entry) in list.cast::<PyList>()?.iter().enumerate() {
                 let names: Vec<Py<PyString>> = group.get_item("state_names")?.extract()?;
-                let (parameter, slot) = parameter(&reader, &entry, &names, number)
+                let (parameter, slot) = parameter(&reader, watch.get(), &entry, &names, number)
                     .map_err(|refusal| refusal.of(&format!("param_groups[{k}]['params'][{j}]")))?;
                 number = (number + slot.w.memory.len() as u64).next_multiple_of(BLOCK);
                 parameters.push(parameter);
@@ -122,6 +126,7 @@ impl Plan {
         })?;
         Ok(Self {
             reader,
+            watch: watch.clone().unbind(),
             densify,
             increment_version,
             state: state.clone().unbind(),
@@ -187,6 +192,7 @@ fn is_weight(kind: Kind) -> bool {
 
 fn parameter(
     reader: &Reader,
+    watch: &Watch,
     entry: &Bound<'_, PyAny>,
     names: &[Py<PyString>],
     first_element: u64,
@@ -220,8 +226,11 @@ fn parameter(
             let text = format!("has a state {name:?} of another type or layout than it should have");
             return Err(Refusal::Text(text));
         }
-        known.push((key.unbind(), object.clone().unbind(), found));
-        Ok(Some(Held::new(&object, found)))
+        let held = watch.hold(&object, found);
+        if !held.is_ours() {
+            known.push((key.unbind(), object.unbind(), found));
+        }
+        Ok(Some(held))
     };
     slot.low = take("low", &[Kind::I16])?;
     if let Some(master) = take("master", &[Kind::F32])? {
@@ -304,7 +313,8 @@ impl Plan {
         state: &Bound<'_, PyDict>,
         values: &Bound<'_, PyList>,
     ) -> Result<(), Failure> {
-        let is_known = param_groups.len() == self.groups.len()
+        let is_known = !self.watch.get().has_changed()
+            && param_groups.len() == self.groups.len()
             && state.is(&self.state)
             && state.len() == self.state_len
             && values.len() == self.groups.len();

@@ -652,6 +652,53 @@ def test_states_may_be_dropped():
     assert all(torch.isfinite(p).all() and not torch.equal(p.detach(), q) for p, q in zip(params, start) if p.numel())
 
 
+CHANGES = {
+    "an entry": lambda state, p: state[p].__setitem__("exp_avg", torch.ones_like(p)),
+    "update": lambda state, p: state[p].update(exp_avg=torch.ones_like(p)),
+    "a dictionary": lambda state, p: state.__setitem__(p, {**state[p], "exp_avg": torch.ones_like(p)}),
+    "data": lambda state, p: setattr(state[p]["exp_avg"], "data", torch.ones_like(p)),
+    "in place": lambda state, p: state[p]["exp_avg"].fill_(1),
+    "set_": lambda state, p: state[p]["exp_avg"].set_(torch.ones_like(p)),
+    "shared": lambda state, p: state[p]["exp_avg"].share_memory_().fill_(1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_change_of_a_state_is_seen(change, times):
+    p, q = torch.nn.Parameter(torch.ones(100)), torch.nn.Parameter(torch.ones(100))
+    optimizer, expected = dt.Adam([p]), dt.Adam([q])
+    for step in range(times):
+        for o, x in ((optimizer, p), (expected, q)):
+            run(o, [x], 2, start=2 * step)
+        CHANGES[change](optimizer.state, p)
+        expected.state[q]["exp_avg"].fill_(1)
+    run(optimizer, [p], 2, start=9)
+    run(expected, [q], 2, start=9)
+    assert_same([p, optimizer.state[p]["exp_avg"]], [q, expected.state[q]["exp_avg"]])
+    assert isinstance(copy.deepcopy(optimizer.state[p]), dict)
+
+
+def test_memory_of_states_is_given_back():
+    import resource
+
+    for _ in range(40):
+        p = torch.nn.Parameter(torch.ones(1 << 20))
+        optimizer = dt.Adam([p])
+        run(optimizer, [p], 1)
+        kept = optimizer.state[p]["exp_avg"]
+        del optimizer
+    gc.collect()
+    # A tensor outlives its optimizer.
+    assert kept.abs().sum() > 0
+    # Forty times 8 MiB would be more.
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(100):
+        optimizer = dt.Adam([p])
+        run(optimizer, [p], 1)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10
+
+
 def test_other_lists_of_parameters():
     params = parameters([(3,), (4,), (5,)])
     optimizer = dt.SGD(params, lr=1.0)
