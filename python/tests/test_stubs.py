@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import pathlib
+import sys
 
 import pytest
 
@@ -39,7 +40,8 @@ def test_the_stub_has_the_arguments_that_are_there():
             declared = {n.target.id for n in body if isinstance(n, ast.AnnAssign)}
             methods = {n.name: n for n in body if isinstance(n, ast.FunctionDef)}
             assert public == declared | set(methods) - {"__init__"}, name
-            if "__init__" in methods:
+            # Before 3.11 Python does not find the signatures of these.
+            if "__init__" in methods and sys.version_info >= (3, 11):
                 assert names(methods["__init__"].args) == set(inspect.signature(thing).parameters), name
         else:
             assert names(functions[name].args) == set(inspect.signature(thing).parameters), name
