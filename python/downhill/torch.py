@@ -218,6 +218,8 @@ class _Step(Optimizer):
     def _refusal(self, parameter):
         if parameter.device.type != "cpu":
             return f"is on {parameter.device}; downhill steps tensors on the CPU"
+        if hasattr(parameter, "__tensor_flatten__"):
+            return f"is a {type(parameter).__name__}, which is made of other tensors; downhill steps plain ones"
         if parameter.layout is not torch.strided:
             return f"is not dense but {parameter.layout}"
         if parameter.dtype not in _FLOATS:

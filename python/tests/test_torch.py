@@ -567,6 +567,15 @@ def test_refused_at_construction(case):
     assert len(optimizer.param_groups) == 1
 
 
+@modern
+def test_tensors_that_are_made_of_others_are_refused():
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    p = torch.nn.Parameter(TwoTensor(torch.zeros(3), torch.zeros(3)))
+    with pytest.raises(ValueError, match="parameter 0 of group 0 is a TwoTensor, which is made of other tensors"):
+        dt.SGD([p], lr=1.0)
+
+
 def test_refused_arguments():
     params = parameters()
     for options, text in [
