@@ -650,6 +650,28 @@ def test_everything_may_move():
     assert_close(a, b)
 
 
+def test_states_and_parameters_of_wrong_types():
+    p = torch.nn.Parameter(torch.ones(4))
+    optimizer = dt.Adam([p])
+    run(optimizer, [p], 1)
+    for wrong, text in [
+        (3.0, "has a state that is no tensor to step with"),
+        (torch.zeros(4, dtype=torch.float64), "`exp_avg` must be float32, bfloat16 or float16; it is float64"),
+        (torch.zeros(5), 'has a state "exp_avg" of another type or layout'),
+        (torch.zeros(4, dtype=torch.bfloat16), "has states of different types"),
+    ]:
+        optimizer.state[p]["exp_avg"] = wrong
+        before = p.detach().clone()
+        with pytest.raises(ValueError, match=r"`param_groups\[0\]\['params'\]\[0\]` .*" + text):
+            optimizer.step()
+        assert torch.equal(before, p.detach())
+    optimizer.state[p]["exp_avg"] = torch.zeros(4)
+    run(optimizer, [p], 1)
+    p.data = torch.ones(4, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"param_groups\[0\]\['params'\]\[0\].*must be float32.* it is float64"):
+        optimizer.step()
+
+
 def test_states_may_be_dropped():
     params = parameters()
     optimizer = dt.Adam(params, lr=LR)
