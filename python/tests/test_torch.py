@@ -4,7 +4,10 @@ import copy
 import gc
 import inspect
 import io
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 import weakref
 
@@ -870,3 +873,27 @@ def test_lion():
     assert torch.allclose(optimizer.state[p]["exp_avg"], 0.01 * p.grad)
     with pytest.raises(ValueError, match="`betas` are"):
         dt.Lion([p], betas=(1.0, 0.9))
+
+
+THREADS = """
+import os, sys, torch, downhill.torch as dt
+torch.set_num_threads(2)
+p = torch.nn.Parameter(torch.ones(1 << 22))
+p.grad = torch.ones_like(p)
+(p.grad * 2).sum()
+before = len(os.listdir("/proc/self/task"))
+dt.Adam([p], threads=eval(sys.argv[1])).step()
+tasks = os.listdir("/proc/self/task")
+names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in tasks]
+print(len(tasks) - before, names.count("downhill"))
+"""
+
+
+def test_steps_run_on_the_threads_of_pytorch():
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("SKIPPED: this system does not list threads in /proc")
+    run = lambda threads: subprocess.run(
+        [sys.executable, "-c", THREADS, threads], capture_output=True, text=True, check=True
+    ).stdout
+    assert run("None") == "0 0\n" and run("1") == "0 0\n"
+    assert run("2") == "1 1\n"
