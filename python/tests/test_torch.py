@@ -781,6 +781,8 @@ def test_threads():
         results.append(params)
     for params in results[1:]:
         assert_same(params, results[0])
+    # Of the last one, which has a pool.
+    assert pickle.loads(pickle.dumps(optimizer))._options["threads"] == 2
 
 
 @modern
