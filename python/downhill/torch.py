@@ -416,7 +416,10 @@ class _Step(Optimizer):
             super().load_state_dict(keep(self, state_dict))
 
     def __getstate__(self):
-        return {**super().__getstate__(), "state": self._exported(), "_options": self._options}
+        threads = self._options["threads"]
+        # Threads stay behind.
+        options = {**self._options, "threads": threads.threads if isinstance(threads, Pool) else threads}
+        return {**super().__getstate__(), "state": self._exported(), "_options": options}
 
     def __setstate__(self, state):
         kept = {key: s.state if isinstance(s, _Kept) else s for key, s in state["state"].items()}

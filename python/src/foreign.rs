@@ -261,10 +261,11 @@ impl DlTensor {
             (2, 16, 1) => Kind::F16,
             (0, 16, 1) => Kind::I16,
             (1, 8, 1) => Kind::U8,
-            (code, bits, lanes) => {
-                return Err(Refusal::Text(format!(
-                    "must be float32, bfloat16 or float16; its DLPack type is code {code}, {bits} bits, {lanes} lanes"
-                )));
+            (code, bits, _) => {
+                let names = ["int", "uint", "float", "opaque", "bfloat", "complex", "bool"];
+                let name = names.get(usize::from(code)).unwrap_or(&"something of ");
+                let text = format!("must be float32, bfloat16 or float16; it is {name}{bits}");
+                return Err(Refusal::Text(text));
             }
         };
         let ndim = self.ndim.max(0) as usize;

@@ -221,7 +221,10 @@ fn parameter(
     let mut take = |name: &str, kinds: &[Kind]| -> Result<Option<Held>, Refusal> {
         let key = PyString::intern(py, name);
         let Some(object) = state.get_item(&key)? else { return Ok(None) };
-        let found = reader.memory(&object)?;
+        let found = reader.memory(&object).map_err(|refusal| {
+            let reason = refusal.of(name).value(py).to_string();
+            Refusal::Text(format!("has a state that is no tensor to step with: {reason}"))
+        })?;
         if !kinds.contains(&found.kind()) || found.kind() != Kind::U8 && !found.is_laid_out_as(&memory) {
             let text = format!("has a state {name:?} of another type or layout than it should have");
             return Err(Refusal::Text(text));
@@ -349,7 +352,7 @@ impl Plan {
         let Self { reader, parameters, slots, densify, .. } = self;
         let parameter = &mut parameters[place];
         let tensor = parameter.tensor.bind(py);
-        let memory = |object| reader.memory(object).map_err(|refusal| refusal.of("parameter"));
+        let memory = |object| reader.memory(object).map_err(|refusal| refusal.of("data"));
         if memory(tensor)? != parameter.memory {
             return Err(Failure::Stale);
         }

@@ -4,7 +4,10 @@ import copy
 import gc
 import inspect
 import io
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 import weakref
 
@@ -650,6 +653,28 @@ def test_everything_may_move():
     assert_close(a, b)
 
 
+def test_states_and_parameters_of_wrong_types():
+    p = torch.nn.Parameter(torch.ones(4))
+    optimizer = dt.Adam([p])
+    run(optimizer, [p], 1)
+    for wrong, text in [
+        (3.0, "has a state that is no tensor to step with"),
+        (torch.zeros(4, dtype=torch.float64), "`exp_avg` must be float32, bfloat16 or float16; it is float64"),
+        (torch.zeros(5), 'has a state "exp_avg" of another type or layout'),
+        (torch.zeros(4, dtype=torch.bfloat16), "has states of different types"),
+    ]:
+        optimizer.state[p]["exp_avg"] = wrong
+        before = p.detach().clone()
+        with pytest.raises(ValueError, match=r"`param_groups\[0\]\['params'\]\[0\]` .*" + text):
+            optimizer.step()
+        assert torch.equal(before, p.detach())
+    optimizer.state[p]["exp_avg"] = torch.zeros(4)
+    run(optimizer, [p], 1)
+    p.data = torch.ones(4, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"param_groups\[0\]\['params'\]\[0\].*must be float32.* it is float64"):
+        optimizer.step()
+
+
 def test_states_may_be_dropped():
     params = parameters()
     optimizer = dt.Adam(params, lr=LR)
@@ -756,6 +781,8 @@ def test_threads():
         results.append(params)
     for params in results[1:]:
         assert_same(params, results[0])
+    # Of the last one, which has a pool.
+    assert pickle.loads(pickle.dumps(optimizer))._options["threads"] == 2
 
 
 @modern
@@ -848,3 +875,27 @@ def test_lion():
     assert torch.allclose(optimizer.state[p]["exp_avg"], 0.01 * p.grad)
     with pytest.raises(ValueError, match="`betas` are"):
         dt.Lion([p], betas=(1.0, 0.9))
+
+
+THREADS = """
+import os, sys, torch, downhill.torch as dt
+torch.set_num_threads(2)
+p = torch.nn.Parameter(torch.ones(1 << 22))
+p.grad = torch.ones_like(p)
+(p.grad * 2).sum()
+before = len(os.listdir("/proc/self/task"))
+dt.Adam([p], threads=eval(sys.argv[1])).step()
+tasks = os.listdir("/proc/self/task")
+names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in tasks]
+print(len(tasks) - before, names.count("downhill"))
+"""
+
+
+def test_steps_run_on_the_threads_of_pytorch():
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("SKIPPED: this system does not list threads in /proc")
+    run = lambda threads: subprocess.run(
+        [sys.executable, "-c", THREADS, threads], capture_output=True, text=True, check=True
+    ).stdout
+    assert run("None") == "0 0\n" and run("1") == "0 0\n"
+    assert run("2") == "1 1\n"
