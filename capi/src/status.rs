@@ -7,7 +7,7 @@ use std::{
 
 use downhill::Error;
 
-/// What a function returns. The values never change and are never reused.
+/// What a function returns. A value never changes its meaning and is never used for something else.
 pub type downhill_status = u32;
 
 /// The step was made.
@@ -16,7 +16,7 @@ pub const DOWNHILL_STATUS_OK: downhill_status = 0;
 pub const DOWNHILL_STATUS_NULL_POINTER: downhill_status = 1;
 /// A pointer is not aligned to its type.
 pub const DOWNHILL_STATUS_MISALIGNED: downhill_status = 2;
-/// Two arrays share memory.
+/// What is written shares memory with something else.
 pub const DOWNHILL_STATUS_OVERLAP: downhill_status = 3;
 /// An array of n elements does not fit in the address space, or a list of count structures; or
 /// state_bytes is not what downhill_state_bytes() says.
