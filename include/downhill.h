@@ -47,8 +47,8 @@
  *
  * A skipped step is not counted: the next call has the same t.
  *
- * Weights, gradients and states may be of fewer bits, and the new weights also be written in another type. A large step
- * waits for memory, so fewer bytes are less time. A bf16 model whose float weights and states are kept here:
+ * Weights, gradients and states may be of fewer bits, and the new weights may also be written in another type: that saves
+ * memory, and the passes that would convert them. A bf16 model whose float weights and states are kept here:
  *
  *     weight.w_copy = model_weight;
  *     groups[0].gradient_type = DOWNHILL_TYPE_BF16;
@@ -98,7 +98,8 @@
  *                  DOWNHILL_RULE_..., downhill_decay, downhill_form, downhill_config_default()
  *   4. Plain steps
  *                  for each rule R: downhill_R, downhill_R_default(), downhill_R_step()
- *   5. Pools       downhill_pool_new(), downhill_pool_new_on(), downhill_pool_threads(), downhill_pool_free()
+ *   5. Pools       downhill_pool_new(), downhill_pool_new_on(), downhill_pool_from(), downhill_pool_threads(),
+ *                  downhill_pool_free()
  *   6. Groups of tensors
  *                  downhill_type, downhill_tensor, downhill_group, downhill_group_default()
  *   7. The whole step
@@ -181,7 +182,7 @@ DOWNHILL_API const char *downhill_isa(void);
 
 /* ======== 2. Status ======== */
 
-/** What a function returns. The values never change and are never reused. */
+/** What a function returns. A value never changes its meaning and is never used for something else. */
 typedef uint32_t downhill_status;
 
 /** The step was made. */
@@ -190,7 +191,7 @@ typedef uint32_t downhill_status;
 #define DOWNHILL_STATUS_NULL_POINTER 1
 /** A pointer is not aligned to its type. */
 #define DOWNHILL_STATUS_MISALIGNED 2
-/** Two arrays share memory. */
+/** What is written shares memory with something else. */
 #define DOWNHILL_STATUS_OVERLAP 3
 
 /**
