@@ -511,22 +511,20 @@ fn step_tensor(
     scratch: Option<&mut Scratch>,
 ) {
     let far = how.far;
-    match tensor {
-        Tensor {
-            w: Weights::F32(w),
-            g: g @ (Gradient::F32(_) | Gradient::F32Mut(_)),
-            state: States::F32(state),
-            copy: WeightCopy::Absent,
-            ..
-        } => {
-            return match g {
-                Gradient::F32Mut(g) if how.zero_grad => step_and_zero(step, w, g, state, far),
-                Gradient::F32Mut(g) => step.plain(w, g, state.as_mut_slice(), far),
-                Gradient::F32(g) => step.plain(w, g, state.as_mut_slice(), far),
-                _ => unreachable!("matched above"),
-            };
-        }
-        _ => {}
+    if let Tensor {
+        w: Weights::F32(w),
+        g: g @ (Gradient::F32(_) | Gradient::F32Mut(_)),
+        state: States::F32(state),
+        copy: WeightCopy::Absent,
+        ..
+    } = tensor
+    {
+        return match g {
+            Gradient::F32Mut(g) if how.zero_grad => step_and_zero(step, w, g, state, far),
+            Gradient::F32Mut(g) => step.plain(w, g, state.as_mut_slice(), far),
+            Gradient::F32(g) => step.plain(w, g, state.as_mut_slice(), far),
+            _ => unreachable!("matched above"),
+        };
     }
     let scratch = scratch.expect("the checks have seen that some are mixed");
     let fused = step_fused(tensor, step, how);
