@@ -284,6 +284,8 @@ DOWNHILL_API const char *downhill_last_error(void);
 #define DOWNHILL_RULE_NADAM 11
 /** downhill_lion, for downhill_lion_step(). */
 #define DOWNHILL_RULE_LION 12
+/** downhill_signum, for downhill_signum_step(). */
+#define DOWNHILL_RULE_SIGNUM 13
 
 /** How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic. */
 typedef uint32_t downhill_decay;
@@ -755,6 +757,37 @@ DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
  */
 DOWNHILL_API downhill_status downhill_lion_step(size_t n, float *w, const float *g, float *m,
     const struct downhill_lion *config);
+
+/** The hyper-parameters of downhill_signum_step(). */
+typedef struct downhill_signum {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of m, in [0, 1). With 0 the rule is signSGD. */
+  double momentum;
+  double weight_decay;
+} downhill_signum;
+
+/** The defaults of downhill_signum_step(). */
+DOWNHILL_INLINE downhill_signum downhill_signum_default(void) {
+  downhill_signum config;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_SIGNUM;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.0001; config.momentum = 0.9;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/**
+ * Signum (Bernstein et al., "signSGD: Compressed Optimisation for Non-Convex Problems", 2018), with
+ * momentum = 0 signSGD. State: m. The sign of a zero is 0, and that of a NaN is NaN.
+ *     m = momentum*m + (1-momentum)*g
+ *     w -= lr*sign(m)
+ */
+downhill_status downhill_signum_step(size_t n, float *w, const float *g, float *m,
+    const struct downhill_signum *config);
 
 /* ======== 5. Pools ======== */
 

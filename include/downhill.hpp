@@ -219,6 +219,9 @@ struct nadam : detail::configuration<downhill_nadam_default, downhill_nadam_step
 struct lion : detail::configuration<downhill_lion_default, downhill_lion_step> {
   static constexpr std::array states = {"m"};
 };
+struct signum : detail::configuration<downhill_signum_default, downhill_signum_step> {
+  static constexpr std::array states = {"m"};
+};
 
 /** What a whole step does beside the update: nothing, unless it is told. */
 struct extras : downhill_extras {

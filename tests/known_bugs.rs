@@ -1,7 +1,7 @@
 //! Bugs that optimizers elsewhere had, each as the test that would have caught it.
 
 use downhill::{
-    Adam, Adamax, Adamw, Amsgrad, Decay, Isa, Lion, Optimizer, Rmsprop, Sgd, rmsprop_step, rules,
+    Adam, Adamax, Adamw, Amsgrad, Decay, Isa, Lion, Optimizer, Rmsprop, Sgd, Signum, rmsprop_step, rules,
 };
 
 /// Longer than two of the longest vectors, with a tail.
@@ -33,13 +33,25 @@ fn close(ours: f32, exact: f64) -> bool {
 #[test]
 fn lion_moves_every_element_by_lr() {
     let rule = Lion { lr: 0.001, ..Lion::default() };
-    for (g, end) in [(0.5, 0.999), (-2.0, 1.001), (1e-30, 0.999), (0.0, 1.0), (-0.0, 1.0)] {
-        assert_eq!(step(&rule, 1, 1.0, g, &[0.0]).0, end, "gradient {g}");
+    moves_every_element_by_lr(&rule, &Lion { beta1: 0.0, ..rule });
+}
+
+#[test]
+fn signum_moves_every_element_by_lr() {
+    let rule = Signum { lr: 0.001, ..Signum::default() };
+    moves_every_element_by_lr(&rule, &Signum { momentum: 0.0, ..rule });
+}
+
+/// A rule with a rate of 0.001, and the same without a past.
+fn moves_every_element_by_lr(rule: &dyn Optimizer, forgetful: &dyn Optimizer) {
+    let cases = [(0.5, 0.999), (-2.0, 1.001), (1e-30, 0.999), (0.0, 1.0), (-0.0, 1.0)];
+    for (g, end) in cases {
+        assert_eq!(step(rule, 1, 1.0, g, &[0.0]).0, end, "gradient {g}");
+        assert_eq!(step(forgetful, 1, 1.0, g, &[-100.0]).0, end, "gradient {g} alone");
     }
-    assert!(step(&rule, 1, 1.0, f32::NAN, &[0.0]).0.is_nan());
+    assert!(step(rule, 1, 1.0, f32::NAN, &[0.0]).0.is_nan());
     // The sign of a zero is +0: what it moves by does not change the sign of a weight that is zero.
-    let rule = Lion { beta1: 0.0, ..Lion::default() };
-    assert!(step(&rule, 1, -0.0, -0.0, &[-1.0]).0.is_sign_negative());
+    assert!(step(forgetful, 1, -0.0, -0.0, &[-1.0]).0.is_sign_negative());
 }
 
 /// Weight decay that reached the accumulator and not the update: a step with L2 is one with the gradient

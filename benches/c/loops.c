@@ -155,6 +155,15 @@ LOOP(plain_lion, m, s1, s2)
     }
 }
 
+LOOP(plain_signum, m, s1, s2)
+{
+    const float lr = constants[0], momentum = constants[1], fresh = constants[2];
+    for (size_t i = 0; i < n; i++) {
+        m[i] = momentum * m[i] + fresh * g[i];
+        w[i] -= lr * (m[i] > 0 ? 1.0f : m[i] < 0 ? -1.0f : 0.0f);
+    }
+}
+
 /*
  * The bytes of a step with this many states. The constant is 0, which the compiler cannot know: every
  * byte is read and written, and the values stay as they are for the next contestant.

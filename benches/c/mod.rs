@@ -5,7 +5,7 @@
 use std::{env, fs, marker::PhantomData, path::PathBuf, process::Command};
 
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Isa, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Isa, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd, Signum,
 };
 use half::{bf16, f16};
 use libloading::Library;
@@ -332,6 +332,10 @@ fn constants(rule: &str) -> Option<Vec<f32>> {
         "lion" => {
             let Lion { lr, beta1, beta2, .. } = Lion::default();
             vec![lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2]
+        }
+        "signum" => {
+            let Signum { lr, momentum, .. } = Signum::default();
+            vec![lr, momentum, 1.0 - momentum]
         }
         _ => return None,
     };

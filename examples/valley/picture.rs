@@ -57,7 +57,6 @@ type Position = (i32, i32);
 /// The backend rounds to whole units, so there are four of them in a pixel.
 const UNITS: i32 = 4;
 const WIDTH: i32 = 1000;
-const HEIGHT: i32 = 834;
 const MARGIN: i32 = 16;
 const GAP: i32 = 16;
 /// Room for what stands over a panel.
@@ -80,7 +79,9 @@ const LOW: [f64; 3] = [252.0, 253.0, 254.0];
 /// A few wide panels over a grid of smaller ones.
 pub fn draw(top: &[Path], grid: &[Path]) -> Result<String> {
     let mut svg = String::new();
-    let root = SVGBackend::with_string(&mut svg, (units(WIDTH) as u32, units(HEIGHT) as u32))
+    let panels = || Panel::row_by_row(4, 330);
+    let height = panels().take(grid.len()).map(|panel| panel.below()).max().ok_or("no rule to draw")?;
+    let root = SVGBackend::with_string(&mut svg, (units(WIDTH) as u32, units(height) as u32))
         .into_drawing_area();
     root.fill(&WHITE)?;
     heading(&root)?;
@@ -92,12 +93,12 @@ pub fn draw(top: &[Path], grid: &[Path]) -> Result<String> {
     let how = "with the smallest η of 0.001, 0.002, 0.003, 0.005, 0.01, … that comes to a thousandth \
                of the loss at the start, or nearest";
     Label { color: FAINT, ..Label::default() }.draw(&root, how, [MARGIN + 100, 304])?;
-    for (path, panel) in grid.iter().zip(Panel::row_by_row(4, 330)) {
+    for (path, panel) in grid.iter().zip(panels()) {
         panel.draw(&root, path)?;
     }
     root.present()?;
     drop(root);
-    Ok(in_pixels(svg))
+    Ok(in_pixels(svg, height))
 }
 
 fn units(pixels: i32) -> i32 {
@@ -105,9 +106,9 @@ fn units(pixels: i32) -> i32 {
 }
 
 /// The picture at its size in pixels, not in units.
-fn in_pixels(svg: String) -> String {
+fn in_pixels(svg: String, height: i32) -> String {
     let size = |width, height| format!("width=\"{width}\" height=\"{height}\"");
-    svg.replacen(&size(units(WIDTH), units(HEIGHT)), &size(WIDTH, HEIGHT), 1)
+    svg.replacen(&size(units(WIDTH), units(height)), &size(WIDTH, height), 1)
 }
 
 fn heading(root: &Area) -> Result<()> {
@@ -135,9 +136,14 @@ impl Panel {
         let width = (WIDTH - 2 * MARGIN - (columns - 1) * GAP) / columns;
         (0..).map(move |k| {
             let mut panel = Self { left: MARGIN + k % columns * (width + GAP), top, width };
-            panel.top += k / columns * (HEAD + panel.height() + GAP);
+            panel.top += k / columns * (panel.below() - top);
             panel
         })
+    }
+
+    /// Where the next row begins, or the picture ends.
+    fn below(&self) -> i32 {
+        self.top + HEAD + self.height() + GAP
     }
 
     /// Of the part of the plane, on the same scale in both directions.

@@ -23,6 +23,7 @@ typedef union {
   downhill_adamax adamax;
   downhill_nadam nadam;
   downhill_lion lion;
+  downhill_signum signum;
 } any_config;
 
 /* What a field may be: a uint32_t with one of these values, or a double in a range. */
@@ -370,6 +371,23 @@ static inline void lion_plain(size_t n, float *w, const float *g, float *const *
   }
 }
 
+/* ---- signum ---- */
+
+FUNCTIONS(signum, signum, n, w, g, s[0])
+
+static inline void signum_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
+  const downhill_signum c = config->signum;
+  float *m = state[0];
+  size_t i;
+  (void)t;
+  for (i = 0; i < n; i++) {
+    float w_i = w[i], g_i = g[i];
+    apply_decay(&w_i, &g_i, c.decay, c.weight_decay, c.lr);
+    m[i] = average(m[i], c.momentum, g_i);
+    w[i] = w_i - (float)c.lr * sign(m[i]);
+  }
+}
+
 /* ---- the table ---- */
 
 #define FIELD(type, name, allowed) {#name, offsetof(downhill_##type, name), allowed}
@@ -419,13 +437,16 @@ static const rule rules[] = {
     {RULE(lion, lion, LION), lion_plain, 0, 1, NULL, 1, {{"m", 0, NULL}},
      {FIELD(lion, decay, UP_TO_1), FIELD(lion, reserved, ONLY_0), FIELD(lion, lr, NON_NEGATIVE),
       FIELD(lion, beta1, BELOW_ONE), FIELD(lion, beta2, BELOW_ONE), FIELD(lion, weight_decay, NON_NEGATIVE)}},
+    {RULE(signum, signum, SIGNUM), signum_plain, 0, 1, NULL, 1, {{"m", 0, NULL}},
+     {FIELD(signum, decay, UP_TO_1), FIELD(signum, reserved, ONLY_0), FIELD(signum, lr, NON_NEGATIVE),
+      FIELD(signum, momentum, BELOW_ONE), FIELD(signum, weight_decay, NON_NEGATIVE)}},
 };
 
 enum { RULES = sizeof rules / sizeof *rules };
 
 /* The same rules, for what is made of names: in C++ each is a type. */
 #define EACH_RULE(F) \
-  F(sgd) F(momentum) F(nesterov) F(adagrad) F(adadelta) F(rmsprop) F(adam) F(adamw) F(amsgrad) F(adamax) F(nadam) F(lion)
+  F(sgd) F(momentum) F(nesterov) F(adagrad) F(adadelta) F(rmsprop) F(adam) F(adamw) F(amsgrad) F(adamax) F(nadam) F(lion) F(signum)
 
 static inline const rule *find_rule(const char *name) {
   int i;

@@ -3,7 +3,7 @@
 
 use crate::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum,
-    Nadam, Nesterov, Rmsprop, Sgd,
+    Nadam, Nesterov, Rmsprop, Sgd, Signum,
     power::{momentum_product, powers},
     rule::{Engine, check, check_length},
 };
@@ -303,6 +303,22 @@ pub fn lion_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Lion) -> Resu
         let m_i = state(m[i]);
         w[i] = w_i - lr * sign(beta1 * m_i + fresh1 * g_i);
         m[i] = beta2 * m_i + fresh2 * g_i;
+    }
+    Ok(())
+}
+
+/// `m = γ·m + (1−γ)·g; w −= η·sign(m)` with `sign(0) = 0`
+///
+/// Bernstein et al., *signSGD: Compressed Optimisation for Non-Convex Problems*, 2018. Arguments and
+/// errors as [`crate::signum_step`].
+pub fn signum_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Signum) -> Result<(), Error> {
+    check(config, 1, w, g, [m])?;
+    let lr = config.lr as f32;
+    let (momentum, fresh) = (config.momentum as f32, (1.0 - config.momentum) as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
+        m[i] = momentum * state(m[i]) + fresh * g_i;
+        w[i] = w_i - lr * sign(m[i]);
     }
     Ok(())
 }

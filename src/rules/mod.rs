@@ -11,6 +11,7 @@ mod nadam;
 mod nesterov;
 mod rmsprop;
 mod sgd;
+mod signum;
 
 pub use adadelta::{Adadelta, adadelta_step};
 pub use adagrad::{Adagrad, adagrad_step};
@@ -23,6 +24,7 @@ pub use nadam::{Nadam, nadam_step};
 pub use nesterov::{Nesterov, nesterov_step};
 pub use rmsprop::{Rmsprop, rmsprop_step};
 pub use sgd::{Sgd, sgd_step};
+pub use signum::{Signum, signum_step};
 
 use crate::Optimizer;
 
@@ -46,6 +48,7 @@ pub fn rules() -> Vec<Box<dyn Optimizer>> {
         Adamax::default().into(),
         Nadam::default().into(),
         Lion::default().into(),
+        Signum::default().into(),
     ]
 }
 

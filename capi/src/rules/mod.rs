@@ -10,6 +10,7 @@ pub(super) mod nadam;
 pub(super) mod nesterov;
 pub(super) mod rmsprop;
 pub(super) mod sgd;
+pub(super) mod signum;
 
 use std::{array, ffi::c_void, fmt::Debug};
 
@@ -22,7 +23,7 @@ use super::{
 };
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Isa, Lion, Momentum, Nadam, Nesterov,
-    Optimizer, Rmsprop, Sgd, abi::Configuration,
+    Optimizer, Rmsprop, Sgd, Signum, abi::Configuration,
 };
 
 /// downhill_sgd, for downhill_sgd_step().
@@ -49,9 +50,11 @@ pub const DOWNHILL_RULE_ADAMAX: u32 = 10;
 pub const DOWNHILL_RULE_NADAM: u32 = 11;
 /// downhill_lion, for downhill_lion_step().
 pub const DOWNHILL_RULE_LION: u32 = 12;
+/// downhill_signum, for downhill_signum_step().
+pub const DOWNHILL_RULE_SIGNUM: u32 = 13;
 
 /// Every rule, in the order of the tags.
-pub(super) const RULES: [Rule; 12] = [
+pub(super) const RULES: [Rule; 13] = [
     Rule::of::<Sgd>(),
     Rule::of::<Momentum>(),
     Rule::of::<Nesterov>(),
@@ -64,6 +67,7 @@ pub(super) const RULES: [Rule; 12] = [
     Rule::of::<Adamax>(),
     Rule::of::<Nadam>(),
     Rule::of::<Lion>(),
+    Rule::of::<Signum>(),
 ];
 
 /// What a configuration of any rule says.
@@ -81,6 +85,7 @@ pub(super) enum Decoded {
     Adamax(Adamax),
     Nadam(Nadam),
     Lion(Lion),
+    Signum(Signum),
 }
 
 impl Decoded {
@@ -98,6 +103,7 @@ impl Decoded {
             Self::Adamax(config) => config,
             Self::Nadam(config) => config,
             Self::Lion(config) => config,
+            Self::Signum(config) => config,
         }
     }
 }
