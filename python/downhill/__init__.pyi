@@ -387,7 +387,7 @@ def adamw_step(
 ) -> None:
     """One step of adamw.
 
-        Adam, always with decoupled decay
+        w *= 1 − η·λ, then Adam: as PyTorch's AdamW
 
     Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019.
 
@@ -562,6 +562,41 @@ def lion_step(
         lr=0.0001: at least 0
         beta1=0.9: at least 0 and below 1
         beta2=0.99: at least 0 and below 1
+        weight_decay=0.0: at least 0
+        decay='l2': "l2", "decoupled"
+
+    `rounding` ("stochastic" or "nearest") and `seed` are for weights and states of 16 bits.
+
+    Raises ValueError that names the argument if an array has another type or shape, is not
+    C-contiguous, is read-only or overlaps another, or if a number is out of its range. Nothing has
+    been written then.
+    """
+
+def signum_step(
+    w: Array,
+    g: Array,
+    m: Array,
+    t: int | None = None,
+    *,
+    lr: float = 0.0001,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    decay: Literal["l2", "decoupled"] = "l2",
+    rounding: Rounding = "stochastic",
+    seed: int = 0,
+) -> None:
+    """One step of signum.
+
+        m = γ·m + (1−γ)·g; w −= η·sign(m) with sign(0) = 0
+
+    Bernstein, Wang, Azizzadenesheli & Anandkumar, "signSGD: Compressed Optimisation for Non-Convex Problems", 2018.
+
+    `w` (weights) and `g` (gradient) are float32, bfloat16 or float16 arrays of one shape. `m`: the states, float32 or bfloat16 arrays of that shape, zeros at first. All but `g` are updated in place.
+    `t`, the number of this step from 1, matters for random rounding only.
+
+    Hyper-parameters, defaults and what they may be:
+        lr=0.0001: at least 0
+        momentum=0.9: at least 0 and below 1
         weight_decay=0.0: at least 0
         decay='l2': "l2", "decoupled"
 
