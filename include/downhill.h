@@ -786,7 +786,7 @@ DOWNHILL_INLINE downhill_signum downhill_signum_default(void) {
  *     m = momentum*m + (1-momentum)*g
  *     w -= lr*sign(m)
  */
-downhill_status downhill_signum_step(size_t n, float *w, const float *g, float *m,
+DOWNHILL_API downhill_status downhill_signum_step(size_t n, float *w, const float *g, float *m,
     const struct downhill_signum *config);
 
 /* ======== 5. Pools ======== */
