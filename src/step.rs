@@ -9,7 +9,7 @@ use crate::{
     norm::{first_nonfinite, sum_of_squares},
     rule::{Step, check_length, check_states},
     sweep::is_far,
-    tensor::{Arrays, States},
+    tensor::{Arrays, Shared, States},
     threads::{self, Piece},
 };
 
@@ -546,22 +546,9 @@ fn step_fused(tensor: &mut Tensor<'_>, step: &dyn Step, how: How) -> Range<usize
     while start < all.end {
         let end = if how.zero_grad { all.end.min(start + threads::BLOCK) } else { all.end };
         let range = start..end;
-        let part = match g {
-            Gradient::Bf16(g) => &g[range.clone()],
-            Gradient::Bf16Mut(g) => &g[range.clone()],
-            _ => return 0..0,
-        };
-        let w = match (&mut *w, &mut *copy) {
-            (Weights::F32(w), WeightCopy::Absent) => FusedWeights::F32(&mut w[range.clone()]),
-            (Weights::F32(w), WeightCopy::Bf16(copy)) => {
-                FusedWeights::Copied(&mut w[range.clone()], &mut copy[range.clone()])
-            }
-            (Weights::Split { high, low }, WeightCopy::Absent) => {
-                FusedWeights::Split(&mut high[range.clone()], &mut low[range.clone()])
-            }
-            _ => return 0..0,
-        };
-        if !step.fused(w, part, state.range(range.clone()).as_mut_slice()) {
+        let Shared::Bf16(part) = g.as_shared() else { return 0..0 };
+        let Some(w) = FusedWeights::of(w, copy, range.clone()) else { return 0..0 };
+        if !step.fused(w, &part[range.clone()], state.range(range.clone()).as_mut_slice()) {
             return 0..0;
         }
         if how.zero_grad {

@@ -9,16 +9,13 @@ use crate::lane::Lanes;
 /// An array as the loop sees it.
 pub(crate) trait Column<S: Lanes> {
     /// What it is made of.
-    type Element: Copy + Default;
+    type Element;
 
     /// As many of them as a vector has lanes.
     type Vector;
 
-    /// The whole vectors of an array.
-    fn vectors(array: &[Self::Element]) -> &[Self::Vector];
-
-    /// The same to be written.
-    fn vectors_mut(array: &mut [Self::Element]) -> &mut [Self::Vector];
+    /// The vectors of an array, whose length is a multiple of theirs.
+    fn vectors(array: &mut [Self::Element]) -> &mut [Self::Vector];
 }
 
 /// A gradient.
@@ -56,12 +53,7 @@ impl<S: Lanes> Column<S> for F32 {
     type Vector = S::f32s;
 
     #[inline(always)]
-    fn vectors(array: &[f32]) -> &[S::f32s] {
-        S::as_simd_f32s(array).0
-    }
-
-    #[inline(always)]
-    fn vectors_mut(array: &mut [f32]) -> &mut [S::f32s] {
+    fn vectors(array: &mut [f32]) -> &mut [S::f32s] {
         S::as_mut_simd_f32s(array).0
     }
 }
@@ -71,15 +63,8 @@ impl<S: Lanes> Column<S> for Bf16 {
     type Vector = S::Halves;
 
     #[inline(always)]
-    fn vectors(array: &[bf16]) -> &[S::Halves] {
-        let whole = array.len() / S::F32_LANES * S::F32_LANES;
-        bytemuck::cast_slice(array[..whole].reinterpret_cast())
-    }
-
-    #[inline(always)]
-    fn vectors_mut(array: &mut [bf16]) -> &mut [S::Halves] {
-        let whole = array.len() / S::F32_LANES * S::F32_LANES;
-        bytemuck::cast_slice_mut(array[..whole].reinterpret_cast_mut())
+    fn vectors(array: &mut [bf16]) -> &mut [S::Halves] {
+        bytemuck::cast_slice_mut(array.reinterpret_cast_mut())
     }
 }
 
@@ -88,14 +73,8 @@ impl<S: Lanes> Column<S> for Low {
     type Vector = S::Halves;
 
     #[inline(always)]
-    fn vectors(array: &[i16]) -> &[S::Halves] {
-        bytemuck::cast_slice(&array[..array.len() / S::F32_LANES * S::F32_LANES])
-    }
-
-    #[inline(always)]
-    fn vectors_mut(array: &mut [i16]) -> &mut [S::Halves] {
-        let whole = array.len() / S::F32_LANES * S::F32_LANES;
-        bytemuck::cast_slice_mut(&mut array[..whole])
+    fn vectors(array: &mut [i16]) -> &mut [S::Halves] {
+        bytemuck::cast_slice_mut(array)
     }
 }
 
@@ -104,14 +83,9 @@ impl<S: Lanes> Column<S> for Nothing {
     type Vector = ();
 
     #[inline(always)]
-    fn vectors(array: &[()]) -> &[()] {
-        &array[..array.len() / S::F32_LANES]
-    }
-
-    #[inline(always)]
-    fn vectors_mut(array: &mut [()]) -> &mut [()] {
-        let whole = array.len() / S::F32_LANES;
-        &mut array[..whole]
+    fn vectors(array: &mut [()]) -> &mut [()] {
+        let count = array.len() / S::F32_LANES;
+        &mut array[..count]
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use half::bf16;
+use half::{bf16, slice::HalfFloatSliceExt};
+use pulp::bytemuck;
 
 use super::columns::{Bf16, Column, Copied, Element, Plain, Split, Storage};
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     lane::Lanes,
     rule::{Formula, Scaled, Update},
     sweep::{head_of, walk},
+    tensor::{WeightCopy, Weights},
 };
 
 /// The lanes of the widest vector.
@@ -26,6 +28,26 @@ pub enum FusedWeights<'a> {
     Copied(&'a mut [f32], &'a mut [bf16]),
     /// The upper and the lower halves.
     Split(&'a mut [bf16], &'a mut [i16]),
+}
+
+impl<'a> FusedWeights<'a> {
+    /// A range of a tensor's weights and copy, if these are what the loop knows.
+    pub(crate) fn of(
+        w: &'a mut Weights<'_>,
+        copy: &'a mut WeightCopy<'_>,
+        range: Range<usize>,
+    ) -> Option<Self> {
+        match (w, copy) {
+            (Weights::F32(w), WeightCopy::Absent) => Some(Self::F32(&mut w[range])),
+            (Weights::F32(w), WeightCopy::Bf16(copy)) => {
+                Some(Self::Copied(&mut w[range.clone()], &mut copy[range]))
+            }
+            (Weights::Split { high, low }, WeightCopy::Absent) => {
+                Some(Self::Split(&mut high[range.clone()], &mut low[range]))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Of arrays of `n` elements, one of which is `aligned`, what is left to the loop: whole vectors of any
@@ -74,7 +96,7 @@ fn vectors<S: Lanes, F: Formula<N>, W: Storage<S>, const N: usize>(
     g: &[bf16],
     state: [&mut [S::f32s]; N],
 ) {
-    let (w, beside) = (W::W::vectors_mut(w), W::Beside::vectors_mut(beside));
-    let g = <Bf16 as Column<S>>::vectors(g);
+    let (w, beside) = (W::W::vectors(w), W::Beside::vectors(beside));
+    let g = bytemuck::cast_slice(g.reinterpret_cast());
     walk::<true, S, F, Scaled, W, Bf16, N>(s, *update, Scaled, w, beside, g, state);
 }
