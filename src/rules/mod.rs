@@ -57,26 +57,25 @@ mod tests {
     use super::*;
     use crate::Range;
 
-    /// Every rule, with each of its choices, with momentum and without.
+    /// Every rule with every combination of its choices, with momentum and without.
     fn variants() -> Vec<Box<dyn Optimizer>> {
-        let mut all = rules();
-        for rule in rules() {
-            for parameter in rule.hyperparameters() {
-                let values = match parameter.range {
-                    Range::OneOf(names) => (0..names.len()).map(|place| place as f64).collect(),
-                    _ if parameter.name == "momentum" => vec![0.0, 0.5],
-                    _ => vec![],
-                };
-                for value in values {
-                    let mut rule = rule.clone();
-                    rule.set(parameter.name, value).unwrap();
-                    let with_more = rule.states().len() > 1 && parameter.name != "momentum";
-                    if with_more && rule.set("momentum", 0.5).is_ok() {
-                        all.push(rule.clone());
-                    }
-                    all.push(rule);
-                }
-            }
+        rules().into_iter().flat_map(variants_of).collect()
+    }
+
+    fn variants_of(rule: Box<dyn Optimizer>) -> Vec<Box<dyn Optimizer>> {
+        let mut all = vec![rule.clone()];
+        for parameter in rule.hyperparameters() {
+            let values = match parameter.range {
+                Range::OneOf(names) => (0..names.len()).map(|place| place as f64).collect(),
+                _ if parameter.name == "momentum" => vec![0.0, 0.5],
+                _ => vec![parameter.value],
+            };
+            let with = |rule: &dyn Optimizer, value| {
+                let mut rule = rule.boxed();
+                rule.set(parameter.name, value).unwrap();
+                rule
+            };
+            all = all.iter().flat_map(|rule| values.iter().map(|&value| with(&**rule, value))).collect();
         }
         all
     }
