@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RULES = 12, N = 100003, STEPS = 5 };
-static const int states[RULES] = {0, 1, 1, 1, 2, 1, 2, 2, 3, 2, 2, 1};
+enum { RULES = 13, N = 100003, STEPS = 5 };
+static const int states[RULES] = {0, 1, 1, 1, 2, 1, 2, 2, 3, 2, 2, 1, 1};
 static float w[RULES][N], g[RULES][N], state[RULES][3][N];
 
 /* Between -1 and 1, and 0 or small at times. */
@@ -32,10 +32,11 @@ int main(void) {
   memset(configs, 0, sizeof configs);
   memset(tensors, 0, sizeof tensors);
   extras.max_norm = 100.0;
+  if (downhill_config_default(RULES + 1, configs[0], sizeof configs[0]) == DOWNHILL_STATUS_OK)
+    return fprintf(stderr, "rule %d is missing here\n", RULES + 1), 1;
   for (int r = 0; r < RULES; r++) {
-    uint32_t size;
-    for (size = 8; downhill_config_default((uint32_t)r + 1, configs[r], size) != DOWNHILL_STATUS_OK; size += 8)
-      if (size > 512) return fprintf(stderr, "rule %d: %s\n", r + 1, downhill_last_error()), 1;
+    if (downhill_config_default((uint32_t)r + 1, configs[r], sizeof configs[r]) != DOWNHILL_STATUS_OK)
+      return fprintf(stderr, "rule %d: %s\n", r + 1, downhill_last_error()), 1;
     for (int i = 0; i < N; i++) w[r][i] = next(&seed);
     tensors[r].n = N - (size_t)r, tensors[r].w = w[r], tensors[r].g = g[r];
     for (int k = 0; k < states[r]; k++) tensors[r].state[k] = state[r][k];
