@@ -330,10 +330,7 @@ class _Step(Optimizer):
         if "packed" in given and self._options["state"] == "8bit":
             own["packed"] = self._bytes(len(given["packed"])).copy_(given["packed"])
         elif "packed" in given:
-            # Unpacked in the parameter's order of elements.
-            wide = [torch.empty_like(parameter, dtype=torch.float32, requires_grad=False) for _ in names]
-            unpack(rule, given["packed"], [_flat(state) for state in wide], **choices)
-            given = {**given, **dict(zip(names, wide))}
+            given = {**given, **self._unpacked(parameter, group, given["packed"])}
         elif self._options["state"] == "8bit" and names:
             wide = [self._like(parameter, given.get(name), torch.float32) for name in names]
             own["packed"] = self._bytes(state_bytes(rule, parameter.numel(), **choices))
@@ -356,6 +353,14 @@ class _Step(Optimizer):
             convert(_flat(parameter.detach()), _flat(own["master"]), source_low=_flat(low))
         return own
 
+    def _unpacked(self, parameter, group, packed):
+        """8-bit states by their names, in the parameter's order of elements."""
+        names = self._state_names(group)
+        rule, choices, *_ = self._rule(group)
+        wide = [torch.empty_like(parameter, dtype=torch.float32, requires_grad=False) for _ in names]
+        unpack(rule, packed, [_flat(state) for state in wide], **choices, **self._forms(group))
+        return dict(zip(names, wide))
+
     def _exported(self, as_torch=False):
         """The states in torch's form."""
         self._pull()
@@ -375,10 +380,7 @@ class _Step(Optimizer):
         if as_torch:
             names = self._state_names(group)
             if "packed" in state:
-                rule, choices, *_ = self._rule(group)
-                wide = [torch.empty_like(parameter, dtype=torch.float32, requires_grad=False) for _ in names]
-                unpack(rule, state["packed"], [_flat(x) for x in wide], **choices, **self._forms(group))
-                state = dict(zip(names, wide))
+                state = self._unpacked(parameter, group, state["packed"])
             state = {name: state[name] for name in names}
         is_rounded = parameter.dtype is not torch.float32 or self._options["state"] != "float32"
         if self._counts or is_rounded and not as_torch:

@@ -19,8 +19,8 @@ fn step_number(t: &Bound<'_, PyAny>) -> PyResult<u64> {
     })
 }
 
-/// The instruction set that steps use: "scalar", "avx2", "avx512" or "neon". `DOWNHILL_ISA` in the
-/// environment names a lower one.
+/// The instruction set that steps use: "scalar", "avx2", "avx512", "neon" or "simd128".
+/// `DOWNHILL_ISA` in the environment names a lower one.
 #[pyfunction]
 fn isa() -> PyResult<&'static str> {
     Isa::current().map(Isa::name).map_err(rule::value_error)

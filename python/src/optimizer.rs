@@ -108,8 +108,8 @@ impl Plan {
         for (k, group) in groups.iter().enumerate() {
             let made = Members::new(&group)?;
             let list = group.get_item("params")?;
+            let names: Vec<Py<PyString>> = group.get_item("state_names")?.extract()?;
             for (j, entry) in list.cast::<PyList>()?.iter().enumerate() {
-                let names: Vec<Py<PyString>> = group.get_item("state_names")?.extract()?;
                 let (parameter, slot) = parameter(&reader, watch.get(), &entry, &names, number)
                     .map_err(|refusal| refusal.of(&format!("param_groups[{k}]['params'][{j}]")))?;
                 number = (number + slot.w.memory.len() as u64).next_multiple_of(BLOCK);
