@@ -3,7 +3,7 @@
 use plotters::style::RGBColor;
 
 /// Dark enough for white paper, and neighbours apart from each other for most eyes.
-const COLORS: [RGBColor; 13] = [
+const COLORS: [RGBColor; 15] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -17,6 +17,8 @@ const COLORS: [RGBColor; 13] = [
     RGBColor(120, 150, 20),
     RGBColor(225, 40, 190),
     RGBColor(230, 159, 0),
+    RGBColor(135, 135, 135),
+    RGBColor(80, 200, 120),
 ];
 
 /// The color of the `k`th; after the last they start again.
