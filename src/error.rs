@@ -83,6 +83,52 @@ pub enum Error {
         /// The rule.
         rule: &'static str,
     },
+    /// A table does not have a whole number of rows of this length.
+    RowLength {
+        /// Elements of a row.
+        row_length: usize,
+        /// Elements of the table.
+        len: usize,
+    },
+    /// Rows of this length cannot have states in eight bits, which are for blocks of 64 elements.
+    RowInBits8 {
+        /// Elements of a row.
+        row_length: usize,
+    },
+    /// An array does not have the length that a table's rows ask for.
+    RowCount {
+        /// The array.
+        argument: &'static str,
+        /// How many elements it has.
+        len: usize,
+        /// How many it should have.
+        expected: usize,
+    },
+    /// A table does not have a row that is listed.
+    Row {
+        /// Its place in the list.
+        index: usize,
+        /// The row.
+        row: i64,
+        /// How many rows the table has.
+        count: usize,
+    },
+    /// A row is listed more than once.
+    RowTwice {
+        /// Its place in the list.
+        index: usize,
+        /// Its place before that.
+        first: usize,
+        /// The row.
+        row: i64,
+    },
+    /// There is no memory to sort a list.
+    NoMemory {
+        /// The list.
+        argument: &'static str,
+        /// Its length.
+        len: usize,
+    },
     /// An array is too long for memory.
     TooLong {
         /// The length's name.
@@ -187,6 +233,30 @@ impl fmt::Display for Error {
                 f,
                 "`{argument}` of {rule} cannot be held in eight bits: it is neither a signed value nor an average of squares"
             ),
+            Self::RowLength { row_length, len } => write!(
+                f,
+                "`row_length` is {row_length}; it must be at least 1 and divide the {len} elements of `w`"
+            ),
+            Self::RowInBits8 { row_length } => write!(
+                f,
+                "`row_length` is {row_length}; with states in eight bits it must be a multiple of 64"
+            ),
+            Self::RowCount { argument, len, expected } => {
+                write!(f, "`{argument}` has {len} elements; with these rows it must have {expected}")
+            }
+            Self::Row { index, row, count } => {
+                write!(
+                    f,
+                    "`rows[{index}]` is {row}; it must be at least 0 and below {count}, the table's rows"
+                )
+            }
+            Self::RowTwice { index, first, row } => write!(
+                f,
+                "`rows[{index}]` is {row}, as `rows[{first}]` is; a row may be listed once, unless rows are merged"
+            ),
+            Self::NoMemory { argument, len } => {
+                write!(f, "there is no memory to sort `{argument}`, which has {len} elements")
+            }
             Self::TooLong { argument, len } => write!(f, "`{argument}` is {len}, too many for memory"),
             Self::Group { index, error } => write!(f, "group {index}: {error}"),
             Self::Tensor { index, error } => write!(f, "tensor {index}: {error}"),

@@ -1,17 +1,24 @@
 //! The whole step, once for every rule, type and list: look at the gradients, share the work, step,
 //! zero.
 
-use std::{hint, ops::Range};
+mod one;
+mod table;
+
+use std::slice;
 
 use crate::{
-    Error, Gradient, Group, Isa, Numbering, Optimizer, Tensor, Threads, WeightCopy, Weights, check,
-    formats::{BLOCK, FusedWeights, Key, Mixed, Scratch, check_bytes, fusible},
+    Error, Gradient, Group, Isa, Numbering, Optimizer, Rows, Tensor, Threads, WeightCopy, Weights,
+    check,
+    formats::{BLOCK, Key, Scratch, check_bytes},
     norm::{first_nonfinite, sum_of_squares},
+    rows::{Order, Sorted},
     rule::{Step, check_length, check_states},
     sweep::is_far,
-    tensor::{Arrays, Shared, States},
+    tensor::{Arrays, States},
     threads::{self, Piece},
 };
+use one::{How, step_tensor, with_scratch, zero_gradient};
+use table::Table;
 
 /// To hand a tensor over to another thread takes the calling one as long as to move this many bytes:
 /// small ones it steps sooner by itself.
@@ -167,7 +174,7 @@ pub fn step_on(
     threads: Threads<'_>,
 ) -> Result<Report, Error> {
     let sizes = check_all(groups, extras)?;
-    Ok(step_checked(isa, groups, extras, threads, sizes))
+    Ok(step_checked(isa, groups, extras, threads, &sizes))
 }
 
 /// The step itself, after all checks.
@@ -176,7 +183,7 @@ pub fn step_checked(
     groups: &mut [Group<'_, '_>],
     extras: &Extras,
     threads: Threads<'_>,
-    sizes: Sizes,
+    sizes: &Sizes,
 ) -> Report {
     let report = look(isa, groups, extras, threads, sizes);
     if !report.skipped {
@@ -191,7 +198,7 @@ pub fn step_checked(
         let workers = threads.for_bytes(sizes.moved.saturating_sub(handed_over));
         let by_threads = workers.and_then(|workers| share(groups, how, threads, workers, sizes));
         if by_threads.is_none() {
-            with_scratch(how, |scratch| in_order(groups, how, scratch));
+            with_scratch(how, |scratch| in_order(groups, &sizes.sorted, how, scratch));
         }
     }
     report
@@ -235,7 +242,7 @@ pub fn check_extras(extras: &Extras) -> Result<(), Error> {
 }
 
 /// What all tensors that have a gradient come to.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct Sizes {
     /// How many.
     pub tensors: usize,
@@ -245,6 +252,8 @@ pub struct Sizes {
     pub moved: usize,
     /// Is any of them not `f32` alone, or copied?
     pub is_mixed: bool,
+    /// The lists of rows that do not ascend, in order.
+    sorted: Vec<Sorted>,
 }
 
 /// All checks of a step.
@@ -290,27 +299,35 @@ fn check_tensor(
     if let Weights::Split { low, .. } = &tensor.w {
         check_length("low", low.len(), n)?;
     }
-    check_length("g", len, n)?;
+    let states_are_bits8 = matches!(tensor.state, States::Bits8(_));
+    let elements = match &tensor.rows {
+        None => {
+            check_length("g", len, n)?;
+            n
+        }
+        Some(rows) => {
+            sizes.sort(rows, n, len, states_are_bits8, config)?;
+            len
+        }
+    };
     if zero_grad && !tensor.g.is_mutable() {
         return Err(Error::SharedGradient);
     }
-    let state_bytes = match &tensor.state {
+    match &tensor.state {
         States::F32(arrays) => check_arrays(config, arrays, n)?,
         States::Bf16(arrays) => check_arrays(config, arrays, n)?,
-        States::Bits8(bytes) => {
-            check_bytes(config, n, bytes.len())?;
-            bytes.len()
-        }
+        States::Bits8(bytes) => check_bytes(config, n, bytes.len())?,
         // Nobody but the sharing of work makes one.
-        States::PartOfBits8(_) => 0,
-    };
+        States::PartOfBits8(_) => {}
+    }
     if let Some(len) = tensor.copy.len() {
         check_length("copy", len, n)?;
     }
     sizes.tensors += 1;
     sizes.is_mixed |= is_mixed(tensor);
-    sizes.add(n * (tensor.g.size() + tensor.copy.size()), false);
-    sizes.add(n * tensor.w.size() + state_bytes, true);
+    let of_state = tensor.state.size(config.states().len());
+    sizes.add(elements * (tensor.g.size() + tensor.copy.size()), false);
+    sizes.add(elements * (tensor.w.size() + of_state), true);
     Ok(())
 }
 
@@ -333,6 +350,23 @@ impl Sizes {
     }
 }
 
+impl Sizes {
+    /// Checks the rows of a table, and keeps their order for the step.
+    pub fn sort(
+        &mut self,
+        rows: &Rows<'_>,
+        n: usize,
+        g: usize,
+        states_are_bits8: bool,
+        config: &dyn Optimizer,
+    ) -> Result<(), Error> {
+        let sorted = rows.check(n, g, states_are_bits8)?;
+        rows.check_steps(config)?;
+        self.sorted.extend(sorted);
+        Ok(())
+    }
+}
+
 /// Is the number of a first element right?
 #[inline]
 pub fn check_number(number: u64, numbering: Numbering) -> Result<(), Error> {
@@ -343,14 +377,13 @@ pub fn check_number(number: u64, numbering: Numbering) -> Result<(), Error> {
     if is_right { Ok(()) } else { Err(Error::FirstElement { number, numbering }) }
 }
 
-/// Gives the bytes of all states.
 #[inline]
-fn check_arrays<E>(config: &dyn Optimizer, arrays: &Arrays<'_, E>, n: usize) -> Result<usize, Error> {
+fn check_arrays<E>(config: &dyn Optimizer, arrays: &Arrays<'_, E>, n: usize) -> Result<(), Error> {
     check_states(config, arrays.count())?;
     for (state, len) in config.states().iter().zip(arrays.lengths()) {
         check_length(state.name, len, n)?;
     }
-    Ok(arrays.count() * n * size_of::<E>())
+    Ok(())
 }
 
 /// The first pass, over gradients only, if one is needed.
@@ -359,7 +392,7 @@ fn look(
     groups: &mut [Group<'_, '_>],
     extras: &Extras,
     threads: Threads<'_>,
-    sizes: Sizes,
+    sizes: &Sizes,
 ) -> Report {
     let sum = extras.needs_sum().then(|| match extras.norm_squared {
         Some(sum) => sum,
@@ -386,33 +419,14 @@ fn stays_finite(sum_of_squares: f64, scale: f64) -> bool {
     sum_of_squares.sqrt() * scale.abs() <= f32::MAX.into() && sum_of_squares.is_finite()
 }
 
-/// What is the same for all tensors.
-#[derive(Clone, Copy)]
-struct How {
-    isa: Isa,
-    scale: f32,
-    zero_grad: bool,
-    /// Is memory to be asked for early?
-    far: bool,
-    is_mixed: bool,
-}
-
-/// Calls `f` with room for blocks if some are mixed.
-fn with_scratch(how: How, f: impl FnOnce(Option<&mut Scratch>)) {
-    if how.is_mixed { with_new_scratch(f) } else { f(None) }
-}
-
-/// Twice it does not fit into 32 KiB of stack. So it is not moved from where it is made, and only in the
-/// frame of this function, which is not part of its caller's.
-#[inline(never)]
-fn with_new_scratch(f: impl FnOnce(Option<&mut Scratch>)) {
-    let mut scratch = Scratch::new();
-    f(Some(&mut scratch));
-}
-
 /// Steps all tensors on this thread.
-fn in_order(groups: &mut [Group<'_, '_>], how: How, mut scratch: Option<&mut Scratch>) {
-    let mut place = 0;
+fn in_order(
+    groups: &mut [Group<'_, '_>],
+    sorted: &[Sorted],
+    how: How,
+    mut scratch: Option<&mut Scratch>,
+) {
+    let (mut place, mut sorted) = (0, sorted.iter());
     for group in groups {
         let Group { config, t, rounding, numbering, tensors } = group;
         let (config, t, rounding, numbering) = (*config, *t, *rounding, *numbering);
@@ -423,16 +437,31 @@ fn in_order(groups: &mut [Group<'_, '_>], how: How, mut scratch: Option<&mut Scr
                     return;
                 }
                 let own_t = own_step(tensor, t);
-                let key = || Key::of(rounding, own_t, number);
-                if own_t == t {
-                    return step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
-                }
-                config.with_constants(how.isa, own_t, how.scale, &mut |step| {
+                let mut apply = |step: &dyn Step| {
+                    if let Some(order) = order(&tensor.rows, &mut sorted) {
+                        let mut table = Table::new(tensor.reborrow(), order, own_t, rounding, number);
+                        return table.step(step, config, how, scratch.as_deref_mut());
+                    }
+                    let key = || Key::of(rounding, own_t, number);
                     step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
-                });
+                };
+                if own_t == t {
+                    return apply(step);
+                }
+                config.with_constants(how.isa, own_t, how.scale, &mut apply);
             });
         });
     }
+}
+
+/// The order of a tensor's rows, if it has some. `sorted` are those that come next.
+fn order<'a, 'b: 'a>(
+    rows: &Option<Rows<'a>>,
+    sorted: &mut slice::Iter<'b, Sorted>,
+) -> Option<Order<'a>> {
+    let rows = rows.as_ref()?.rows;
+    let sorted = if rows.is_sorted() { None } else { sorted.next() };
+    Some(Order::of(rows, sorted))
 }
 
 /// The number of a tensor's first element. `place` is that of the next element by place.
@@ -454,10 +483,14 @@ fn own_step(tensor: &Tensor<'_>, t: u64) -> u64 {
 
 /// A tensor that has a gradient, or a part of one, with what it needs of its group.
 struct Part<'a> {
-    tensor: Tensor<'a>,
+    what: What<'a>,
     config: &'a dyn Optimizer,
     t: u64,
-    key: Key,
+}
+
+enum What<'a> {
+    Tensor(Tensor<'a>, Key),
+    Table(Table<'a>),
 }
 
 /// Steps all tensors on several threads. None, and nothing is done, if there is no memory to cut them
@@ -467,11 +500,11 @@ fn share(
     how: How,
     threads: Threads<'_>,
     workers: usize,
-    sizes: Sizes,
+    sizes: &Sizes,
 ) -> Option<()> {
-    let mut place = 0;
+    let (mut place, mut sorted) = (0, sizes.sorted.iter());
     let mut chunks = threads::Chunks::new(sizes.tensors, sizes.moved, workers)?;
-    for group in groups {
+    for group in &mut *groups {
         let Group { config, t, rounding, numbering, tensors } = group;
         tensors.each(&mut |tensor| {
             let number = number(&tensor, *numbering, &mut place);
@@ -479,13 +512,34 @@ fn share(
                 return;
             }
             let t = own_step(&tensor, *t);
-            let key = Key::of(*rounding, t, number);
-            chunks.push(Part { tensor, config: *config, t, key });
+            let what = match order(&tensor.rows, &mut sorted) {
+                None => What::Tensor(tensor, Key::of(*rounding, t, number)),
+                Some(order) => What::Table(Table::new(tensor, order, t, *rounding, number)),
+            };
+            chunks.push(Part { what, config: *config, t });
         });
     }
     threads.run(workers, chunks, &|chunk: &mut [Part<'_>]| {
         with_scratch(how, |scratch| step_chunk(chunk, how, scratch));
-    })
+    })?;
+    if how.zero_grad {
+        zero_tables(groups);
+    }
+    Some(())
+}
+
+/// Sets the gradients of tables to zero. (Those that were cut could only be read: their parts are not
+/// in one piece.)
+fn zero_tables(groups: &mut [Group<'_, '_>]) {
+    for group in groups {
+        group.tensors.each_mut(|tensor| {
+            if tensor.rows.is_some()
+                && let Some(len) = tensor.g.len()
+            {
+                zero_gradient(&mut tensor.g, 0..len);
+            }
+        });
+    }
 }
 
 /// Steps the parts of a chunk.
@@ -493,103 +547,16 @@ fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch
     for run in chunk.chunk_by_mut(Part::has_constants_of) {
         let Part { config, t, .. } = run[0];
         config.with_constants(how.isa, t, how.scale, &mut |step| {
-            for Part { tensor, key, .. } in &mut *run {
-                step_tensor(tensor, step, config, || *key, how, scratch.as_deref_mut());
+            for Part { what, .. } in &mut *run {
+                let scratch = scratch.as_deref_mut();
+                match what {
+                    What::Tensor(tensor, key) => {
+                        step_tensor(tensor, step, config, || *key, how, scratch);
+                    }
+                    What::Table(table) => table.step(step, config, how, scratch),
+                }
             }
         });
-    }
-}
-
-/// Steps a tensor, and sets the gradient to zero while it is in cache.
-#[inline]
-fn step_tensor(
-    tensor: &mut Tensor<'_>,
-    step: &dyn Step,
-    config: &dyn Optimizer,
-    key: impl FnOnce() -> Key,
-    how: How,
-    scratch: Option<&mut Scratch>,
-) {
-    let far = how.far;
-    if let Tensor {
-        w: Weights::F32(w),
-        g: g @ (Gradient::F32(_) | Gradient::F32Mut(_)),
-        state: States::F32(state),
-        copy: WeightCopy::Absent,
-        ..
-    } = tensor
-    {
-        return match g {
-            Gradient::F32Mut(g) if how.zero_grad => step_and_zero(step, w, g, state, far),
-            Gradient::F32Mut(g) => step.plain(w, g, state.as_mut_slice(), far),
-            Gradient::F32(g) => step.plain(w, g, state.as_mut_slice(), far),
-            _ => unreachable!("matched above"),
-        };
-    }
-    let scratch = scratch.expect("the checks have seen that some are mixed");
-    let fused = step_fused(tensor, step, how);
-    let rest = [0..fused.start, fused.end..tensor.w.len()];
-    step_mixed(tensor, rest, step, config, key(), how, scratch);
-}
-
-/// Steps the elements that one loop can step, and says which. None if there is none for these types,
-/// this rule, or on this instruction set.
-fn step_fused(tensor: &mut Tensor<'_>, step: &dyn Step, how: How) -> Range<usize> {
-    let Tensor { w, g, state: States::F32(state), copy, .. } = tensor else { return 0..0 };
-    let aligned = match (&*w, state.as_mut_slice()) {
-        (_, [state, ..]) => &**state,
-        (Weights::F32(w), []) => &**w,
-        _ => &[],
-    };
-    let all = fusible(w.len(), aligned);
-    let mut start = all.start;
-    while start < all.end {
-        let end = if how.zero_grad { all.end.min(start + threads::BLOCK) } else { all.end };
-        let range = start..end;
-        let Shared::Bf16(part) = g.as_shared() else { return 0..0 };
-        let Some(w) = FusedWeights::of(w, copy, range.clone()) else { return 0..0 };
-        if !step.fused(w, &part[range.clone()], state.range(range.clone()).as_mut_slice()) {
-            return 0..0;
-        }
-        if how.zero_grad {
-            zero_gradient(g, range);
-        }
-        start = end;
-    }
-    all
-}
-
-/// Steps parts of a tensor in blocks.
-fn step_mixed(
-    tensor: &mut Tensor<'_>,
-    parts: [Range<usize>; 2],
-    step: &dyn Step,
-    config: &dyn Optimizer,
-    key: Key,
-    how: How,
-    scratch: &mut Scratch,
-) {
-    let mut mixed = Mixed::new(tensor.reborrow(), config.states(), key, how.far);
-    for part in parts {
-        let mut start = part.start;
-        while start < part.end {
-            let range = mixed.step_group(how.isa, start..part.end, scratch, step);
-            start = range.end;
-            if how.zero_grad {
-                zero_gradient(mixed.gradient(), range);
-            }
-        }
-    }
-}
-
-/// Sets a part of a gradient to zero, while it is in cache.
-fn zero_gradient(g: &mut Gradient<'_>, range: Range<usize>) {
-    match g {
-        Gradient::F32Mut(g) => zero(&mut g[range], 0.0),
-        Gradient::Bf16Mut(g) => zero(&mut g[range], half::bf16::ZERO),
-        Gradient::F16Mut(g) => zero(&mut g[range], half::f16::ZERO),
-        // Refused by the checks.
-        Gradient::Absent | Gradient::F32(_) | Gradient::Bf16(_) | Gradient::F16(_) => {}
     }
 }
 
@@ -601,47 +568,45 @@ impl Part<'_> {
     }
 }
 
-/// A plain step over `f32` arrays that zeroes the gradient block by block.
-fn step_and_zero(step: &dyn Step, w: &mut [f32], g: &mut [f32], state: &mut Arrays<'_, f32>, far: bool) {
-    let mut start = 0;
-    while start < w.len() {
-        let end = w.len().min(start + threads::BLOCK);
-        let mut state = state.range(start..end);
-        step.plain(&mut w[start..end], &g[start..end], state.as_mut_slice(), far);
-        zero(&mut g[start..end], 0.0);
-        start = end;
-    }
-}
-
-/// Sets a gradient to zero, by a loop and not by `memset`. A user's ThreadSanitizer sees a call of that
-/// by a worker, but not the locks by which work reaches it, and reports a race with whoever wrote the
-/// gradient.
-fn zero<E: Copy>(g: &mut [E], zero: E) {
-    g.fill(hint::black_box(zero));
-}
-
 impl Piece for Part<'_> {
+    /// Elements, or rows.
     fn len(&self) -> usize {
-        self.tensor.w.len()
+        match &self.what {
+            What::Tensor(tensor, _) => tensor.w.len(),
+            What::Table(table) => table.len(),
+        }
     }
 
-    /// Bytes that are moved for an element.
+    /// Bytes that are moved for one of them.
     fn cost(&self) -> usize {
-        let Tensor { w, g, state, copy, .. } = &self.tensor;
-        g.size() + 2 * (w.size() + state.size(self.config.states().len())) + copy.size()
+        let (tensor, elements) = match &self.what {
+            What::Tensor(tensor, _) => (tensor, 1),
+            What::Table(table) => (table.tensor(), table.row_length()),
+        };
+        let Tensor { w, g, state, copy, .. } = tensor;
+        elements * (g.size() + 2 * (w.size() + state.size(self.config.states().len())) + copy.size())
+    }
+
+    fn grain(&self) -> usize {
+        match &self.what {
+            What::Tensor(..) => threads::BLOCK,
+            What::Table(table) => threads::BLOCK.div_ceil(table.row_length()),
+        }
     }
 
     fn split_at(self, i: usize) -> (Self, Self) {
-        let Self { tensor: Tensor { w, g, state, copy, t: own_t, first_element }, config, t, key } =
-            self;
-        let (w, w_rest) = w.split_at(i);
-        let (g, g_rest) = g.split_at(i);
-        let (state, state_rest) = state.split_at(i, config.states().len());
-        let (copy, copy_rest) = copy.split_at(i);
-        let part = |w, g, state, copy, key| {
-            let tensor = Tensor { w, g, state, copy, t: own_t, first_element };
-            Self { tensor, config, t, key }
+        let Self { what, config, t } = self;
+        let states = config.states().len();
+        let (what, rest) = match what {
+            What::Tensor(tensor, key) => {
+                let (tensor, rest) = tensor.split_at(i, states);
+                (What::Tensor(tensor, key), What::Tensor(rest, key.after(i)))
+            }
+            What::Table(table) => {
+                let (table, rest) = table.split_at(i, states);
+                (What::Table(table), What::Table(rest))
+            }
         };
-        (part(w, g, state, copy, key), part(w_rest, g_rest, state_rest, copy_rest, key.after(i)))
+        (Self { what, config, t }, Self { what: rest, config, t })
     }
 }

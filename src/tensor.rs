@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::{Optimizer, Rounding, formats::Bits8};
+use crate::{Optimizer, Rounding, Rows, formats::Bits8};
 
 /// The most states that a rule has.
 pub(crate) const MOST_STATES: usize = 4;
@@ -118,6 +118,9 @@ pub struct Tensor<'a> {
     /// With [`Numbering::Given`] the number of the first element in the whole model, a multiple of 64,
     /// which random rounding depends on; else 0, as from [`Tensor::new`].
     pub first_element: u64,
+    /// The rows that the gradient has, where the weights are a table; `None`, as from [`Tensor::new`],
+    /// where it has all elements.
+    pub rows: Option<Rows<'a>>,
 }
 
 /// Tensors that share a rule and its hyper-parameters.
@@ -234,12 +237,12 @@ impl<'a> Tensor<'a> {
         state: impl Into<States<'a>>,
     ) -> Self {
         let (w, g, state) = (w.into(), g.into(), state.into());
-        Self { w, g, state, copy: WeightCopy::Absent, t: 0, first_element: 0 }
+        Self { w, g, state, copy: WeightCopy::Absent, t: 0, first_element: 0, rows: None }
     }
 
     #[inline]
     pub(crate) fn reborrow(&mut self) -> Tensor<'_> {
-        let Self { w, g, state, copy, t, first_element } = self;
+        let Self { w, g, state, copy, t, first_element, rows } = self;
         Tensor {
             w: w.reborrow(),
             g: g.reborrow(),
@@ -247,7 +250,19 @@ impl<'a> Tensor<'a> {
             copy: copy.reborrow(),
             t: *t,
             first_element: *first_element,
+            rows: rows.as_mut().map(Rows::reborrow),
         }
+    }
+
+    /// Before an element and from it on, of a tensor without rows that has `states` states.
+    pub(crate) fn split_at(self, i: usize, states: usize) -> (Self, Self) {
+        let Self { w, g, state, copy, t, first_element, .. } = self;
+        let (w, w_rest) = w.split_at(i);
+        let (g, g_rest) = g.split_at(i);
+        let (state, state_rest) = state.split_at(i, states);
+        let (copy, copy_rest) = copy.split_at(i);
+        let part = |w, g, state, copy| Self { w, g, state, copy, t, first_element, rows: None };
+        (part(w, g, state, copy), part(w_rest, g_rest, state_rest, copy_rest))
     }
 }
 
@@ -296,6 +311,12 @@ impl Weights<'_> {
             }
             Self::Absent(n) => (Self::Absent(i), Self::Absent(n - i)),
         }
+    }
+
+    /// These elements.
+    #[inline]
+    pub(crate) fn range(&mut self, range: Range<usize>) -> Weights<'_> {
+        self.reborrow().split_at(range.end).0.split_at(range.start).1
     }
 }
 
@@ -383,6 +404,12 @@ impl<'a> Gradient<'a> {
             Self::F16Mut(g) => both(g.split_at_mut(i), Self::F16Mut),
         }
     }
+
+    /// These elements.
+    #[inline]
+    pub(crate) fn range(&mut self, range: Range<usize>) -> Gradient<'_> {
+        self.reborrow().split_at(range.end).0.split_at(range.start).1
+    }
 }
 
 /// A gradient that is read.
@@ -409,6 +436,23 @@ impl<'a> Shared<'a> {
             Self::F32(g) => both(g.split_at(i), Self::F32),
             Self::Bf16(g) => both(g.split_at(i), Self::Bf16),
             Self::F16(g) => both(g.split_at(i), Self::F16),
+        }
+    }
+
+    /// These elements.
+    #[inline]
+    pub fn range(self, range: Range<usize>) -> Self {
+        self.split_at(range.end).0.split_at(range.start).1
+    }
+}
+
+impl<'a> From<Shared<'a>> for Gradient<'a> {
+    #[inline]
+    fn from(g: Shared<'a>) -> Self {
+        match g {
+            Shared::F32(g) => Self::F32(g),
+            Shared::Bf16(g) => Self::Bf16(g),
+            Shared::F16(g) => Self::F16(g),
         }
     }
 }
@@ -454,6 +498,12 @@ impl<'a> WeightCopy<'a> {
             Self::F16(copy) => both(copy.split_at_mut(i), Self::F16),
         }
     }
+
+    /// These elements.
+    #[inline]
+    pub(crate) fn range(&mut self, range: Range<usize>) -> WeightCopy<'_> {
+        self.reborrow().split_at(range.end).0.split_at(range.start).1
+    }
 }
 
 impl States<'_> {
@@ -485,6 +535,16 @@ impl States<'_> {
             Self::PartOfBits8(part) => both(part.split_at(i, states), Self::PartOfBits8),
         }
     }
+
+    /// Those of these elements.
+    #[inline]
+    pub(crate) fn range(&mut self, range: Range<usize>, states: usize) -> States<'_> {
+        match self {
+            Self::F32(arrays) => States::F32(arrays.range(range)),
+            Self::Bf16(arrays) => States::Bf16(arrays.range(range)),
+            _ => self.reborrow().split_at(range.end, states).0.split_at(range.start, states).1,
+        }
+    }
 }
 
 impl<'a, E> Arrays<'a, E> {
@@ -507,9 +567,14 @@ impl<'a, E> Arrays<'a, E> {
         &mut self.arrays[..self.count.min(MOST_STATES)]
     }
 
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[&'a mut [E]] {
+        &self.arrays[..self.count.min(MOST_STATES)]
+    }
+
     /// How long they are.
     pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> + use<'_, 'a, E> {
-        self.arrays[..self.count.min(MOST_STATES)].iter().map(|array| array.len())
+        self.as_slice().iter().map(|array| array.len())
     }
 
     /// These elements of each.

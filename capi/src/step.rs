@@ -220,7 +220,7 @@ unsafe fn step(
     // SAFETY: this function's contract.
     unsafe {
         with_checked(list, what, structures, |groups, sizes| {
-            with_rust(groups, |groups| Ok(step_checked(isa, groups, extras, threads, sizes)))
+            with_rust(groups, |groups| Ok(step_checked(isa, groups, extras, threads, &sizes)))
         })
     }
 }

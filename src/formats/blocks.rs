@@ -91,8 +91,13 @@ impl<'a> Mixed<'a> {
             || !matches!(self.states, BlockStates::F32(_))
     }
 
+    /// Where in the room of a group an element goes that is the first of it.
+    fn offset(&self, start: usize) -> usize {
+        if self.is_rounded() { (self.key.skip() + start) % BLOCK } else { 0 }
+    }
+
     /// Steps the first elements of a range, [`MOST`] or fewer, and says which they were. It begins with a
-    /// block, if anything is rounded at random or in eight bits.
+    /// block or with the first element, if anything is rounded at random or in eight bits.
     pub fn step_group(
         &mut self,
         isa: Isa,
@@ -100,10 +105,11 @@ impl<'a> Mixed<'a> {
         scratch: &mut Scratch,
         step: &dyn Step,
     ) -> Range<usize> {
-        let range = range.start..range.end.min(range.start + MOST);
-        isa.run(Open { part: self, range: range.clone(), scratch });
-        self.sweep(range.clone(), scratch, step);
-        isa.run(Close { part: self, range: range.clone(), scratch });
+        let offset = self.offset(range.start);
+        let range = range.start..range.end.min(range.start + MOST - offset);
+        isa.run(Open { part: self, range: range.clone(), offset, scratch });
+        self.sweep(range.clone(), offset, scratch, step);
+        isa.run(Close { part: self, range: range.clone(), offset, scratch });
         if let BlockStates::Bits8(bytes) = &mut self.states {
             let Scratch { states: wide, words, .. } = scratch;
             let states = self.kinds;
@@ -116,22 +122,22 @@ impl<'a> Mixed<'a> {
     }
 
     /// The step itself, on the arrays that are `f32` and on what was widened.
-    fn sweep(&mut self, range: Range<usize>, scratch: &mut Scratch, step: &dyn Step) {
-        let n = range.len();
+    fn sweep(&mut self, range: Range<usize>, offset: usize, scratch: &mut Scratch, step: &dyn Step) {
+        let room = offset..offset + range.len();
         let Scratch { w: wide_w, g: wide_g, states: wide, .. } = scratch;
         let w = match &mut self.w {
             Weights::F32(w) => &mut w[range.clone()],
-            _ => &mut wide_w.0[..n],
+            _ => &mut wide_w.0[room.clone()],
         };
         let g = match self.g.as_shared() {
             Shared::F32(g) => &g[range.clone()],
-            _ => &wide_g.0[..n],
+            _ => &wide_g.0[room.clone()],
         };
         let states: &mut [&mut [f32]] = match &mut self.states {
             BlockStates::F32(arrays) => {
                 return step.plain(w, g, arrays.range(range).as_mut_slice(), self.far);
             }
-            _ => &mut wide.each_mut().map(|state| &mut state.0[..n]),
+            _ => &mut wide.each_mut().map(|state| &mut state.0[room.clone()]),
         };
         // What was widened is near.
         step.plain(w, g, &mut states[..self.kinds.len()], false);
@@ -142,6 +148,7 @@ impl<'a> Mixed<'a> {
 struct Open<'a, 'b> {
     part: &'b mut Mixed<'a>,
     range: Range<usize>,
+    offset: usize,
     scratch: &'b mut Scratch,
 }
 
@@ -150,26 +157,26 @@ impl Kernel for Open<'_, '_> {
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
-        let Self { part, range, scratch } = self;
+        let Self { part, range, offset, scratch } = self;
         let Mixed { w, g, states, kinds, .. } = &mut **part;
         match w {
             Weights::F32(_) | Weights::Absent(_) => {}
-            Weights::Bf16(w) => open(w, range, &mut scratch.w),
-            Weights::F16(w) => open(w, range, &mut scratch.w),
+            Weights::Bf16(w) => open(w, range, &mut scratch.w, *offset),
+            Weights::F16(w) => open(w, range, &mut scratch.w, *offset),
             Weights::Split { high, low } => {
-                join(&high[range.clone()], &low[range.clone()], &mut scratch.w.0);
+                join(&high[range.clone()], &low[range.clone()], &mut scratch.w.0[*offset..]);
             }
         }
         match g.as_shared() {
             Shared::F32(_) => {}
-            Shared::Bf16(g) => open(g, range, &mut scratch.g),
-            Shared::F16(g) => open(g, range, &mut scratch.g),
+            Shared::Bf16(g) => open(g, range, &mut scratch.g, *offset),
+            Shared::F16(g) => open(g, range, &mut scratch.g, *offset),
         }
         match states {
             BlockStates::F32(_) => {}
             BlockStates::Bf16(arrays) => {
                 for (array, wide) in arrays.as_mut_slice().iter().zip(&mut scratch.states) {
-                    open(array, range, wide);
+                    open(array, range, wide, *offset);
                 }
             }
             BlockStates::Bits8(bytes) => open_codes(bytes, kinds, range, &mut scratch.states),
@@ -181,6 +188,7 @@ impl Kernel for Open<'_, '_> {
 struct Close<'a, 'b> {
     part: &'b mut Mixed<'a>,
     range: Range<usize>,
+    offset: usize,
     scratch: &'b mut Scratch,
 }
 
@@ -189,13 +197,16 @@ impl Kernel for Close<'_, '_> {
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
-        let Self { part, range, scratch } = self;
-        let is_rounded = part.is_rounded();
+        let Self { part, range, offset, scratch } = self;
+        let (is_rounded, offset) = (part.is_rounded(), *offset);
+        let room = offset..offset + range.len();
         let Mixed { w, states, copy, kinds, key, .. } = &mut **part;
         let Scratch { w: wide_w, states: wide, words, .. } = &mut **scratch;
         let mut is_random = false;
         if is_rounded {
-            for (words, block) in words.iter_mut().zip(blocks_of(range)) {
+            for (words, block) in
+                words.iter_mut().zip(blocks_of(&(key.skip() + range.start..key.skip() + range.end)))
+            {
                 let random = key.words(block);
                 is_random = random.is_some();
                 *words = random.unwrap_or(NEAREST);
@@ -205,18 +216,20 @@ impl Kernel for Close<'_, '_> {
             Weights::Absent(_) => &[],
             Weights::F32(w) => &w[range.clone()],
             Weights::Bf16(w) => {
-                narrow(wide_w, &mut w[range.clone()], is_random.then_some(&mut *words), false);
-                widen(&w[range.clone()], &mut wide_w.0);
-                &wide_w.0[..range.len()]
+                let random = is_random.then_some(&mut *words);
+                narrow(wide_w, offset, &mut w[range.clone()], random, false);
+                widen(&w[range.clone()], &mut wide_w.0[offset..]);
+                &wide_w.0[room]
             }
             Weights::F16(w) => {
-                narrow(wide_w, &mut w[range.clone()], is_random.then_some(&mut *words), false);
-                widen(&w[range.clone()], &mut wide_w.0);
-                &wide_w.0[..range.len()]
+                let random = is_random.then_some(&mut *words);
+                narrow(wide_w, offset, &mut w[range.clone()], random, false);
+                widen(&w[range.clone()], &mut wide_w.0[offset..]);
+                &wide_w.0[room]
             }
             Weights::Split { high, low } => {
-                split_all(&wide_w.0, &mut high[range.clone()], &mut low[range.clone()]);
-                &wide_w.0[..range.len()]
+                split_all(&wide_w.0[offset..], &mut high[range.clone()], &mut low[range.clone()]);
+                &wide_w.0[room]
             }
         };
         copy_to(copy, range, stored);
@@ -224,7 +237,8 @@ impl Kernel for Close<'_, '_> {
         if let BlockStates::Bf16(arrays) = states {
             for (k, array) in arrays.as_mut_slice().iter_mut().enumerate() {
                 let is_random = is_random && kinds[k].kind != StateKind::Maximum;
-                narrow(&wide[k], &mut array[range.clone()], is_random.then_some(&mut *words), true);
+                let random = is_random.then_some(&mut *words);
+                narrow(&wide[k], offset, &mut array[range.clone()], random, true);
             }
         }
     }
@@ -238,17 +252,29 @@ fn blocks_of(range: &Range<usize>) -> Range<usize> {
 
 /// Widens a range of an array.
 #[inline(always)]
-fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats) {
-    widen(&array[range.clone()], &mut wide.0);
+fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats, offset: usize) {
+    widen(&array[range.clone()], &mut wide.0[offset..]);
 }
 
 /// Narrows floats, to nearest or at random: with these bits, or, if they are for the value before, with
 /// the next ones. (Those of all blocks are not made in a loop of their own: the compiler would make
-/// those of several blocks side by side, a lane for each.)
+/// those of several blocks side by side, a lane for each.) The first number is `offset` after the first
+/// block's start.
 #[inline(always)]
-fn narrow<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&mut [Words; GROUP]>, is_next: bool) {
-    let Some(words) = random else { return narrow_nearest(&from.0, to) };
-    let from = from.0.as_chunks::<BLOCK>().0;
+fn narrow<E: Narrow>(
+    from: &Floats,
+    offset: usize,
+    to: &mut [E],
+    random: Option<&mut [Words; GROUP]>,
+    is_next: bool,
+) {
+    let Some(words) = random else { return narrow_nearest(&from.0[offset..], to) };
+    let (mut from, mut words) = (&from.0.as_chunks::<BLOCK>().0[..], &mut words[..]);
+    let (first, to) = to.split_at_mut(if offset == 0 { 0 } else { to.len().min(BLOCK - offset) });
+    if !first.is_empty() {
+        narrow_part(&from[0], offset, first, &mut words[0], is_next);
+        (from, words) = (&from[1..], &mut words[1..]);
+    }
     let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
     let whole = blocks.len();
     for ((from, to), words) in from.iter().zip(blocks).zip(&mut *words) {
@@ -258,14 +284,25 @@ fn narrow<E: Narrow>(from: &Floats, to: &mut [E], random: Option<&mut [Words; GR
         narrow_random(from, to, hint::black_box(words));
     }
     if !rest.is_empty() {
-        let words = &mut words[whole];
-        if is_next {
-            *words = next(words);
-        }
-        let mut rounded = [E::ZERO; BLOCK];
-        narrow_random(&from[whole], &mut rounded, words);
-        rest.copy_from_slice(&rounded[..rest.len()]);
+        narrow_part(&from[whole], 0, rest, &mut words[whole], is_next);
     }
+}
+
+/// Narrows less than a block.
+#[inline(always)]
+fn narrow_part<E: Narrow>(
+    from: &[f32; BLOCK],
+    offset: usize,
+    to: &mut [E],
+    words: &mut Words,
+    is_next: bool,
+) {
+    if is_next {
+        *words = next(words);
+    }
+    let mut rounded = [E::ZERO; BLOCK];
+    narrow_random(from, &mut rounded, words);
+    to.copy_from_slice(&rounded[offset..offset + to.len()]);
 }
 
 #[inline(always)]

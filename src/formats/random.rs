@@ -17,9 +17,15 @@ pub(super) const NEAREST: Words = [0x8000_8000; HALF];
 const GOLDEN_32: u32 = 0x9e37_79b9;
 const GOLDEN_64: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What the random bits of a tensor are made from, in one step. None to round to nearest.
+/// What the random bits of a tensor, or of a part of one, are made from, in one step.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Key(Option<Random>);
+pub(crate) struct Key {
+    /// None to round to nearest.
+    random: Option<Random>,
+    /// How many elements of its block come before the first one. Not 0 only in a row of a table, and then
+    /// without states in eight bits.
+    skip: usize,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Random {
@@ -30,32 +36,38 @@ struct Random {
 }
 
 impl Key {
-    /// That of a tensor with this number of its first element.
+    /// That of elements of which the first has this number.
     #[inline]
     pub fn of(rounding: Rounding, t: u64, number: u64) -> Self {
-        match rounding {
-            Rounding::Stochastic { seed } => {
-                Self(Some(Random { hash: mixed(seed ^ mixed(t)), block: number / BLOCK as u64 }))
-            }
-            Rounding::Nearest => Self(None),
-        }
+        let block = number / BLOCK as u64;
+        let random = match rounding {
+            Rounding::Stochastic { seed } => Some(Random { hash: mixed(seed ^ mixed(t)), block }),
+            Rounding::Nearest => None,
+        };
+        Self { random, skip: (number % BLOCK as u64) as usize }
     }
 
     /// Is anything rounded at random?
     pub(super) fn is_random(self) -> bool {
-        self.0.is_some()
+        self.random.is_some()
+    }
+
+    #[inline(always)]
+    pub(super) fn skip(self) -> usize {
+        self.skip
     }
 
     /// That of the part from an element on, which is the first of a block.
     pub fn after(self, element: usize) -> Self {
         let blocks = (element / BLOCK) as u64;
-        Self(self.0.map(|random| Random { block: random.block + blocks, ..random }))
+        let random = self.random.map(|random| Random { block: random.block + blocks, ..random });
+        Self { random, ..self }
     }
 
     /// Those of the weights of a block, or None to round to nearest; [`next`] makes those of the states.
     #[inline(always)]
     pub(super) fn words(self, block: usize) -> Option<Words> {
-        let random = self.0?;
+        let random = self.random?;
         let key = mixed(random.hash.wrapping_add(random.block + block as u64));
         let (first, second) = (key as u32, (key >> 32) as u32);
         let mut words = [0; HALF];

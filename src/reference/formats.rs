@@ -12,7 +12,7 @@ pub(super) struct RandomBits {
     /// None to round to nearest.
     pub seed: Option<u64>,
     pub t: u64,
-    /// Of the tensor's first element, a multiple of 64.
+    /// Of the first element.
     pub number: u64,
 }
 
@@ -31,8 +31,8 @@ impl RandomBits {
     /// with two words for the block, which are a hash of seed, step and block (Steele, Lea & Flood,
     /// SplitMix64, 2014). Each next value has another one, made of the one before.
     fn bits(&self, seed: u64, i: usize, value: usize) -> u32 {
-        let block = self.number / BLOCK as u64 + (i / BLOCK) as u64;
-        let place = i % BLOCK;
+        let number = self.number + i as u64;
+        let (block, place) = (number / BLOCK as u64, number % BLOCK as u64);
         let key = splitmix(splitmix(seed ^ splitmix(self.t)).wrapping_add(block));
         let mut x = ((place % 32) as u32).wrapping_mul(0x9e37_79b9).wrapping_add(key as u32);
         x ^= x >> 16;

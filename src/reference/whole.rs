@@ -1,5 +1,7 @@
 //! The whole step, one tensor and one element after another.
 
+use std::{collections::BTreeSet, ops::Range};
+
 use half::{bf16, f16};
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     formats::{self, RandomBits},
 };
 use crate::{
-    Error, Extras, Gradient, Group, NonFinite, Numbering, Optimizer, Report, Rounding, StateKind,
+    Error, Extras, Gradient, Group, NonFinite, Numbering, Optimizer, Report, Rounding, Rows, StateKind,
     States, Tensor, WeightCopy, Weights, step::check_all,
 };
 
@@ -29,6 +31,11 @@ use crate::{
 /// `2^(l − 127)·(2^⌊c/8⌋·(1 + (c mod 8)/8) − 1)`, and `128 + c` the same below zero. With `s = 0` all
 /// codes are 0 and mean 0. To encode, `16·r` is added to an `f32`, of which the lower 20 bits are then
 /// dropped; to the nearest code with `r = 2^15`.
+///
+/// # Rows of a table
+/// Each row that is listed is stepped like a tensor of its own, whose elements have the numbers that they
+/// have in the table. Gradients of a row that is listed more than once are widened and added up in the
+/// order of the list, and then multiplied by the scale.
 ///
 /// # Errors
 /// As [`crate::step()`].
@@ -71,8 +78,13 @@ pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Err
                 return;
             }
             let t = if tensor.t == 0 { *t } else { tensor.t };
-            let bits = RandomBits::new(*rounding, t, number);
-            if let Err(error) = step_tensor(*config, t, scale, &bits, tensor, extras.zero_grad) {
+            let done = if tensor.rows.is_some() {
+                step_rows(*config, t, scale, (*rounding, number), tensor, extras.zero_grad)
+            } else {
+                let bits = RandomBits::new(*rounding, t, number);
+                step_tensor(*config, t, scale, &bits, tensor, extras.zero_grad)
+            };
+            if let Err(error) = done {
                 result = Err(error);
             }
             tensors_updated += 1;
@@ -109,14 +121,79 @@ fn step_tensor(
     store_weights(&wide_w, bits, &mut w);
     store_copy(&weights(&w), &mut copy);
     if zero_grad {
-        match &mut g {
-            Gradient::F32Mut(g) => g.fill(0.0),
-            Gradient::Bf16Mut(g) => g.fill(bf16::ZERO),
-            Gradient::F16Mut(g) => g.fill(f16::ZERO),
-            _ => unreachable!("checked before"),
-        }
+        zero(&mut g);
     }
     Ok(())
+}
+
+fn zero(g: &mut Gradient<'_>) {
+    match g {
+        Gradient::F32Mut(g) => g.fill(0.0),
+        Gradient::Bf16Mut(g) => g.fill(bf16::ZERO),
+        Gradient::F16Mut(g) => g.fill(f16::ZERO),
+        _ => unreachable!("checked before"),
+    }
+}
+
+fn step_rows(
+    config: &dyn Optimizer,
+    t: u64,
+    scale: f32,
+    (rounding, number): (Rounding, u64),
+    Tensor { mut w, mut g, mut state, mut copy, rows, .. }: Tensor<'_>,
+    zero_grad: bool,
+) -> Result<(), Error> {
+    let Some(Rows { row_length, rows, mut row_t, .. }) = rows else { unreachable!("it has rows") };
+    let all = gradient(&g);
+    let mut done = BTreeSet::new();
+    for &row in rows {
+        if !done.insert(row) {
+            continue;
+        }
+        let sum = sum_of_row(&all, rows, row, row_length);
+        let t = match &mut row_t {
+            None => t,
+            Some(row_t) => {
+                row_t[row as usize] = row_t[row as usize].saturating_add(1);
+                row_t[row as usize]
+            }
+        };
+        let start = row as usize * row_length;
+        let range = start..start + row_length;
+        let bits = RandomBits::new(rounding, t, number + start as u64);
+        let mut tensor = Tensor::new(w.range(range.clone()), &sum[..], States::default());
+        tensor.copy = copy.range(range.clone());
+        if let States::Bits8(bytes) = &mut state {
+            let of_row = bytes_of_row(bytes, range.clone(), config.states().len());
+            let mut packed: Vec<u8> = of_row.iter().map(|&byte| bytes[byte]).collect();
+            tensor.state = States::from(&mut packed);
+            step_tensor(config, t, scale, &bits, tensor, false)?;
+            of_row.into_iter().zip(packed).for_each(|(place, byte)| bytes[place] = byte);
+        } else {
+            tensor.state = state.range(range, config.states().len());
+            step_tensor(config, t, scale, &bits, tensor, false)?;
+        }
+    }
+    if zero_grad {
+        zero(&mut g);
+    }
+    Ok(())
+}
+
+/// The gradient of a row: that of its first place in the list, and what is added to it.
+fn sum_of_row(all: &[f32], rows: &[i64], row: i64, row_length: usize) -> Vec<f32> {
+    let listed = all.chunks(row_length).zip(rows).filter(|(_, other)| **other == row);
+    let sum = listed
+        .map(|(g, _)| g.to_vec())
+        .reduce(|sum, g| sum.iter().zip(g).map(|(sum, g)| sum + g).collect());
+    sum.expect("it is listed")
+}
+
+/// Where the states of a range of elements are in the bytes of a table, which are codes and then scales.
+fn bytes_of_row(bytes: &[u8], range: Range<usize>, states: usize) -> Vec<usize> {
+    let codes = bytes.len() / 65 * 64;
+    let blocks = range.start / 64 * states..range.end / 64 * states;
+    (64 * blocks.start..64 * blocks.end).chain(codes + blocks.start..codes + blocks.end).collect()
 }
 
 fn gradient(g: &Gradient<'_>) -> Vec<f32> {

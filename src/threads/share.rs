@@ -8,8 +8,8 @@ use std::{
 
 use crate::sys::with_room;
 
-/// Every cut is a multiple of this many elements from its array's start. It is the norm's block, and a
-/// multiple of every vector's length.
+/// Every cut of an array is a multiple of this many elements from its start. It is the norm's block, and
+/// a multiple of every vector's length.
 pub(crate) const BLOCK: usize = 4096;
 
 /// About how many bytes are moved for what is taken at a time: a few microseconds of work.
@@ -21,6 +21,11 @@ pub(crate) trait Piece: Sized {
 
     /// How much an element costs, in bytes that are moved.
     fn cost(&self) -> usize;
+
+    /// Every cut is a multiple of this many elements from the start.
+    fn grain(&self) -> usize {
+        BLOCK
+    }
 
     fn split_at(self, element: usize) -> (Self, Self);
 }
@@ -48,18 +53,18 @@ impl<P: Piece> Chunks<P> {
 
     /// Adds the next piece of the list.
     pub fn push(&mut self, mut piece: P) {
-        let cost = piece.cost().max(1);
+        let (cost, grain) = (piece.cost().max(1), piece.grain());
         while self.ends.len() + 1 < self.count {
             // What comes before the end of this chunk, were it not for blocks.
             let end = (self.ends.len() + 1) as u128 * self.total as u128 / self.count as u128;
-            let room = nearest_block((end as usize).saturating_sub(self.before) / cost);
+            let room = nearest((end as usize).saturating_sub(self.before) / cost, grain);
             if piece.len() < room {
                 break;
             }
             if room > 0 {
                 let (head, rest) = piece.split_at(room);
+                self.before += head.len() * cost;
                 self.pieces.push(head);
-                self.before += room * cost;
                 piece = rest;
             }
             self.ends.push(self.pieces.len());
@@ -114,9 +119,9 @@ impl<'a, P> Queues<'a, P> {
     }
 }
 
-/// The multiple of a block that is nearest to `elements`.
-fn nearest_block(elements: usize) -> usize {
-    elements.saturating_add(BLOCK / 2) / BLOCK * BLOCK
+/// The multiple of `grain` that is nearest to `elements`.
+fn nearest(elements: usize, grain: usize) -> usize {
+    elements.saturating_add(grain / 2) / grain * grain
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Tensors that own their arrays, of any types, to be stepped twice and compared bit by bit.
 
 use downhill::{
-    Extras, Gradient, Group, Isa, Numbering, Optimizer, Report, Rounding, States, Tensor, Threads,
+    Extras, Gradient, Group, Isa, Numbering, Optimizer, Report, Rounding, Rows, States, Tensor, Threads,
     WeightCopy, Weights, reference, state_bytes, step_on,
 };
 use half::{bf16, f16};
@@ -170,6 +170,23 @@ pub struct Owned {
     pub copy: Option<Floats>,
     pub t: u64,
     pub first_element: u64,
+    /// Of a table.
+    pub rows: Option<OwnedRows>,
+}
+
+/// Rows that are stepped.
+#[derive(Clone, Debug)]
+pub struct OwnedRows {
+    pub row_length: usize,
+    pub rows: Vec<i64>,
+    pub merge: bool,
+    pub row_t: Option<Vec<u64>>,
+}
+
+impl OwnedRows {
+    pub fn new(row_length: usize, rows: Vec<i64>) -> Self {
+        Self { row_length, rows, merge: false, row_t: None }
+    }
 }
 
 impl Owned {
@@ -193,7 +210,22 @@ impl Owned {
             (0..bytes).map(|_| ((value() + 1.0) * 127.0) as u8).collect()
         });
         let copy = types.copy.map(|float| Floats::new(float, (0..n).map(|_| value())));
-        Self { w, low, g, state, codes, copy, t: 0, first_element: 0 }
+        Self { w, low, g, state, codes, copy, t: 0, first_element: 0, rows: None }
+    }
+
+    /// A table of `count` rows, of which some are stepped.
+    pub fn table(
+        config: &dyn Optimizer,
+        count: usize,
+        rows: OwnedRows,
+        types: Types,
+        mut value: impl FnMut() -> f32,
+    ) -> Self {
+        let mut table = Self::new(config, count * rows.row_length, types, &mut value);
+        let elements = rows.rows.len() * rows.row_length;
+        table.g = Some(Floats::new(types.g, (0..elements).map(|_| value())));
+        table.rows = Some(rows);
+        table
     }
 
     /// With states of zeros.
@@ -239,6 +271,12 @@ impl Owned {
         }
         tensor.t = self.t;
         tensor.first_element = self.first_element;
+        if let Some(owned) = &mut self.rows {
+            let mut rows = Rows::new(owned.row_length, &owned.rows);
+            rows.merge = owned.merge;
+            rows.row_t = owned.row_t.as_deref_mut();
+            tensor.rows = Some(rows);
+        }
         tensor
     }
 
@@ -260,6 +298,7 @@ impl Owned {
             copy: self.copy.as_ref().map(|copy| copy.part(from, to)),
             t: self.t,
             first_element: self.first_element + from as u64,
+            rows: None,
         }
     }
 
@@ -287,6 +326,10 @@ impl Owned {
             && let Some(i) = (0..ours.len()).find(|&i| ours[i] != theirs[i])
         {
             return Some(format!("byte {i} of the codes: {:#x}, not {:#x}", ours[i], theirs[i]));
+        }
+        let row_t = |table: &Self| table.rows.as_ref().and_then(|rows| rows.row_t.clone());
+        if row_t(self) != row_t(other) {
+            return Some(format!("`row_t` {:?}, not {:?}", row_t(self), row_t(other)));
         }
         None
     }

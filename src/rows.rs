@@ -1,0 +1,210 @@
+//! Which rows of a table a step touches: the list, its checks, and its order.
+
+use crate::{Error, Optimizer, formats::BLOCK, sys::with_room};
+
+/// The rows of a table that a step touches, for a [`Tensor`](crate::Tensor) whose weights are a table and
+/// whose gradient has only these rows: row `k` of it is that of row `rows[k]` of the table. The other rows
+/// of weights, states and copy are neither read nor written.
+///
+/// The step of a row has the bits that it has in a step of the whole table, and nothing depends on the
+/// order of the list, but for the sums of [`merge`](Rows::merge). A list that does not ascend is sorted,
+/// for which memory is allocated.
+///
+/// The rows take part in norm, clipping, skipping and zeroing as all elements of a gradient do: as they
+/// are listed, before any are merged.
+///
+/// ```
+/// use downhill::{Adagrad, Extras, Group, Rows, Tensor, Threads, step};
+///
+/// let (mut table, mut s) = ([1.0; 5 * 2], [0.0; 5 * 2]); // 5 rows of 2
+/// let mut tensor = Tensor::new(&mut table, &[3.0, -3.0, 4.0, 4.0], [&mut s]);
+/// tensor.rows = Some(Rows::new(2, &[3, 0]));
+/// let config = Adagrad { lr: 0.5, ..Adagrad::default() };
+/// step(&mut [Group::new(&config, 1, &mut [tensor])], &Extras::default(), Threads::Caller)?;
+/// assert_eq!(table, [0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 1.5, 1.0, 1.0]);
+/// # Ok::<(), downhill::Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Rows<'a> {
+    /// Elements of a row, at least 1. A table has a whole number of rows, one after another.
+    pub row_length: usize,
+    /// The rows, counted from 0, in any order.
+    pub rows: &'a [i64],
+    /// What becomes of a row that is listed more than once. True: its gradients are added in `f32`, in the
+    /// order of the list, before they are scaled. False, as from [`Rows::new`]: the step is refused.
+    pub merge: bool,
+    /// The number of steps that each row of the table has had. A row that is touched has one more, which
+    /// is its `t` in this step, in place of the tensor's and the group's. `None` from [`Rows::new`].
+    pub row_t: Option<&'a mut [u64]>,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows that are listed once each, and have the group's `t`.
+    pub fn new(row_length: usize, rows: &'a [i64]) -> Self {
+        Self { row_length, rows, merge: false, row_t: None }
+    }
+
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> Rows<'_> {
+        let Self { row_length, rows, merge, row_t } = self;
+        Rows { row_length: *row_length, rows, merge: *merge, row_t: row_t.as_deref_mut() }
+    }
+
+    /// Checks all of a table of `n` elements with a gradient of `g` elements, and gives the list in
+    /// ascending order if it is not.
+    pub(crate) fn check(&self, n: usize, g: usize, is_bits8: bool) -> Result<Option<Sorted>, Error> {
+        let Self { row_length, rows, merge, ref row_t } = *self;
+        if row_length == 0 || !n.is_multiple_of(row_length) {
+            return Err(Error::RowLength { row_length, len: n });
+        }
+        if is_bits8 && !row_length.is_multiple_of(BLOCK) {
+            return Err(Error::RowInBits8 { row_length });
+        }
+        let count = n / row_length;
+        // It cannot overflow where it is right.
+        check_rows("g", g, rows.len().saturating_mul(row_length))?;
+        if let Some(row_t) = row_t {
+            check_rows("row_t", row_t.len(), count)?;
+        }
+        if let Some(index) =
+            rows.iter().position(|&row| u64::try_from(row).is_err() || row as u64 >= count as u64)
+        {
+            return Err(Error::Row { index, row: rows[index], count });
+        }
+        let sorted = if rows.is_sorted() { None } else { Some(Sorted::new(rows)?) };
+        if !merge {
+            check_distinct(rows, Order::of(rows, sorted.as_ref()))?;
+        }
+        Ok(sorted)
+    }
+
+    /// Checks the configuration at the step of each row that has a number of its own, after
+    /// [`check`](Rows::check).
+    pub(crate) fn check_steps(&self, config: &dyn Optimizer) -> Result<(), Error> {
+        let Some(row_t) = &self.row_t else { return Ok(()) };
+        // Rows that are touched again and again have numbers that come again and again.
+        let mut checked = [0; 64];
+        for &row in self.rows {
+            let t = row_t[row as usize].saturating_add(1);
+            let place = &mut checked[(t % 64) as usize];
+            if *place != t {
+                config.check_at(t)?;
+                *place = t;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Has an array the length that the rows ask for?
+pub(crate) fn check_rows(argument: &'static str, len: usize, expected: usize) -> Result<(), Error> {
+    if len == expected { Ok(()) } else { Err(Error::RowCount { argument, len, expected }) }
+}
+
+fn check_distinct(rows: &[i64], order: Order<'_>) -> Result<(), Error> {
+    let twice = (1..order.len()).find(|&k| order.row(k) == order.row(k - 1));
+    match twice {
+        None => Ok(()),
+        Some(k) => {
+            let (first, index) = (order.position(k - 1), order.position(k));
+            Err(Error::RowTwice { index, first, row: rows[index] })
+        }
+    }
+}
+
+/// A list in ascending order: in each number the row, and in its lower bits the place in the list that was
+/// given. So what is listed twice keeps its order.
+#[derive(Debug)]
+pub struct Sorted(Vec<u64>);
+
+impl Sorted {
+    /// Of a list without negative rows.
+    fn new(rows: &[i64]) -> Result<Self, Error> {
+        let shift = shift(rows.len());
+        let largest = rows.iter().fold(0, |all, &row| all | row as u64);
+        if largest.leading_zeros() < shift {
+            return Err(Error::TooLong { argument: "rows", len: rows.len() });
+        }
+        let mut all =
+            with_room(rows.len()).ok_or(Error::NoMemory { argument: "rows", len: rows.len() })?;
+        all.extend(
+            rows.iter().enumerate().map(|(position, &row)| (row as u64) << shift | position as u64),
+        );
+        all.sort_unstable();
+        Ok(Self(all))
+    }
+}
+
+/// How many bits a place in a list of `len` takes, at least one.
+fn shift(len: usize) -> u32 {
+    (u64::BITS - (len as u64).leading_zeros()).max(1)
+}
+
+/// The rows of a list from one to another, ascending, and where the gradient of each is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order<'a> {
+    /// As they were given, of which the first has this position.
+    Given(&'a [i64], usize),
+    /// Sorted, with so many bits for the position.
+    Sorted(&'a [u64], u32),
+}
+
+impl<'a> Order<'a> {
+    /// That of a list, which `sorted` is unless it ascends by itself.
+    pub fn of(rows: &'a [i64], sorted: Option<&'a Sorted>) -> Self {
+        match sorted {
+            None => Self::Given(rows, 0),
+            Some(Sorted(all)) => Self::Sorted(all, shift(rows.len())),
+        }
+    }
+
+    #[inline]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Given(rows, _) => rows.len(),
+            Self::Sorted(rows, _) => rows.len(),
+        }
+    }
+
+    #[inline]
+    pub fn row(self, k: usize) -> usize {
+        match self {
+            Self::Given(rows, _) => rows[k] as usize,
+            Self::Sorted(rows, shift) => (rows[k] >> shift) as usize,
+        }
+    }
+
+    /// Where in the list that was given.
+    #[inline]
+    pub fn position(self, k: usize) -> usize {
+        match self {
+            Self::Given(_, first) => first + k,
+            Self::Sorted(rows, shift) => (rows[k] & ((1 << shift) - 1)) as usize,
+        }
+    }
+
+    /// Where the row of entry `k` ends.
+    #[inline]
+    pub fn end_of_row(self, k: usize) -> usize {
+        let row = self.row(k);
+        let mut end = k + 1;
+        while end < self.len() && self.row(end) == row {
+            end += 1;
+        }
+        end
+    }
+
+    pub fn split_at(self, k: usize) -> (Self, Self) {
+        match self {
+            Self::Given(rows, first) => {
+                let (head, rest) = rows.split_at(k);
+                (Self::Given(head, first), Self::Given(rest, first + k))
+            }
+            Self::Sorted(rows, shift) => {
+                let (head, rest) = rows.split_at(k);
+                (Self::Sorted(head, shift), Self::Sorted(rest, shift))
+            }
+        }
+    }
+}

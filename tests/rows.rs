@@ -1,0 +1,358 @@
+//! Rows of a table: the reference's bits for any list of rows, and those of a step of the whole table.
+
+mod common;
+
+use common::{
+    any_rule, any_value, config, every_option, mixed_from,
+    owned::{
+        COPIES, FLOATS, Owned, OwnedGroup, OwnedRows, STATES, StateType, Types, WEIGHTS, check, one,
+        stepped,
+    },
+    uniform_from,
+};
+use downhill::{
+    Adagrad, Adam, Error, Extras, Group, Isa, Numbering, Optimizer, Pool, Rounding, Rows, Sgd, States,
+    Tensor, Threads, reference, state_bytes, step,
+};
+use proptest::prelude::*;
+
+/// A list in an order without a pattern, `count` rows of `0..of`, each at most once.
+fn some_rows(count: usize, of: usize, seed: u64) -> Vec<i64> {
+    let mut next = uniform_from(seed);
+    let mut all: Vec<i64> = (0..of as i64).collect();
+    for k in 0..count {
+        let other = k + ((next() + 1.0) / 2.0 * (of - k) as f32) as usize;
+        all.swap(k, other.min(of - 1));
+    }
+    all.truncate(count);
+    all
+}
+
+/// Types that rows of this length can have.
+fn types_of(rule: &dyn Optimizer, row_length: usize) -> Vec<Types> {
+    let mut all = Types::all(rule);
+    all.retain(|types| types.state != StateType::Bits8 || row_length.is_multiple_of(64));
+    all
+}
+
+/// The lists of rows that a table of `count` is stepped with, and whether they are merged.
+fn lists(count: usize) -> Vec<(Vec<i64>, bool)> {
+    let last = count as i64 - 1;
+    let some = some_rows(count / 2 + 1, count, 3);
+    let mut sorted = some.clone();
+    sorted.sort_unstable();
+    let repeated = [&some[..], &[0, last, 0], &some, &[last]].concat();
+    let mut repeated_in_order = repeated.clone();
+    repeated_in_order.sort_unstable();
+    vec![
+        (vec![], false),
+        (vec![0], false),
+        (vec![last], true),
+        (some, false),
+        (sorted, true),
+        (repeated, true),
+        (repeated_in_order, true),
+    ]
+}
+
+#[test]
+fn every_rule_and_type_has_the_references_bits() {
+    let mut number = 0;
+    for rule in every_option() {
+        for row_length in [1, 3, 16, 64, 100, 192] {
+            for types in types_of(&*rule, row_length) {
+                let count = 5;
+                // Each list, rounding and ISA meets each rule, length and type sooner or later.
+                number += 1;
+                let all = lists(count);
+                let (rows, merge) = all[number % all.len()].clone();
+                let row_t = (number % 3 == 0).then(|| (0..count as u64).map(|t| t % 3).collect());
+                let rows = OwnedRows { row_length, rows, merge, row_t };
+                let table = Owned::table(&*rule, count, rows, types, mixed_from(number as u64));
+                let dense = Owned::new(&*rule, 10, types, mixed_from(number as u64));
+                let mut group = one(rule.clone(), 3, vec![table.clone(), dense, table]);
+                if number % 4 == 0 {
+                    group.rounding = Rounding::Nearest;
+                }
+                let zero_grad = number % 2 == 0;
+                let extras = Extras { grad_scale: 0.5, zero_grad, ..Extras::default() };
+                check(&[group], &extras, Threads::Caller);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_row_length_has_the_references_bits() {
+    for row_length in 1..=300 {
+        let rows = OwnedRows::new(row_length, vec![2, 0, 3]);
+        for types in [Types::F32, Types { w: WEIGHTS[1], g: FLOATS[1], state: STATES[1], copy: None }] {
+            let mut tables = Vec::new();
+            for merge in [false, true] {
+                let mut rows = OwnedRows { merge, ..rows.clone() };
+                rows.rows.extend(if merge { &[2, 2, 1][..] } else { &[] });
+                let value = mixed_from(row_length as u64);
+                tables.push(Owned::table(&Adam::default(), 4, rows, types, value));
+            }
+            check(&[one(Adam::default().into(), 3, tables)], &Extras::default(), Threads::Caller);
+        }
+    }
+}
+
+/// All rows of a table, in any order: what is rounded at random too.
+#[test]
+fn all_rows_have_the_bits_of_the_whole_table() {
+    for rule in every_option() {
+        for row_length in [7, 64] {
+            for types in types_of(&*rule, row_length) {
+                let dense = Owned::new(&*rule, 9 * row_length, types, mixed_from(5));
+                let mut table = dense.clone();
+                let rows = some_rows(9, 9, 8);
+                let g = dense.g.as_ref().unwrap();
+                let listed: Vec<f32> = rows
+                    .iter()
+                    .flat_map(|&row| g.wide()[row as usize * row_length..][..row_length].to_vec())
+                    .collect();
+                table.g = Some(common::owned::Floats::new(types.g, listed.into_iter()));
+                table.rows = Some(OwnedRows::new(row_length, rows));
+                let after = |tensor: &Owned| {
+                    let group = one(rule.clone(), 4, vec![tensor.clone()]);
+                    let (mut tensors, _) = stepped(
+                        &[group],
+                        Some(Isa::current().unwrap()),
+                        &Extras::default(),
+                        Threads::Caller,
+                    );
+                    let mut stepped = tensors.remove(0).remove(0);
+                    (stepped.g, stepped.rows) = (None, None);
+                    stepped
+                };
+                let difference = after(&table).difference(&after(&dense));
+                assert!(difference.is_none(), "{rule:?} {types:?}: {}", difference.unwrap());
+            }
+        }
+    }
+}
+
+fn any_table() -> impl Strategy<Value = OwnedGroup> {
+    let types = (
+        prop::sample::select(&WEIGHTS[..]),
+        prop::sample::select(&FLOATS[..]),
+        prop::sample::select(&STATES[..]),
+        prop::sample::select(&COPIES[..]),
+    );
+    let types = types.prop_map(|(w, g, state, copy)| Types { w, g, state, copy });
+    let shape = (1_usize..150, 1_usize..12, prop::collection::vec(any::<prop::sample::Index>(), 0..20));
+    let values = prop::collection::vec(any_value(), 1..200);
+    let numbers = (1_u64..1000, any::<u64>(), any::<[bool; 4]>());
+    (any_rule(), types, shape, values, numbers).prop_map(|(rule, mut types, shape, values, numbers)| {
+        let (mut row_length, count, rows) = shape;
+        let (t, seed, [is_random, is_given, merge, has_row_t]) = numbers;
+        if types.state == StateType::Bits8 {
+            if state_bytes(&*rule, 0).is_err() {
+                types.state = StateType::Bf16;
+            } else {
+                row_length = row_length.next_multiple_of(64);
+            }
+        }
+        let mut rows: Vec<i64> = rows.into_iter().map(|row| row.index(count) as i64).collect();
+        if !merge {
+            let mut seen = std::collections::HashSet::new();
+            rows.retain(|&row| seen.insert(row));
+        }
+        let row_t = has_row_t.then(|| (0..count as u64).map(|row| seed % (row + 7)).collect());
+        let mut values = values.into_iter().cycle();
+        let rows = OwnedRows { row_length, rows, merge, row_t };
+        let mut table = Owned::table(&*rule, count, rows, types, || values.next().unwrap());
+        let mut group = one(rule, t, Vec::new());
+        if !is_random {
+            group.rounding = Rounding::Nearest;
+        } else {
+            group.rounding = Rounding::Stochastic { seed };
+        }
+        if is_given {
+            group.numbering = Numbering::Given;
+            table.first_element = seed / 128 * 64;
+        }
+        group.tensors.push(table);
+        group
+    })
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    #[test]
+    fn any_table_has_the_references_bits(
+        groups in prop::collection::vec(any_table(), 1..3),
+        scale in -2.0..2.0,
+        max_norm in 0.0..3.0,
+        flags in any::<[bool; 3]>(),
+    ) {
+        let [zero_grad, skip_nonfinite, grad_norm] = flags;
+        let extras =
+            Extras { grad_scale: scale, max_norm, zero_grad, skip_nonfinite, grad_norm, norm_squared: None };
+        check(&groups, &extras, Threads::Caller);
+    }
+}
+
+/// Large enough for several threads: cut anywhere, in order and not, with rows of their own step.
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let (count, row_length) = (6000, 65);
+    let pool = Pool::new(3);
+    for (number, rule) in every_option().into_iter().enumerate() {
+        for types in
+            [Types::F32, Types { w: WEIGHTS[1], g: FLOATS[1], state: STATES[1], copy: COPIES[2] }]
+        {
+            let mut rows = some_rows(5000, count, number as u64);
+            // A row that is listed so often that it is larger than a thread's part.
+            rows.extend(vec![17; 3000]);
+            if number % 2 == 0 {
+                rows.sort_unstable();
+            }
+            let row_t = (number % 3 == 0).then(|| (0..count as u64).map(|row| row % 5).collect());
+            let rows = OwnedRows { row_length, rows, merge: true, row_t };
+            let value = uniform_from(number as u64);
+            let table = Owned::table(&*rule, count, rows, types, value);
+            let groups = [one(rule.clone(), 2, vec![table])];
+            let extras = Extras { max_norm: 1.0, zero_grad: number % 4 < 2, ..Extras::default() };
+            check(&groups, &extras, Threads::Pool(&pool));
+        }
+    }
+}
+
+#[test]
+fn each_row_has_a_step_of_its_own() {
+    let config = Adam::default();
+    let rows = OwnedRows { row_t: Some(vec![0, 4, 9, u64::MAX]), ..OwnedRows::new(2, vec![3, 1, 0]) };
+    let table = Owned::table(&config, 4, rows, Types::F32, uniform_from(1)).fresh();
+    let isa = Some(Isa::current().unwrap());
+    let (tables, _) =
+        stepped(&[one(config.into(), 1, vec![table.clone()])], isa, &Extras::default(), Threads::Caller);
+    let after = &tables[0][0];
+    assert_eq!(after.rows.as_ref().unwrap().row_t, Some(vec![1, 5, 9, u64::MAX]));
+    for (position, row, t) in [(0, 3, u64::MAX), (1, 1, 5), (2, 0, 1)] {
+        let mut w = table.w.wide()[2 * row..][..2].to_vec();
+        let g = table.g.as_ref().unwrap().wide()[2 * position..][..2].to_vec();
+        let (mut m, mut v) = ([0.0; 2], [0.0; 2]);
+        downhill::adam_step(&mut w, &g, &mut m, &mut v, t, &config).unwrap();
+        assert_eq!(w, after.w.wide()[2 * row..][..2]);
+    }
+    assert_eq!(table.w.wide()[4..6], after.w.wide()[4..6], "row 2 is not listed");
+}
+
+/// 1 + 2⁻²⁴ + 2⁻²⁴ is 1 in this order, and more in another.
+#[test]
+fn merged_gradients_are_added_in_the_order_of_the_list() {
+    let small = 2.0_f32.powi(-24);
+    let sgd = Sgd { lr: 1.0, ..Sgd::default() };
+    let stepped = |g: [f32; 3]| {
+        let mut w = [0.0; 3];
+        let mut tensor = Tensor::new(&mut w, &g, States::default());
+        let mut rows = Rows::new(1, &[2, 2, 2]);
+        rows.merge = true;
+        tensor.rows = Some(rows);
+        step(&mut [Group::new(&sgd, 1, &mut [tensor])], &Extras::default(), Threads::Caller).unwrap();
+        w
+    };
+    assert_eq!(stepped([1.0, small, small]), [0.0, 0.0, -1.0]);
+    assert_eq!(stepped([small, small, 1.0]), [0.0, 0.0, -1.0 - 2.0 * small]);
+}
+
+/// The norm is that of all that is listed; and a step that is skipped counts no row.
+#[test]
+fn rows_are_clipped_and_skipped_like_all_else() {
+    let sgd = Sgd { lr: 1.0, ..Sgd::default() };
+    let (mut w, mut row_t) = ([0.0; 4], [0; 2]);
+    let mut stepped = |g: &mut [f32; 4], extras: Extras| {
+        let mut tensor = Tensor::new(&mut w, g, States::default());
+        let mut rows = Rows::new(2, &[1, 1]);
+        (rows.merge, rows.row_t) = (true, Some(&mut row_t[..]));
+        tensor.rows = Some(rows);
+        let report = step(&mut [Group::new(&sgd, 1, &mut [tensor])], &extras, Threads::Caller).unwrap();
+        (report, w, row_t)
+    };
+    let extras = Extras { max_norm: 2.5, zero_grad: true, skip_nonfinite: true, ..Extras::default() };
+    let mut g = [0.0, f32::NAN, 1.0, 1.0];
+    let (report, w, row_t) = stepped(&mut g, extras);
+    assert!(report.skipped && g[2] == 1.0);
+    assert_eq!((report.nonfinite.unwrap().element, w, row_t), (1, [0.0; 4], [0; 2]));
+    let mut g = [3.0, 0.0, 0.0, 4.0];
+    let (report, w, row_t) = stepped(&mut g, extras);
+    assert_eq!((report.grad_norm, g, row_t), (Some(5.0), [0.0; 4], [0, 1]));
+    let scale = report.applied_scale as f32;
+    assert_eq!(w, [0.0, 0.0, -(3.0 * scale), -(4.0 * scale)]);
+}
+
+#[test]
+fn what_is_wrong_is_told_and_nothing_is_written() {
+    let table = |rows: OwnedRows| {
+        let list = OwnedRows { rows: vec![0; rows.rows.len()], ..OwnedRows::new(4, Vec::new()) };
+        let mut table = Owned::table(&Adagrad::default(), 6, list, Types::F32, uniform_from(2));
+        table.rows = Some(rows);
+        table
+    };
+    let list = |rows: &[i64]| OwnedRows::new(4, rows.to_vec());
+    let row_t = |len| OwnedRows { row_t: Some(vec![0; len]), ..list(&[1]) };
+    let many = |length| OwnedRows::new(length, vec![0]);
+    let cases = [
+        (list(&[0, 6]), "`rows[1]` is 6; it must be at least 0 and below 6, the table's rows"),
+        (list(&[3, -1]), "`rows[1]` is -1; it must be at least 0 and below 6, the table's rows"),
+        (list(&[i64::MIN]), "`rows[0]` is -9223372036854775808; it must be"),
+        (
+            list(&[5, 2, 1, 2]),
+            "`rows[3]` is 2, as `rows[1]` is; a row may be listed once, unless rows are",
+        ),
+        (list(&[1, 2, 2]), "`rows[2]` is 2, as `rows[1]` is"),
+        (row_t(5), "`row_t` has 5 elements; with these rows it must have 6"),
+        (many(0), "`row_length` is 0; it must be at least 1 and divide the 24 elements of `w`"),
+        (many(5), "`row_length` is 5; it must be at least 1 and divide the 24 elements of `w`"),
+        (many(8), "`g` has 4 elements; with these rows it must have 8"),
+    ];
+    for (rows, expected) in cases {
+        let before = table(rows);
+        for by_reference in [false, true] {
+            let mut after = before.clone();
+            let mut list = [after.tensor(false)];
+            let config = Adagrad::default();
+            let mut groups = [Group::new(&config, 1, &mut list)];
+            let error = match by_reference {
+                true => reference::step(&mut groups, &Extras::default()),
+                false => step(&mut groups, &Extras::default(), Threads::Caller),
+            };
+            let told = error.unwrap_err().to_string();
+            let told = told.strip_prefix("group 0: tensor 0: ").unwrap();
+            assert!(told.starts_with(expected), "{told}");
+            assert!(after.difference(&before).is_none());
+        }
+    }
+}
+
+#[test]
+fn rows_with_states_in_eight_bits_are_whole_blocks() {
+    let (config, mut w) = (Adam::default(), [0.0; 96]);
+    let mut bytes = vec![0; state_bytes(&config, 96).unwrap()];
+    let mut tensor = Tensor::new(&mut w, &[1.0; 32], &mut bytes);
+    tensor.rows = Some(Rows::new(32, &[1]));
+    let mut list = [tensor];
+    let mut groups = [Group::new(&config, 1, &mut list)];
+    let error = step(&mut groups, &Extras::default(), Threads::Caller).unwrap_err();
+    let Error::Group { error, .. } = error else { panic!("{error}") };
+    assert_eq!(
+        *error,
+        Error::Tensor { index: 0, error: Box::new(Error::RowInBits8 { row_length: 32 }) }
+    );
+}
+
+/// A step of a row that its configuration does not allow, whose number the group does not have.
+#[test]
+fn the_step_of_each_row_is_checked() {
+    let config = Adam { lr: 3e38, ..Adam::default() };
+    let rows = OwnedRows { row_t: Some(vec![0, 1 << 30]), ..OwnedRows::new(1, vec![0, 1]) };
+    let mut table = Owned::table(&config, 2, rows, Types::F32, uniform_from(3));
+    let mut list = [table.tensor(false)];
+    let mut groups = [Group::new(&config, 1 << 30, &mut list)];
+    let error = step(&mut groups, &Extras::default(), Threads::Caller).unwrap_err().to_string();
+    assert!(error.contains("`lr` is 3e38"), "{error}");
+}
