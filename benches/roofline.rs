@@ -11,6 +11,7 @@ mod c;
 mod calls;
 mod common;
 mod offload;
+mod rows;
 mod timing;
 mod types;
 mod whole;
@@ -70,6 +71,8 @@ enum Table {
     Types,
     /// What a whole step costs where there is little to do.
     Calls,
+    /// Some rows of large tables.
+    Rows,
 }
 
 /// One of the loops that take turns.
@@ -353,6 +356,9 @@ fn main() -> Result<(), Error> {
     }
     if wanted(Table::Calls) {
         calls::print_calls(&effort, &vectors);
+    }
+    if wanted(Table::Rows) {
+        rows::print_rows(loops.as_ref(), &effort, &vectors);
     }
     Ok(())
 }

@@ -404,12 +404,6 @@ impl<'a> Gradient<'a> {
             Self::F16Mut(g) => both(g.split_at_mut(i), Self::F16Mut),
         }
     }
-
-    /// These elements.
-    #[inline]
-    pub(crate) fn range(&mut self, range: Range<usize>) -> Gradient<'_> {
-        self.reborrow().split_at(range.end).0.split_at(range.start).1
-    }
 }
 
 /// A gradient that is read.

@@ -348,3 +348,44 @@ uint32_t stream_bytes(size_t pieces, size_t arrays, const struct moved *moved, u
     }
     return all;
 }
+
+/*
+ * Rows of a table, one after another as they are listed: by the plain loop of a rule; and a loop that only moves their bytes,
+ * and asks for the rows that come `ahead`. `zero` is 0.
+ */
+typedef void step_loop(size_t n, float *restrict w, const float *restrict g, float *restrict s0,
+                       float *restrict s1, float *restrict s2, const float *restrict constants);
+
+void rows_stepped(step_loop *step, size_t count, const int64_t *rows, size_t length, size_t states,
+                  float *const *tables, const float *g, const float *constants)
+{
+    for (size_t k = 0; k < count; k++) {
+        const size_t first = (size_t)rows[k] * length;
+        step(length, tables[0] + first, g + k * length, states > 0 ? tables[1] + first : NULL,
+             states > 1 ? tables[2] + first : NULL, NULL, constants);
+    }
+}
+
+void rows_moved(size_t count, const int64_t *rows, size_t length, size_t states, float *const *tables,
+                const float *g, size_t ahead, float zero)
+{
+    for (size_t k = 0; k < count; k++) {
+        if (k + ahead < count) {
+            const size_t next = (size_t)rows[k + ahead] * length;
+            for (size_t i = 0; i < length; i += 16) {
+                for (size_t a = 0; a <= states; a++) {
+                    __builtin_prefetch(tables[a] + next + i, 1);
+                }
+                __builtin_prefetch(g + (k + ahead) * length + i, 0);
+            }
+        }
+        const size_t first = (size_t)rows[k] * length;
+        const float *restrict row_g = g + k * length;
+        for (size_t a = 0; a <= states; a++) {
+            float *restrict row = tables[a] + first;
+            for (size_t i = 0; i < length; i++) {
+                row[i] += zero * row_g[i];
+            }
+        }
+    }
+}

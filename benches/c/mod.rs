@@ -220,6 +220,70 @@ impl Build {
         }
     }
 
+    /// Steps rows of tables by the plain loop of a rule, if there is one.
+    pub fn rows_stepped(
+        &self,
+        rule: &str,
+        states: usize,
+    ) -> Option<impl Fn(&Tables<'_>, &[i64], &[f32]) + Sync + use<>> {
+        type Rows = unsafe extern "C" fn(
+            Loop,
+            usize,
+            *const i64,
+            usize,
+            usize,
+            *const *mut f32,
+            *const f32,
+            *const f32,
+        );
+        let step = self.plain(rule, states)?;
+        // SAFETY: the function in `loops.c` has this type.
+        let rows_stepped = unsafe { self.function::<Rows>("rows_stepped") };
+        Some(move |tables: &Tables<'_>, rows: &[i64], g: &[f32]| {
+            let (length, constants) = (tables.check(rows, g), step.constants.as_ptr());
+            let (arrays, function) = (tables.arrays.as_ptr(), step.function.get());
+            // SAFETY: the rows are in the tables, `g` has that many, and the states are those of the loop.
+            unsafe {
+                let count = rows.len();
+                let rows = rows.as_ptr();
+                (rows_stepped.get())(
+                    function,
+                    count,
+                    rows,
+                    length,
+                    states,
+                    arrays,
+                    g.as_ptr(),
+                    constants,
+                );
+            }
+        })
+    }
+
+    /// Moves the bytes of rows, and asks for those that come `ahead`.
+    pub fn rows_moved(&self, ahead: usize) -> impl Fn(&Tables<'_>, &[i64], &[f32]) + Sync + use<> {
+        type Rows = unsafe extern "C" fn(
+            usize,
+            *const i64,
+            usize,
+            usize,
+            *const *mut f32,
+            *const f32,
+            usize,
+            f32,
+        );
+        // SAFETY: the function in `loops.c` has this type.
+        let rows_moved = unsafe { self.function::<Rows>("rows_moved") };
+        move |tables, rows, g| {
+            let (length, states) = (tables.check(rows, g), tables.arrays.len() - 1);
+            let (count, arrays) = (rows.len(), tables.arrays.as_ptr());
+            // SAFETY: the rows are in the tables, and `g` has that many.
+            unsafe {
+                (rows_moved.get())(count, rows.as_ptr(), length, states, arrays, g.as_ptr(), ahead, 0.0);
+            }
+        }
+    }
+
     /// # Safety
     /// `F` must be the type of the function.
     unsafe fn function<F: Copy>(&self, symbol: &str) -> Function<F> {
@@ -235,6 +299,33 @@ impl<F: Copy> Function<F> {
     /// Through a method, so that a closure keeps the library, too.
     fn get(&self) -> F {
         self.function
+    }
+}
+
+/// Weights and states, each a table of as many rows.
+pub struct Tables<'a> {
+    arrays: Vec<*mut f32>,
+    row_length: usize,
+    count: usize,
+    _arrays: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the benches give each thread rows of its own.
+unsafe impl Sync for Tables<'_> {}
+
+impl<'a> Tables<'a> {
+    pub fn new(row_length: usize, arrays: Vec<&'a mut [f32]>) -> Self {
+        let count = arrays[0].len() / row_length;
+        assert!(arrays.iter().all(|array| array.len() == count * row_length));
+        let arrays = arrays.into_iter().map(|array| array.as_mut_ptr()).collect();
+        Self { arrays, row_length, count, _arrays: PhantomData }
+    }
+
+    /// Elements of a row.
+    fn check(&self, rows: &[i64], g: &[f32]) -> usize {
+        assert_eq!(g.len(), rows.len() * self.row_length);
+        assert!(rows.iter().all(|&row| usize::try_from(row).is_ok_and(|row| row < self.count)));
+        self.row_length
     }
 }
 

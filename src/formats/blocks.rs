@@ -269,7 +269,7 @@ fn narrow<E: Narrow>(
     is_next: bool,
 ) {
     let Some(words) = random else { return narrow_nearest(&from.0[offset..], to) };
-    let (mut from, mut words) = (&from.0.as_chunks::<BLOCK>().0[..], &mut words[..]);
+    let (mut from, mut words) = (from.0.as_chunks::<BLOCK>().0, &mut words[..]);
     let (first, to) = to.split_at_mut(if offset == 0 { 0 } else { to.len().min(BLOCK - offset) });
     if !first.is_empty() {
         narrow_part(&from[0], offset, first, &mut words[0], is_next);

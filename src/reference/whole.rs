@@ -1,6 +1,9 @@
 //! The whole step, one tensor and one element after another.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ops::Range,
+};
 
 use half::{bf16, f16};
 
@@ -144,13 +147,7 @@ fn step_rows(
     zero_grad: bool,
 ) -> Result<(), Error> {
     let Some(Rows { row_length, rows, mut row_t, .. }) = rows else { unreachable!("it has rows") };
-    let all = gradient(&g);
-    let mut done = BTreeSet::new();
-    for &row in rows {
-        if !done.insert(row) {
-            continue;
-        }
-        let sum = sum_of_row(&all, rows, row, row_length);
+    for (row, sum) in sums_of_rows(&gradient(&g), rows, row_length) {
         let t = match &mut row_t {
             None => t,
             Some(row_t) => {
@@ -180,13 +177,19 @@ fn step_rows(
     Ok(())
 }
 
-/// The gradient of a row: that of its first place in the list, and what is added to it.
-fn sum_of_row(all: &[f32], rows: &[i64], row: i64, row_length: usize) -> Vec<f32> {
-    let listed = all.chunks(row_length).zip(rows).filter(|(_, other)| **other == row);
-    let sum = listed
-        .map(|(g, _)| g.to_vec())
-        .reduce(|sum, g| sum.iter().zip(g).map(|(sum, g)| sum + g).collect());
-    sum.expect("it is listed")
+/// The rows that are listed, each with its gradient: that of its first place in the list, and what is
+/// added to it.
+fn sums_of_rows(all: &[f32], rows: &[i64], row_length: usize) -> BTreeMap<i64, Vec<f32>> {
+    let mut sums = BTreeMap::new();
+    for (g, &row) in all.chunks(row_length).zip(rows) {
+        match sums.entry(row) {
+            Entry::Vacant(place) => {
+                place.insert(g.to_vec());
+            }
+            Entry::Occupied(mut sum) => sum.get_mut().iter_mut().zip(g).for_each(|(sum, g)| *sum += g),
+        }
+    }
+    sums
 }
 
 /// Where the states of a range of elements are in the bytes of a table, which are codes and then scales.

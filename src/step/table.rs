@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use super::one::{How, step_tensor, zero_gradient};
 use crate::{
-    Gradient, Optimizer, Rounding, Tensor, WeightCopy, Weights,
+    Optimizer, Rounding, Tensor, WeightCopy, Weights,
     formats::{BLOCK, Key, Scratch, Value},
     rows::Order,
     rule::Step,
-    sys::prefetch,
-    tensor::{Shared, States},
+    sys::prefetch_at,
+    tensor::{MOST_STATES, Shared, States},
 };
 
 /// Gradients of a row that is listed more than once are added up this many elements at a time: a multiple
@@ -18,8 +18,12 @@ const MERGED: usize = 8 * BLOCK;
 
 /// How many bytes of the rows that come next are asked for, and how many of each array of a row. What
 /// comes after that the hardware asks for by itself.
-const AHEAD: usize = 8 << 10;
+const AHEAD: usize = 4 << 10;
 const AHEAD_OF_ARRAY: usize = 1 << 10;
+
+/// How many rows are begun at a time. A CPU waits for a page that it has to look for, and so looks for that
+/// of one row after that of the other, where a whole step is between them.
+const BATCH: usize = 8;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -101,13 +105,17 @@ impl<'a> Table<'a> {
         how: How,
         mut scratch: Option<&mut Scratch>,
     ) {
-        let how = How { far: false, ..how };
-        let ahead = (AHEAD / self.bytes_of_row(config).max(1)).max(1);
-        (0..ahead).for_each(|k| self.ask(k));
-        let mut entry = 0;
+        let memory = self.memory();
+        let ahead = (AHEAD / memory.bytes_of_row()).max(1);
+        (0..ahead).for_each(|k| self.ask(&memory, k));
+        let (mut entry, mut begun) = (0, ahead);
         while entry < self.order.len() {
+            if entry + ahead >= begun {
+                self.begin(&memory, begun..begun + BATCH);
+                begun += BATCH;
+            }
             let entries = entry..self.order.end_of_row(entry);
-            entries.clone().for_each(|k| self.ask(k + ahead));
+            entries.clone().for_each(|k| self.ask(&memory, k + ahead));
             entry = entries.end;
             let t = self.count(entries.start);
             if t == self.t {
@@ -143,11 +151,18 @@ impl<'a> Table<'a> {
         let row = self.order.row(entries.start);
         let in_table = row * row_length;
         let here = (row - self.first) * row_length;
-        let mut step_part = |part: Range<usize>, g: Gradient<'_>| {
+        let mut step_part = |part: Range<usize>, g: Shared<'_>| {
             let range = here + part.start..here + part.end;
+            if let (Weights::F32(w), Shared::F32(g), States::F32(state), WeightCopy::Absent) =
+                (&mut *w, g, &mut *state, &mut *copy)
+            {
+                let state = &mut state.range(range.clone());
+                return step.plain(&mut w[range], g, state.as_mut_slice(), false);
+            }
             let mut tensor = Tensor::new(w.range(range.clone()), g, state.range(range.clone(), states));
             tensor.copy = copy.range(range);
             let key = || Key::of(self.rounding, t, self.number + (in_table + part.start) as u64);
+            let how = How { far: false, zero_grad: false, ..how };
             step_tensor(&mut tensor, step, config, key, how, scratch.as_deref_mut());
         };
         let gradient = |entry| {
@@ -155,77 +170,130 @@ impl<'a> Table<'a> {
             start..start + row_length
         };
         if entries.len() == 1 {
-            return step_part(0..row_length, g.range(gradient(entries.start)));
-        }
-        let mut sum = [0.0; MERGED];
-        let mut start = 0;
-        while start < row_length {
-            let end = row_length.min((in_table + start) / MERGED * MERGED + MERGED - in_table);
-            let sum = &mut sum[..end - start];
-            for entry in entries.clone() {
-                let g = g.as_shared().range(gradient(entry)).range(start..end);
-                add(sum, g, entry == entries.start);
+            step_part(0..row_length, g.as_shared().range(gradient(entries.start)));
+        } else {
+            let sum = &mut [0.0; MERGED];
+            let mut start = 0;
+            while start < row_length {
+                let end = row_length.min((in_table + start) / MERGED * MERGED + MERGED - in_table);
+                let sum = &mut sum[..end - start];
+                for entry in entries.clone() {
+                    let g = g.as_shared().range(gradient(entry)).range(start..end);
+                    add(sum, g, entry == entries.start);
+                }
+                step_part(start..end, Shared::F32(sum));
+                start = end;
             }
-            step_part(start..end, Gradient::F32(sum));
-            start = end;
         }
         if how.zero_grad {
             entries.for_each(|entry| zero_gradient(g, gradient(entry)));
         }
     }
 
-    /// Bytes of all arrays of a row.
-    fn bytes_of_row(&self, config: &dyn Optimizer) -> usize {
-        let Tensor { w, g, state, copy, .. } = &self.tensor;
-        self.row_length * (w.size() + g.size() + state.size(config.states().len()) + copy.size())
-    }
-
-    /// Asks for the memory of an entry's row, if there is such an entry.
-    fn ask(&self, entry: usize) {
-        if entry >= self.order.len() {
-            return;
-        }
+    /// Where the memory of rows is.
+    fn memory(&self) -> Memory {
         let Self { tensor: Tensor { w, g, state, copy, .. }, row_length, .. } = self;
-        let start = (self.order.row(entry) - self.first) * row_length;
-        let row = start..start + row_length;
+        let of_g = match g.as_shared() {
+            Shared::F32(g) => Array::new(g, *row_length),
+            Shared::Bf16(g) => Array::new(g, *row_length),
+            Shared::F16(g) => Array::new(g, *row_length),
+        };
+        let mut memory = Memory { of_g, tables: [of_g; MOST_TABLES], count: 0 };
         match w {
-            Weights::F32(w) => ask_for(w, &row),
-            Weights::Bf16(w) => ask_for(w, &row),
-            Weights::F16(w) => ask_for(w, &row),
+            Weights::F32(w) => memory.push(w, *row_length),
+            Weights::Bf16(w) => memory.push(w, *row_length),
+            Weights::F16(w) => memory.push(w, *row_length),
             Weights::Split { high, low } => {
-                ask_for(high, &row);
-                ask_for(low, &row);
+                memory.push(high, *row_length);
+                memory.push(low, *row_length);
             }
             Weights::Absent(_) => {}
         }
         match state {
-            States::F32(arrays) => arrays.as_slice().iter().for_each(|array| ask_for(array, &row)),
-            States::Bf16(arrays) => arrays.as_slice().iter().for_each(|array| ask_for(array, &row)),
+            States::F32(all) => all.as_slice().iter().for_each(|array| memory.push(array, *row_length)),
+            States::Bf16(all) => all.as_slice().iter().for_each(|array| memory.push(array, *row_length)),
             States::Bits8(_) | States::PartOfBits8(_) => {}
         }
         match copy {
             WeightCopy::Absent => {}
-            WeightCopy::F32(copy) => ask_for(copy, &row),
-            WeightCopy::Bf16(copy) => ask_for(copy, &row),
-            WeightCopy::F16(copy) => ask_for(copy, &row),
+            WeightCopy::F32(copy) => memory.push(copy, *row_length),
+            WeightCopy::Bf16(copy) => memory.push(copy, *row_length),
+            WeightCopy::F16(copy) => memory.push(copy, *row_length),
         }
-        let start = self.order.position(entry) * row_length;
-        let row = start..start + row_length;
-        match g.as_shared() {
-            Shared::F32(g) => ask_for(g, &row),
-            Shared::Bf16(g) => ask_for(g, &row),
-            Shared::F16(g) => ask_for(g, &row),
+        memory
+    }
+
+    /// Asks for the first line of the rows of these entries, if there are so many: all at a time, so that
+    /// the CPU looks for their pages at a time.
+    fn begin(&self, memory: &Memory, entries: Range<usize>) {
+        let end = entries.end.min(self.order.len());
+        for table in &memory.tables[..memory.count] {
+            for entry in entries.start..end {
+                let row = self.order.row(entry) - self.first;
+                prefetch_at(table.address + row * table.bytes_of_row);
+            }
+        }
+    }
+
+    /// Asks for the memory of an entry's row, if there is such an entry.
+    #[inline]
+    fn ask(&self, memory: &Memory, entry: usize) {
+        if entry < self.order.len() {
+            let row = self.order.row(entry) - self.first;
+            memory.tables[..memory.count].iter().for_each(|table| table.ask(row));
+            memory.of_g.ask(self.order.position(entry));
         }
     }
 }
 
-/// Asks for the first lines of a range.
-#[inline]
-fn ask_for<E>(array: &[E], range: &Range<usize>) {
-    let end = range.end.min(range.start + AHEAD_OF_ARRAY / size_of::<E>());
-    (range.start..end).step_by(LINE / size_of::<E>()).for_each(|i| prefetch(array, i));
-    // It may begin in the middle of a line.
-    prefetch(array, end - 1);
+/// The most arrays of a table: weights in two halves, states, and a copy.
+const MOST_TABLES: usize = 3 + MOST_STATES;
+
+/// Where the arrays of a table are that are asked for early. What to ask for is then found fast: while it
+/// is looked for, the CPU cannot look at the rows before.
+struct Memory {
+    of_g: Array,
+    tables: [Array; MOST_TABLES],
+    count: usize,
+}
+
+/// An array by its address.
+#[derive(Clone, Copy)]
+struct Array {
+    address: usize,
+    bytes_of_row: usize,
+}
+
+impl Memory {
+    fn push<E>(&mut self, array: &[E], row_length: usize) {
+        self.tables[self.count] = Array::new(array, row_length);
+        self.count += 1;
+    }
+
+    /// Bytes of all arrays of a row.
+    fn bytes_of_row(&self) -> usize {
+        self.of_g.bytes_of_row
+            + self.tables[..self.count].iter().map(|table| table.bytes_of_row).sum::<usize>()
+    }
+}
+
+impl Array {
+    fn new<E>(array: &[E], row_length: usize) -> Self {
+        Self { address: array.as_ptr().addr(), bytes_of_row: row_length * size_of::<E>() }
+    }
+
+    /// Asks for the first lines of a row.
+    #[inline(always)]
+    fn ask(self, row: usize) {
+        let start = self.address + row * self.bytes_of_row;
+        let end = start + self.bytes_of_row.min(AHEAD_OF_ARRAY);
+        // It may begin in the middle of a line.
+        let mut line = start / LINE * LINE;
+        while line < end {
+            prefetch_at(line);
+            line += LINE;
+        }
+    }
 }
 
 /// Adds a gradient to a sum, or begins it.
