@@ -18,6 +18,8 @@ use downhill::{Isa, Pool, Threads};
 use half::bf16;
 use indicatif::{ProgressBar, ProgressStyle};
 
+#[path = "common/mixed.rs"]
+mod mixed;
 #[path = "offload/model.rs"]
 mod model;
 #[path = "common/palette.rs"]

@@ -28,7 +28,7 @@ mod palette;
 mod run;
 #[path = "common/target.rs"]
 mod target;
-#[path = "train/variants.rs"]
+#[path = "common/variants.rs"]
 mod variants;
 
 use arguments::Arguments;

@@ -14,14 +14,20 @@ use runner::command;
 
 /// Runs an example, which cargo has built for this test, with a picture of its own.
 fn run(name: &str, arguments: &[&str]) -> (Output, PathBuf) {
+    run_with(name, arguments, &[])
+}
+
+/// The same with variables in its environment.
+fn run_with(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (Output, PathBuf) {
     let test = env::current_exe().unwrap();
     let target = test.ancestors().nth(2).unwrap();
     let program = target.join("examples").join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(program.exists(), "{program:?} is missing: run plain `cargo test`, which builds it");
     let picture =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.svg", arguments.concat()));
-    let output = command(&program).arg("--svg").arg(&picture).args(arguments).output().unwrap();
-    (output, picture)
+    let mut command = command(&program);
+    command.arg("--svg").arg(&picture).args(arguments).envs(variables.iter().copied());
+    (command.output().unwrap(), picture)
 }
 
 /// Of all rules.
@@ -33,16 +39,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Of a row of a table.
+fn cells(line: &str) -> Vec<&str> {
+    line.split(['│', '┆']).map(str::trim).filter(|cell| !cell.is_empty()).collect()
+}
+
 #[test]
 fn train_reaches_90_percent_with_every_rule_and_the_same_bits() {
     let (output, picture) = run("train", &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
-    let rows: Vec<Vec<&str>> = printed
-        .lines()
-        .filter(|line| line.contains('%'))
-        .map(|line| line.split(['│', '┆']).map(str::trim).filter(|cell| !cell.is_empty()).collect())
-        .collect();
+    let rows: Vec<Vec<&str>> = printed.lines().filter(|line| line.contains('%')).map(cells).collect();
     let trained: Vec<&str> = rows.iter().map(|row| row[0]).collect();
     assert!(trained.starts_with(&names()) && trained.len() > names().len(), "{printed}");
     for row in &rows {
@@ -99,6 +106,42 @@ fn offload_ends_with_the_same_bits_in_one_call_and_in_passes() {
     }
 }
 
+/// A pair of words costs 6·ln 2 = 4.16 before the first step.
+#[test]
+fn embeddings_learn_numbers_and_the_same_bits_with_all_threads_and_instruction_sets() {
+    let short = ["--epochs", "2", "--dimension", "24", "--threads"];
+    let (output, picture) = run("embeddings", &[&short[..], &["2"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    let row = |first: &str| {
+        let mut rows = printed.lines().map(cells);
+        rows.find(|cells| cells.first() == Some(&first)).unwrap_or_else(|| panic!("{first}: {printed}"))
+    };
+    let [first, second] = ["1", "2"].map(|epoch| row(epoch)[2].parse::<f64>().unwrap());
+    assert!(second < first && first < 2.8, "{printed}");
+    let nearest: Vec<&str> = row("five")[2].split(' ').step_by(2).collect();
+    let numbers = ["two", "three", "four", "six", "seven", "eight", "nine", "ten", "twenty", "thirty"];
+    assert!(nearest.iter().filter(|word| numbers.contains(word)).count() >= 4, "{nearest:?}");
+    assert!(printed.contains("Both steps end with the same bits: yes"), "{printed}");
+    let svg = fs::read_to_string(picture).unwrap();
+    assert!(["elizabeth", "fortnight", "held-out paragraphs"].iter().all(|name| svg.contains(name)));
+
+    let scalar = [("DOWNHILL_ISA", "scalar")];
+    let (other, _) = run_with("embeddings", &[&short[..], &["1"]].concat(), &scalar);
+    let other = text(&other.stdout);
+    assert!(other.starts_with("scalar, threads: 1."), "{other}");
+    let hash = |printed: &str| printed.lines().find(|line| line.starts_with("Hash")).map(str::to_owned);
+    assert!(hash(&printed).is_some() && hash(&printed) == hash(&other), "{printed}{other}");
+}
+
+/// As momentum and Adam do, whose states still move a row that has no gradient any more.
+#[test]
+fn embeddings_say_where_a_step_of_rows_is_another_than_one_of_whole_tables() {
+    let (output, _) = run("embeddings", &["--rule", "adam", "--epochs", "1", "--dimension", "8"]);
+    let printed = text(&output.stdout);
+    assert!(printed.contains("same bits: no, rows move without a gradient"), "{printed}");
+}
+
 #[test]
 fn a_wrong_value_gets_a_clear_error() {
     let wrong = [
@@ -113,6 +156,13 @@ fn a_wrong_value_gets_a_clear_error() {
         ("valley", ["--steps", "0"], "--steps"),
         ("packed", ["--seeds", "1"], "--seeds"),
         ("packed", ["--epochs", "0"], "--epochs"),
+        ("embeddings", ["--rule", "adma"], "adma"),
+        ("embeddings", ["--lr", "inf"], "--lr"),
+        ("embeddings", ["--dimension", "0"], "--dimension"),
+        ("embeddings", ["--epochs", "0"], "--epochs"),
+        ("embeddings", ["--batch-size", "0"], "--batch-size"),
+        ("embeddings", ["--threads", "1025"], "--threads"),
+        ("embeddings", ["--seed", "-1"], "--seed"),
         ("offload", ["--layers", "49"], "--layers"),
         ("offload", ["--width", "0"], "--width"),
         ("offload", ["--rounds", "0"], "--rounds"),

@@ -4,6 +4,8 @@ use downhill::{Tensor, WeightCopy};
 use half::bf16;
 use rayon::prelude::*;
 
+use crate::mixed::mixed;
+
 const VOCABULARY: usize = 50_257;
 const CONTEXT: usize = 1024;
 
@@ -132,12 +134,4 @@ fn hash<T: Copy + Sync>(array: &[T], bits: impl Fn(T) -> u32 + Sync) -> u64 {
 fn random(seed: u64, i: u64) -> f32 {
     let bits = mixed(mixed(seed) ^ i);
     (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
-}
-
-/// The finalizer of SplitMix64, which maps 0 to something else here.
-fn mixed(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
 }

@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=TRAINING as i64))]
     batch_size: u32,
     /// Learning rate of all rules, finite and at least 0 [default: a good one for each rule]
-    #[arg(long, value_parser = learning_rate)]
+    #[arg(long, value_parser = variants::learning_rate)]
     pub lr: Option<f64>,
     /// Where the initial weights and the order of the samples come from, from 0 to 2^64 - 1
     #[arg(long, default_value_t = 0, value_parser = seed)]
@@ -147,13 +147,6 @@ impl Arguments {
 
     pub fn variants(&self) -> Vec<Variant> {
         if self.rules.is_empty() { variants::all() } else { self.rules.clone() }
-    }
-}
-
-fn learning_rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(lr) if lr >= 0.0 && (lr as f32).is_finite() => Ok(lr),
-        _ => Err("it must be a number, at least 0 and finite in f32".to_owned()),
     }
 }
 

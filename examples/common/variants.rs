@@ -37,3 +37,11 @@ pub fn named(name: &str) -> Result<Variant, String> {
 pub fn names() -> String {
     all().into_iter().map(|variant| variant.name).collect::<Vec<_>>().join(", ")
 }
+
+/// One that every rule takes.
+pub fn learning_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(lr) if lr >= 0.0 && (lr as f32).is_finite() => Ok(lr),
+        _ => Err("it must be a number, at least 0 and finite in f32".to_owned()),
+    }
+}
