@@ -122,6 +122,18 @@ pub enum Error {
         /// The row.
         row: i64,
     },
+    /// A rule has a state for each row, and a tensor has no rows.
+    NeedsRows {
+        /// The rule.
+        rule: &'static str,
+    },
+    /// The state of a row is `f32` and nothing else.
+    RowState {
+        /// The state.
+        argument: &'static str,
+        /// The rule.
+        rule: &'static str,
+    },
     /// There is no memory to sort a list.
     NoMemory {
         /// The list.
@@ -254,6 +266,12 @@ impl fmt::Display for Error {
                 f,
                 "`rows[{index}]` is {row}, as `rows[{first}]` is; a row may be listed once, unless rows are merged"
             ),
+            Self::NeedsRows { rule } => {
+                write!(f, "`rows` is missing; {rule} has a state for each row, and steps rows only")
+            }
+            Self::RowState { argument, rule } => {
+                write!(f, "`{argument}` of {rule} must be f32: it has one number for each row")
+            }
             Self::NoMemory { argument, len } => {
                 write!(f, "there is no memory to sort `{argument}`, which has {len} elements")
             }

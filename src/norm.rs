@@ -7,13 +7,14 @@ use crate::{
     formats::Value,
     isa::Kernel,
     lane::Lanes,
+    rule::Prelude,
     sys::with_room,
     tensor::Shared,
     threads::{BLOCK, Chunks, Piece},
 };
 
 /// How many sums are kept side by side, which no instruction set has to add up in another order.
-const SUMS: usize = 32;
+pub(crate) const SUMS: usize = 32;
 
 /// Adding one element to the norm costs as much time as moving this many bytes in a step.
 const NORM_BYTES_PER_ELEMENT: usize = 16;
@@ -171,6 +172,53 @@ fn block_sum(isa: Isa, block: Shared<'_>) -> f64 {
     }
 }
 
+/// Adds the squares of a part of a row, of which element `i` goes to sum `i mod 32`, after what `prelude`
+/// does to a gradient. `w` is looked at for L2 only.
+pub(crate) fn add_squares<E: Value>(
+    isa: Isa,
+    prelude: Prelude,
+    w: &[f32],
+    g: &[E],
+    sums: &mut [f64; SUMS],
+) {
+    isa.run(Squares { prelude, w, g, sums });
+}
+
+struct Squares<'a, E> {
+    prelude: Prelude,
+    w: &'a [f32],
+    g: &'a [E],
+    sums: &'a mut [f64; SUMS],
+}
+
+impl<E: Value> Kernel for Squares<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(&mut self, _: S) {
+        let Self { prelude, w, g, sums } = self;
+        let mut x = [0.0; SUMS];
+        for (k, g) in g.chunks(SUMS).enumerate() {
+            // Zeros add nothing.
+            x[g.len()..].fill(0.0);
+            if prelude.is_l2() {
+                let w = &w[k * SUMS..][..g.len()];
+                for i in 0..g.len() {
+                    x[i] = prelude.gradient(w[i], g[i].float());
+                }
+            } else {
+                for i in 0..g.len() {
+                    x[i] = prelude.gradient(0.0, g[i].float());
+                }
+            }
+            for i in 0..SUMS {
+                // The square of an `f32` is exact in `f64`.
+                sums[i] += f64::from(x[i]) * f64::from(x[i]);
+            }
+        }
+    }
+}
+
 /// Blocks of a gradient, and where their sums go.
 struct Blocks<'a, 'b> {
     g: Shared<'a>,
@@ -240,7 +288,8 @@ fn vector_sum<S: Lanes, E: Value, const K: usize>(s: S, block: &[E]) -> f64 {
     pairwise(all)
 }
 
-fn pairwise(mut sums: [f64; SUMS]) -> f64 {
+/// The sum of the sums: neighbours, then neighbouring pairs, and so on.
+pub(crate) fn pairwise(mut sums: [f64; SUMS]) -> f64 {
     let mut width = SUMS;
     while width > 1 {
         width /= 2;

@@ -9,7 +9,7 @@ use std::fmt;
 use half::bf16;
 
 use crate::{
-    Decay, Error, Isa, Optimizer, State,
+    Decay, Error, Isa, Optimizer, RowwiseAdagrad, State,
     check::finite,
     formats::FusedWeights,
     hyperparameter::{Checked, Fields, Replaced},
@@ -100,6 +100,11 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Derives the constants of step `t`, for gradients that are multiplied by `scale`, and calls `then`
     /// once with what steps arrays by them. After `check_at`.
     fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(&dyn Step));
+
+    /// The rule itself, if it makes a rate for each row of a table and has one state for it.
+    fn row_rule(&self) -> Option<&RowwiseAdagrad> {
+        None
+    }
 
     /// Replaces the fields of the configuration, all or, if one is refused, none.
     fn replace(&mut self, fields: Replaced<'_>) -> Result<(), Error>;
@@ -249,13 +254,13 @@ pub(crate) struct Prelude {
 impl Prelude {
     /// Is the factor of the weight finite?
     #[inline(always)]
-    fn check(&self, WeightDecay { weight_decay, .. }: WeightDecay) -> Result<(), Error> {
+    pub fn check(&self, WeightDecay { weight_decay, .. }: WeightDecay) -> Result<(), Error> {
         let allowed = "so small that 1 - lr*weight_decay is finite in f32";
         finite(self.one_minus_lr_decay, "weight_decay", weight_decay, allowed)
     }
 
     #[inline(always)]
-    fn new(WeightDecay { decay, weight_decay, lr }: WeightDecay) -> Self {
+    pub fn new(WeightDecay { decay, weight_decay, lr }: WeightDecay) -> Self {
         let lambda = weight_decay as f32;
         let is_l2 = decay == Decay::L2;
         Self {
@@ -279,6 +284,17 @@ impl Prelude {
     #[inline(always)]
     pub fn is_l2(&self) -> bool {
         self.lambda != 0.0
+    }
+
+    /// The same for gradients that are multiplied by `scale`.
+    pub fn scaled(self, scale: f32) -> Self {
+        Self { scale, ..self }
+    }
+
+    /// One gradient as [`Full`] makes it of a vector of them.
+    #[inline(always)]
+    pub fn gradient(&self, w: f32, g: f32) -> f32 {
+        g * self.scale + if self.is_l2() { self.lambda * w } else { -0.0 }
     }
 }
 
@@ -355,9 +371,8 @@ impl<F> Update<F> {
     }
 
     /// The same for gradients that are multiplied by `scale`.
-    pub fn scaled(mut self, scale: f32) -> Self {
-        self.prelude.scale = scale;
-        self
+    pub fn scaled(self, scale: f32) -> Self {
+        Self { prelude: self.prelude.scaled(scale), ..self }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum StateKind {
     /// The largest so far. Not for 8 bits, and in 16 bits always rounded to nearest: a maximum would
     /// keep whatever random rounding added.
     Maximum,
+    /// One sum for each row of a table, and not for each weight. Always `f32`.
+    Row,
 }
 
 impl State {

@@ -7,18 +7,18 @@ mod table;
 use std::slice;
 
 use crate::{
-    Error, Gradient, Group, Isa, Numbering, Optimizer, Rows, Tensor, Threads, WeightCopy, Weights,
-    check,
+    Error, Gradient, Group, Isa, Numbering, Optimizer, Rows, StateKind, Tensor, Threads, WeightCopy,
+    Weights, check,
     formats::{BLOCK, Key, Scratch, check_bytes},
     norm::{first_nonfinite, sum_of_squares},
-    rows::{Order, Sorted},
+    rows::{Order, Sorted, check_rows},
     rule::{Step, check_length, check_states},
     sweep::is_far,
     tensor::{Arrays, States},
     threads::{self, Piece},
 };
 use one::{How, step_tensor, with_scratch, zero_gradient};
-use table::Table;
+use table::{Table, Using};
 
 /// To hand a tensor over to another thread takes the calling one as long as to move this many bytes:
 /// small ones it steps sooner by itself.
@@ -300,22 +300,26 @@ fn check_tensor(
         check_length("low", low.len(), n)?;
     }
     let states_are_bits8 = matches!(tensor.state, States::Bits8(_));
-    let elements = match &tensor.rows {
+    let (elements, states) = match &tensor.rows {
         None => {
+            check_has_rows(config, false)?;
             check_length("g", len, n)?;
-            n
+            (n, n)
         }
         Some(rows) => {
             sizes.sort(rows, n, len, states_are_bits8, config)?;
-            len
+            (len, if config.row_rule().is_some() { n / rows.row_length } else { n })
         }
     };
     if zero_grad && !tensor.g.is_mutable() {
         return Err(Error::SharedGradient);
     }
     match &tensor.state {
-        States::F32(arrays) => check_arrays(config, arrays, n)?,
-        States::Bf16(arrays) => check_arrays(config, arrays, n)?,
+        States::F32(arrays) => check_arrays(config, arrays, states)?,
+        States::Bf16(arrays) => {
+            check_row_state(config)?;
+            check_arrays(config, arrays, states)?;
+        }
         States::Bits8(bytes) => check_bytes(config, n, bytes.len())?,
         // Nobody but the sharing of work makes one.
         States::PartOfBits8(_) => {}
@@ -377,11 +381,32 @@ pub fn check_number(number: u64, numbering: Numbering) -> Result<(), Error> {
     if is_right { Ok(()) } else { Err(Error::FirstElement { number, numbering }) }
 }
 
+/// Are there rows, if the rule needs them?
+#[inline]
+pub fn check_has_rows(config: &dyn Optimizer, has_rows: bool) -> Result<(), Error> {
+    if has_rows || config.row_rule().is_none() {
+        return Ok(());
+    }
+    Err(Error::NeedsRows { rule: config.name() })
+}
+
+/// Can the states be in fewer bits?
+#[inline]
+pub fn check_row_state(config: &dyn Optimizer) -> Result<(), Error> {
+    if config.row_rule().is_none() {
+        return Ok(());
+    }
+    Err(Error::RowState { argument: config.states()[0].name, rule: config.name() })
+}
+
 #[inline]
 fn check_arrays<E>(config: &dyn Optimizer, arrays: &Arrays<'_, E>, n: usize) -> Result<(), Error> {
     check_states(config, arrays.count())?;
     for (state, len) in config.states().iter().zip(arrays.lengths()) {
-        check_length(state.name, len, n)?;
+        match state.kind {
+            StateKind::Row => check_rows(state.name, len, n)?,
+            _ => check_length(state.name, len, n)?,
+        }
     }
     Ok(())
 }
@@ -440,7 +465,7 @@ fn in_order(
                 let mut apply = |step: &dyn Step| {
                     if let Some(order) = order(&tensor.rows, &mut sorted) {
                         let mut table = Table::new(tensor.reborrow(), order, own_t, rounding, number);
-                        return table.step(step, config, how, scratch.as_deref_mut());
+                        return table.step(Using { step, config, how }, scratch.as_deref_mut());
                     }
                     let key = || Key::of(rounding, own_t, number);
                     step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
@@ -553,7 +578,7 @@ fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch
                     What::Tensor(tensor, key) => {
                         step_tensor(tensor, step, config, || *key, how, scratch);
                     }
-                    What::Table(table) => table.step(step, config, how, scratch),
+                    What::Table(table) => table.step(Using { step, config, how }, scratch),
                 }
             }
         });
@@ -603,6 +628,7 @@ impl Piece for Part<'_> {
                 (What::Tensor(tensor, key), What::Tensor(rest, key.after(i)))
             }
             What::Table(table) => {
+                let states = if config.row_rule().is_some() { 0 } else { states };
                 let (table, rest) = table.split_at(i, states);
                 (What::Table(table), What::Table(rest))
             }

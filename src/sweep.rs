@@ -12,7 +12,7 @@ use half::bf16;
 use pulp::{Scalar, Scalar128b};
 
 use crate::{
-    Error, Isa,
+    Error, Isa, Sgd,
     formats::{
         Fused, FusedWeights,
         columns::{F32, Plain, Read, Storage, Vector},
@@ -20,7 +20,8 @@ use crate::{
     isa::Kernel,
     lane::{Lane, Lanes},
     optimizer::arrays,
-    rule::{Bare, Before, Configuration, Formula, Full, Step, Update, check_lengths},
+    rule::{Bare, Before, Configuration, Formula, Full, Prelude, Step, Update, check_lengths},
+    rules::sgd,
     sys::prefetch,
 };
 
@@ -50,6 +51,12 @@ pub(crate) fn with_constants<const N: usize, C: Configuration<N>>(
     then: &mut dyn FnMut(&dyn Step),
 ) {
     then(&Constants::<C, N> { isa, update: Update::new(config, t).scaled(scale) });
+}
+
+/// Hands `then` the step of SGD with this rate, which rules have that make a rate for each row.
+pub(crate) fn with_rate(isa: Isa, rate: f32, prelude: Prelude, then: &mut dyn FnMut(&dyn Step)) {
+    let update = Update { formula: sgd::Constants { lr: rate }, prelude };
+    then(&Constants::<Sgd, 0> { isa, update });
 }
 
 /// A rule's constants of a step.

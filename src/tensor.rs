@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::{Optimizer, Rounding, Rows, formats::Bits8};
+use crate::{Optimizer, Rounding, Rows, Values, formats::Bits8};
 
 /// The most states that a rule has.
 pub(crate) const MOST_STATES: usize = 4;
@@ -310,6 +310,17 @@ impl Weights<'_> {
                 (Self::Split { high, low }, Self::Split { high: high_rest, low: low_rest })
             }
             Self::Absent(n) => (Self::Absent(i), Self::Absent(n - i)),
+        }
+    }
+
+    /// To be read only.
+    pub(crate) fn values(&self) -> Values<'_> {
+        match self {
+            Self::F32(w) => Values::F32(w),
+            Self::Bf16(w) => Values::Bf16(w),
+            Self::F16(w) => Values::F16(w),
+            Self::Split { high, low } => Values::Split { high, low },
+            Self::Absent(_) => Values::F32(&[]),
         }
     }
 

@@ -11,8 +11,8 @@ use common::{
     uniform_from,
 };
 use downhill::{
-    Adagrad, Adam, Error, Extras, Group, Isa, Numbering, Optimizer, Pool, Rounding, Rows, Sgd, States,
-    Tensor, Threads, reference, state_bytes, step,
+    Adagrad, Adam, Decay, Error, Extras, Group, Isa, Numbering, Optimizer, Pool, Rounding, Rows,
+    RowwiseAdagrad, Sgd, States, Tensor, Threads, reference, state_bytes, step,
 };
 use proptest::prelude::*;
 
@@ -97,6 +97,126 @@ fn every_row_length_has_the_references_bits() {
             check(&[one(Adam::default().into(), 3, tables)], &Extras::default(), Threads::Caller);
         }
     }
+}
+
+/// Row-wise Adagrad with each decay.
+fn rowwise() -> Vec<Box<dyn Optimizer>> {
+    let plain = RowwiseAdagrad::default();
+    let decayed = |decay| RowwiseAdagrad { weight_decay: 0.125, decay, ..plain };
+    vec![plain.into(), decayed(Decay::L2).into(), decayed(Decay::Decoupled).into()]
+}
+
+/// Types that a state for each row can be beside.
+fn rowwise_types() -> Vec<Types> {
+    let mut all = Types::all(&RowwiseAdagrad::default());
+    all.retain(|types| types.state == StateType::F32);
+    all
+}
+
+#[test]
+fn a_state_for_each_row_has_the_references_bits() {
+    let mut number = 0;
+    for rule in rowwise() {
+        for row_length in [1, 31, 32, 33, 64, 300, 512, 513, 1100] {
+            for types in rowwise_types() {
+                number += 1;
+                let all = lists(4);
+                let (rows, merge) = all[number % all.len()].clone();
+                let rows = OwnedRows { merge, ..OwnedRows::new(row_length, rows) };
+                let table = Owned::table(&*rule, 4, rows, types, mixed_from(number as u64));
+                let extras = Extras {
+                    grad_scale: if number % 4 == 0 { 1.0 } else { 0.3 },
+                    zero_grad: number % 2 == 0,
+                    ..Extras::default()
+                };
+                check(&[one(rule.clone(), 1, vec![table])], &extras, Threads::Caller);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_for_each_row_does_not_depend_on_threads() {
+    let pool = Pool::new(3);
+    for rule in rowwise() {
+        let mut rows = some_rows(5000, 6000, 9);
+        rows.extend(vec![17; 3000]);
+        let rows = OwnedRows { merge: true, ..OwnedRows::new(65, rows) };
+        let table = Owned::table(&*rule, 6000, rows, Types::F32, uniform_from(4));
+        check(&[one(rule, 1, vec![table])], &Extras::default(), Threads::Pool(&pool));
+    }
+}
+
+/// The function steps one row, with the bits that the row has in a table.
+#[test]
+fn the_function_of_row_wise_adagrad_steps_one_row() {
+    for rule in rowwise() {
+        for n in [1, 31, 64, 300, 1000] {
+            let rows = OwnedRows::new(n, vec![0]);
+            let table = Owned::table(&*rule, 1, rows, Types::F32, mixed_from(n as u64));
+            let (w, s) = (table.w.wide(), table.state[0].wide());
+            let g = table.g.as_ref().unwrap().wide();
+            for isa in Isa::available() {
+                let (mut w, mut s) = (w.clone(), s.clone());
+                rule.step_on(isa, &mut w, &g, &mut [&mut s], 1).unwrap();
+                let group = one(rule.clone(), 1, vec![table.clone()]);
+                let (after, _) = stepped(&[group], Some(isa), &Extras::default(), Threads::Caller);
+                let same = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| common::same(*a, *b));
+                assert!(
+                    same(&w, &after[0][0].w.wide()) && same(&s, &after[0][0].state[0].wide()),
+                    "{isa} {n}"
+                );
+            }
+        }
+        let (mut w, mut s) = ([1.0, 2.0], [0.5]);
+        rule.step(&mut [], &[], &mut [&mut s], 1).unwrap();
+        assert_eq!(s, [0.5], "no elements, no mean");
+        let error = rule.step(&mut w, &[1.0; 2], &mut [&mut [0.0; 2]], 1).unwrap_err().to_string();
+        assert_eq!(error, "`s` has 2 elements; with these rows it must have 1");
+    }
+}
+
+/// FBGEMM's and TorchRec's formula, in `f64`.
+#[test]
+fn row_wise_adagrad_is_that_of_embeddings() {
+    let config = RowwiseAdagrad { lr: 0.1, weight_decay: 0.01, ..RowwiseAdagrad::default() };
+    let mut value = uniform_from(6);
+    let mut row: Vec<f32> = (0..48).map(|_| value()).collect();
+    let (mut s, mut wide_s) = (0.0, 0.0);
+    let mut wide: Vec<f64> = row.iter().map(|&w| w.into()).collect();
+    for _ in 0..100 {
+        let g: Vec<f32> = (0..48).map(|_| value()).collect();
+        downhill::rowwise_adagrad_step(&mut row, &g, &mut s, &config).unwrap();
+        let g: Vec<f64> = g.iter().zip(&wide).map(|(&g, w)| f64::from(g) + 0.01 * w).collect();
+        wide_s += g.iter().map(|g| g * g).sum::<f64>() / 48.0;
+        let multiplier = 0.1 / (wide_s.sqrt() + 1e-10);
+        wide.iter_mut().zip(&g).for_each(|(w, g)| *w -= multiplier * g);
+    }
+    let error = row.iter().zip(&wide).map(|(&w, wide)| (f64::from(w) - wide).abs()).fold(0.0, f64::max);
+    assert!(error < 1e-6, "{error}");
+}
+
+#[test]
+fn a_state_for_each_row_needs_rows_and_f32() {
+    let config = RowwiseAdagrad::default();
+    let told = |tensor: Tensor<'_>| {
+        let mut list = [tensor];
+        let mut groups = [Group::new(&config, 1, &mut list)];
+        let error = step(&mut groups, &Extras::default(), Threads::Caller).unwrap_err().to_string();
+        error.strip_prefix("group 0: tensor 0: ").unwrap().to_owned()
+    };
+    let (mut w, g) = ([0.0; 4], [1.0; 2]);
+    let (mut halves, mut too_many) = ([half::bf16::ZERO; 2], [0.0; 4]);
+    let needs = "`rows` is missing; rowwise_adagrad has a state for each row, and steps rows only";
+    assert_eq!(told(Tensor::new(&mut w, &[1.0; 4], [&mut [0.0; 4]])), needs);
+    let mut tensor = Tensor::new(&mut w, &g, [&mut halves]);
+    tensor.rows = Some(Rows::new(2, &[0]));
+    let needs = "`s` of rowwise_adagrad must be f32: it has one number for each row";
+    assert_eq!(told(tensor), needs);
+    let mut tensor = Tensor::new(&mut w, &g, [&mut too_many]);
+    tensor.rows = Some(Rows::new(2, &[0]));
+    assert_eq!(told(tensor), "`s` has 4 elements; with these rows it must have 2");
+    assert!(matches!(state_bytes(&config, 64), Err(Error::NotInBits8 { argument: "s", .. })));
 }
 
 /// All rows of a table, in any order: what is rounded at random too.

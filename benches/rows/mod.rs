@@ -28,6 +28,9 @@ const LISTS: usize = 16;
 /// How many rows ahead the loop asks that moves bytes: what is best depends on the CPU.
 const AHEAD: [usize; 3] = [4, 8, 16];
 
+/// A C loop over rows.
+type CRows<'a> = dyn Fn(&Tables<'_>, &[i64], &[f32]) + Sync + 'a;
+
 /// The tables, a gradient of as many rows as are listed, and the lists.
 struct Case {
     row_length: usize,
@@ -70,7 +73,7 @@ impl Case {
     }
 
     /// Calls a C loop with half of the list on each of two threads, or with all of it.
-    fn by_c(&mut self, threads: usize, f: &(dyn Fn(&Tables<'_>, &[i64], &[f32]) + Sync)) {
+    fn by_c(&mut self, threads: usize, f: &CRows<'_>) {
         let turn = self.next();
         let Self { row_length, w, state, g, lists, .. } = self;
         let (rows, others) = lists[turn].split_at(LISTED / threads);

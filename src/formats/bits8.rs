@@ -33,7 +33,7 @@ impl Kind {
         match kind {
             StateKind::Signed => Some(Self::Signed),
             StateKind::Squares => Some(Self::Squares),
-            StateKind::Sum | StateKind::DecayingMaximum | StateKind::Maximum => None,
+            StateKind::Sum | StateKind::DecayingMaximum | StateKind::Maximum | StateKind::Row => None,
         }
     }
 

@@ -25,7 +25,7 @@ impl Values<'_> {
         }
     }
 
-    fn get(&self, i: usize) -> f32 {
+    pub(crate) fn get(&self, i: usize) -> f32 {
         match self {
             Self::F32(x) => x[i],
             Self::Bf16(x) => x[i].wide(),

@@ -14,7 +14,7 @@ pub fn squares(g: &[f32]) -> f64 {
     total
 }
 
-fn pairwise(sums: &[f64]) -> f64 {
+pub(super) fn pairwise(sums: &[f64]) -> f64 {
     match sums {
         [sum] => *sum,
         _ => pairwise(&sums[..sums.len() / 2]) + pairwise(&sums[sums.len() / 2..]),

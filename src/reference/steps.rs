@@ -1,9 +1,10 @@
 //! Every step as a scalar loop, in the order of operations that the kernels keep. Hyper-parameters
 //! are `f64`; what a loop uses is derived from them in `f64` and rounded to `f32` once, before it.
 
+use super::clip::pairwise;
 use crate::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum,
-    Nadam, Nesterov, Rmsprop, Sgd, Signum,
+    Nadam, Nesterov, Rmsprop, RowwiseAdagrad, Sgd, Signum,
     power::{momentum_product, powers},
     rule::{Engine, check, check_length},
 };
@@ -325,6 +326,38 @@ pub fn signum_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Signum) -> 
 
 /// A weight and its gradient with weight decay λ applied, which at λ = 0 is no arithmetic at all.
 ///
+/// Of one row: `s += mean(g·g); r = η/(√s + ε); w −= r·g`. The mean is in `f64`, its additions in the order
+/// that [`crate::rowwise_adagrad_step`] documents.
+///
+/// Duchi, Hazan & Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*,
+/// 2011; with one state for a row as in FBGEMM and TorchRec.
+pub fn rowwise_adagrad_step(
+    w: &mut [f32],
+    g: &[f32],
+    s: &mut f32,
+    config: &RowwiseAdagrad,
+) -> Result<(), Error> {
+    check_length("g", g.len(), w.len())?;
+    config.check_at(1)?;
+    if w.is_empty() {
+        return Ok(());
+    }
+    let (lr, eps) = (config.lr as f32, config.eps as f32);
+    let decayed = |w, g| decayed(w, g, config.decay, config.weight_decay, config.lr);
+    let mut sums = [0.0; 32];
+    for i in 0..w.len() {
+        let (_, g_i) = decayed(w[i], g[i]);
+        sums[i % 32] += f64::from(g_i) * f64::from(g_i);
+    }
+    *s = state(*s) + (pairwise(&sums) / w.len() as f64) as f32;
+    let rate = lr / (s.sqrt() + eps);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i]);
+        w[i] = w_i - rate * g_i;
+    }
+    Ok(())
+}
+
 /// L2: `g += λ·w`. Decoupled (Loshchilov & Hutter, *Decoupled Weight Decay Regularization*, 2019):
 /// `w *= 1 − η·λ`.
 fn decayed(w: f32, g: f32, decay: Decay, weight_decay: f64, lr: f64) -> (f32, f32) {

@@ -12,8 +12,8 @@ use super::{
     formats::{self, RandomBits},
 };
 use crate::{
-    Error, Extras, Gradient, Group, NonFinite, Numbering, Optimizer, Report, Rounding, Rows, StateKind,
-    States, Tensor, WeightCopy, Weights, step::check_all,
+    Error, Extras, Gradient, Group, NonFinite, Numbering, Optimizer, Report, Rounding, Rows, State,
+    StateKind, States, Tensor, WeightCopy, Weights, step::check_all,
 };
 
 /// [`crate::step()`], as a plain loop: every number is widened to `f32`, the gradient multiplied by the
@@ -167,7 +167,11 @@ fn step_rows(
             step_tensor(config, t, scale, &bits, tensor, false)?;
             of_row.into_iter().zip(packed).for_each(|(place, byte)| bytes[place] = byte);
         } else {
-            tensor.state = state.range(range, config.states().len());
+            let of_row = match config.states() {
+                [State { kind: StateKind::Row, .. }] => row as usize..row as usize + 1,
+                _ => range,
+            };
+            tensor.state = state.range(of_row, config.states().len());
             step_tensor(config, t, scale, &bits, tensor, false)?;
         }
     }

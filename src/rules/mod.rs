@@ -10,7 +10,8 @@ mod momentum;
 mod nadam;
 mod nesterov;
 mod rmsprop;
-mod sgd;
+mod rowwise_adagrad;
+pub(crate) mod sgd;
 mod signum;
 
 pub use adadelta::{Adadelta, adadelta_step};
@@ -23,12 +24,14 @@ pub use momentum::{Form, Momentum, momentum_step};
 pub use nadam::{Nadam, nadam_step};
 pub use nesterov::{Nesterov, nesterov_step};
 pub use rmsprop::{Rmsprop, rmsprop_step};
+pub use rowwise_adagrad::{RowwiseAdagrad, rowwise_adagrad_step};
 pub use sgd::{Sgd, sgd_step};
 pub use signum::{Signum, signum_step};
 
 use crate::Optimizer;
 
-/// Every rule with its default hyper-parameters, in the order of the C library's tags.
+/// Every rule whose states have an element for each weight, with its default hyper-parameters, in the order
+/// of the C library's tags.
 ///
 /// ```
 /// let names: Vec<_> = downhill::rules().iter().map(|rule| rule.name()).collect();

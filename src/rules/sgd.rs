@@ -82,7 +82,7 @@ impl Configuration<0> for Sgd {
 
 #[derive(Clone, Copy)]
 pub struct Constants {
-    lr: f32,
+    pub lr: f32,
 }
 
 impl Formula<0> for Constants {

@@ -4,10 +4,12 @@ use std::ops::Range;
 
 use super::one::{How, step_tensor, zero_gradient};
 use crate::{
-    Optimizer, Rounding, Tensor, WeightCopy, Weights,
+    Optimizer, Rounding, RowwiseAdagrad, Tensor, WeightCopy, Weights,
     formats::{BLOCK, Key, Scratch, Value},
+    norm::{SUMS, add_squares},
     rows::Order,
     rule::Step,
+    sweep,
     sys::prefetch_at,
     tensor::{MOST_STATES, Shared, States},
 };
@@ -74,7 +76,7 @@ impl<'a> Table<'a> {
     }
 
     /// Before an entry of the list, and from it on; if that is for the same row as the one before, then
-    /// from the next row on.
+    /// from the next row on. Of `states` states; 0 if there is one for each row.
     pub fn split_at(self, entry: usize, states: usize) -> (Self, Self) {
         let Self { tensor, row_length, first, order, row_t, t, rounding, number } = self;
         let entry = if entry == 0 { 0 } else { order.end_of_row(entry - 1) };
@@ -84,7 +86,8 @@ impl<'a> Table<'a> {
         let (row_t, row_t_rest) = row_t.map(|row_t| row_t.split_at_mut(rows)).unzip();
         let element = rows * row_length;
         let (w, w_rest) = tensor.w.split_at(element);
-        let (state, state_rest) = tensor.state.split_at(element, states);
+        let of_state = if states == 0 { rows } else { element };
+        let (state, state_rest) = tensor.state.split_at(of_state, states);
         let (copy, copy_rest) = tensor.copy.split_at(element);
         let g = tensor.g.shared();
         let part = |w, state, copy, first, order, row_t| {
@@ -97,15 +100,9 @@ impl<'a> Table<'a> {
         )
     }
 
-    /// Steps all rows, by `step` those that have no number of their own.
-    pub fn step(
-        &mut self,
-        step: &dyn Step,
-        config: &dyn Optimizer,
-        how: How,
-        mut scratch: Option<&mut Scratch>,
-    ) {
-        let memory = self.memory();
+    /// Steps all rows, by `using.step` those that have no number of their own.
+    pub fn step(&mut self, using: Using<'_>, mut scratch: Option<&mut Scratch>) {
+        let memory = self.memory(using.config.row_rule().is_some());
         let ahead = (AHEAD / memory.bytes_of_row()).max(1);
         (0..ahead).for_each(|k| self.ask(&memory, k));
         let (mut entry, mut begun) = (0, ahead);
@@ -119,10 +116,11 @@ impl<'a> Table<'a> {
             entry = entries.end;
             let t = self.count(entries.start);
             if t == self.t {
-                self.step_row(entries, t, step, config, how, scratch.as_deref_mut());
+                self.step_row(entries, t, using, scratch.as_deref_mut());
             } else {
-                config.with_constants(how.isa, t, how.scale, &mut |step| {
-                    self.step_row(entries.clone(), t, step, config, how, scratch.as_deref_mut());
+                using.config.with_constants(using.how.isa, t, using.how.scale, &mut |step| {
+                    let using = Using { step, ..using };
+                    self.step_row(entries.clone(), t, using, scratch.as_deref_mut());
                 });
             }
         }
@@ -141,57 +139,99 @@ impl<'a> Table<'a> {
         &mut self,
         entries: Range<usize>,
         t: u64,
-        step: &dyn Step,
-        config: &dyn Optimizer,
-        how: How,
+        using: Using<'_>,
+        scratch: Option<&mut Scratch>,
+    ) {
+        let Some(rule) = using.config.row_rule() else {
+            return self.step_elements(entries, t, using, scratch);
+        };
+        let how = using.how;
+        let rate = self.rate(entries.clone(), rule, how);
+        let mut scratch = scratch;
+        sweep::with_rate(how.isa, rate, rule.prelude(how.scale), &mut |step| {
+            let using = Using { step, ..using };
+            self.step_elements(entries.clone(), t, using, scratch.as_deref_mut());
+        });
+    }
+
+    /// Updates the state of a row that has one for all its elements, and gives the rate of its step.
+    fn rate(&mut self, entries: Range<usize>, rule: &RowwiseAdagrad, how: How) -> f32 {
+        let Self { tensor: Tensor { w, g, state, .. }, row_length, order, .. } = self;
+        let (row_length, prelude) = (*row_length, rule.prelude(how.scale));
+        let row = order.row(entries.start) - self.first;
+        let listed = Listed { g: g.as_shared(), order: *order, row_length, entries };
+        let (mut sums, mut sum, mut wide) = ([0.0; SUMS], [0.0; MERGED], [0.0; MERGED]);
+        for start in (0..row_length).step_by(MERGED) {
+            let part = start..row_length.min(start + MERGED);
+            if prelude.is_l2() {
+                let places = row * row_length + part.start..;
+                wide[..part.len()]
+                    .iter_mut()
+                    .zip(places)
+                    .for_each(|(wide, i)| *wide = w.values().get(i));
+            }
+            match listed.part(part, &mut sum) {
+                Shared::F32(g) => add_squares(how.isa, prelude, &wide, g, &mut sums),
+                Shared::Bf16(g) => add_squares(how.isa, prelude, &wide, g, &mut sums),
+                Shared::F16(g) => add_squares(how.isa, prelude, &wide, g, &mut sums),
+            }
+        }
+        let States::F32(arrays) = state else { unreachable!("the checks want f32") };
+        rule.advance(sums, row_length, &mut arrays.as_mut_slice()[0][row])
+    }
+
+    /// Steps all elements of the row of these entries.
+    fn step_elements(
+        &mut self,
+        entries: Range<usize>,
+        t: u64,
+        Using { step, config, how }: Using<'_>,
         mut scratch: Option<&mut Scratch>,
     ) {
-        let Self { tensor: Tensor { w, g, state, copy, .. }, row_length, .. } = self;
-        let (row_length, states) = (*row_length, config.states().len());
-        let row = self.order.row(entries.start);
-        let in_table = row * row_length;
-        let here = (row - self.first) * row_length;
+        let Self { tensor: Tensor { w, g, state, copy, .. }, row_length, order, .. } = self;
+        let row_length = *row_length;
+        let row = order.row(entries.start);
+        let (in_table, here) = (row * row_length, (row - self.first) * row_length);
+        let states = if config.row_rule().is_some() { 0 } else { config.states().len() };
         let mut step_part = |part: Range<usize>, g: Shared<'_>| {
             let range = here + part.start..here + part.end;
+            let mut state = match states {
+                0 => States::default(),
+                _ => state.range(range.clone(), states),
+            };
             if let (Weights::F32(w), Shared::F32(g), States::F32(state), WeightCopy::Absent) =
-                (&mut *w, g, &mut *state, &mut *copy)
+                (&mut *w, g, &mut state, &mut *copy)
             {
-                let state = &mut state.range(range.clone());
                 return step.plain(&mut w[range], g, state.as_mut_slice(), false);
             }
-            let mut tensor = Tensor::new(w.range(range.clone()), g, state.range(range.clone(), states));
+            let mut tensor = Tensor::new(w.range(range.clone()), g, state);
             tensor.copy = copy.range(range);
             let key = || Key::of(self.rounding, t, self.number + (in_table + part.start) as u64);
             let how = How { far: false, zero_grad: false, ..how };
             step_tensor(&mut tensor, step, config, key, how, scratch.as_deref_mut());
         };
-        let gradient = |entry| {
-            let start = self.order.position(entry) * row_length;
-            start..start + row_length
-        };
+        let listed = Listed { g: g.as_shared(), order: *order, row_length, entries: entries.clone() };
         if entries.len() == 1 {
-            step_part(0..row_length, g.as_shared().range(gradient(entries.start)));
+            step_part(0..row_length, listed.part(0..row_length, &mut []));
         } else {
-            let sum = &mut [0.0; MERGED];
-            let mut start = 0;
+            let (mut start, mut sum) = (0, [0.0; MERGED]);
             while start < row_length {
+                // Where a block ends.
                 let end = row_length.min((in_table + start) / MERGED * MERGED + MERGED - in_table);
-                let sum = &mut sum[..end - start];
-                for entry in entries.clone() {
-                    let g = g.as_shared().range(gradient(entry)).range(start..end);
-                    add(sum, g, entry == entries.start);
-                }
-                step_part(start..end, Shared::F32(sum));
+                step_part(start..end, listed.part(start..end, &mut sum));
                 start = end;
             }
         }
         if how.zero_grad {
-            entries.for_each(|entry| zero_gradient(g, gradient(entry)));
+            for entry in entries {
+                let start = order.position(entry) * row_length;
+                zero_gradient(g, start..start + row_length);
+            }
         }
     }
 
     /// Where the memory of rows is.
-    fn memory(&self) -> Memory {
+    fn memory(&self, is_row_rule: bool) -> Memory {
         let Self { tensor: Tensor { w, g, state, copy, .. }, row_length, .. } = self;
         let of_g = match g.as_shared() {
             Shared::F32(g) => Array::new(g, *row_length),
@@ -210,6 +250,8 @@ impl<'a> Table<'a> {
             Weights::Absent(_) => {}
         }
         match state {
+            // Of a state for each row a line has that of many.
+            States::F32(_) if is_row_rule => {}
             States::F32(all) => all.as_slice().iter().for_each(|array| memory.push(array, *row_length)),
             States::Bf16(all) => all.as_slice().iter().for_each(|array| memory.push(array, *row_length)),
             States::Bits8(_) | States::PartOfBits8(_) => {}
@@ -243,6 +285,43 @@ impl<'a> Table<'a> {
             memory.tables[..memory.count].iter().for_each(|table| table.ask(row));
             memory.of_g.ask(self.order.position(entry));
         }
+    }
+}
+
+/// What rows are stepped by.
+#[derive(Clone, Copy)]
+pub(super) struct Using<'a> {
+    pub step: &'a dyn Step,
+    pub config: &'a dyn Optimizer,
+    pub how: How,
+}
+
+/// The gradient of a row, as it is listed: once, or several times.
+struct Listed<'a> {
+    g: Shared<'a>,
+    order: Order<'a>,
+    row_length: usize,
+    entries: Range<usize>,
+}
+
+impl<'a> Listed<'a> {
+    /// A part of it: where it is, or what there is room for in `sum`.
+    fn part<'b>(&self, part: Range<usize>, sum: &'b mut [f32]) -> Shared<'b>
+    where
+        'a: 'b,
+    {
+        let of_entry = |entry| {
+            let start = self.order.position(entry) * self.row_length;
+            self.g.range(start + part.start..start + part.end)
+        };
+        if self.entries.len() == 1 {
+            return of_entry(self.entries.start);
+        }
+        let sum = &mut sum[..part.len()];
+        for entry in self.entries.clone() {
+            add(sum, of_entry(entry), entry == self.entries.start);
+        }
+        Shared::F32(sum)
     }
 }
 

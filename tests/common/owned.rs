@@ -1,8 +1,8 @@
 //! Tensors that own their arrays, of any types, to be stepped twice and compared bit by bit.
 
 use downhill::{
-    Extras, Gradient, Group, Isa, Numbering, Optimizer, Report, Rounding, Rows, States, Tensor, Threads,
-    WeightCopy, Weights, reference, state_bytes, step_on,
+    Extras, Gradient, Group, Isa, Numbering, Optimizer, Report, Rounding, Rows, StateKind, States,
+    Tensor, Threads, WeightCopy, Weights, reference, state_bytes, step_on,
 };
 use half::{bf16, f16};
 
@@ -222,6 +222,9 @@ impl Owned {
         mut value: impl FnMut() -> f32,
     ) -> Self {
         let mut table = Self::new(config, count * rows.row_length, types, &mut value);
+        if config.states().iter().any(|state| state.kind == StateKind::Row) {
+            table.state = vec![Floats::new(FloatType::F32, (0..count).map(|_| value().abs()))];
+        }
         let elements = rows.rows.len() * rows.row_length;
         table.g = Some(Floats::new(types.g, (0..elements).map(|_| value())));
         table.rows = Some(rows);
