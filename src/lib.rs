@@ -131,7 +131,7 @@ pub mod abi {
         check::step as check_step,
         norm::each_sum,
         rule::{Configuration, Engine},
-        step::{Sizes, check_extras, check_number, step_checked},
+        step::{Sizes, check_extras, check_has_rows, check_number, check_row_state, step_checked},
         sys::{has_room, in_default_environment, with_room, without_cancellation},
         tensor::Foreign,
         threads::MOST_THREADS,

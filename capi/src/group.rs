@@ -4,14 +4,15 @@ use std::{ffi::c_void, mem, ops::Range, ptr, slice};
 
 use super::{
     arrays::{check_address, is_address, sized},
-    overlap::{Array, KINDS, Placed, Rows},
+    overlap::{Array, Extents, KINDS, Placed},
     read::{Choices, MOST, check_structure, choice, has_zero_tail, invalid, read_structure},
     rules::{AnyConfig, read_any},
     status::*,
 };
 use downhill::{
-    Arrays, Decay, Gradient, Numbering, Optimizer, Rounding, Sgd, States, Tensor, WeightCopy, Weights,
-    abi::{Foreign, Sizes, check_number, check_step},
+    Arrays, Decay, Error, Gradient, Numbering, Optimizer, Rounding, Rows, Sgd, States, Tensor,
+    WeightCopy, Weights,
+    abi::{Foreign, Sizes, check_has_rows, check_number, check_row_state, check_step},
     state_bytes,
 };
 
@@ -57,6 +58,10 @@ pub const DOWNHILL_NUMBERING_BY_PLACE: downhill_numbering = 0;
 /// then the bits are those of the whole.
 pub const DOWNHILL_NUMBERING_GIVEN: downhill_numbering = 1;
 
+/// A flag of a tensor's row_flags: a row may be listed more than once. Its gradients are then added up
+/// in float, in the order of the list, before they are scaled.
+pub const DOWNHILL_ROWS_MERGE: u32 = 1;
+
 // ---- structures
 
 /// The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and
@@ -86,6 +91,21 @@ pub struct downhill_tensor {
     /// With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64.
     /// Else 0.
     pub first_element: u64,
+    /// Where row_length is not 0: which rows of w, counted from 0, g has, one after another. Only these
+    /// are stepped, each with the bits that it has in a step of all rows. A list that does not ascend is
+    /// sorted, for which memory is allocated.
+    pub rows: *const i64,
+    /// How many rows are listed: g has row_count*row_length elements.
+    pub row_count: usize,
+    /// 0: g has all elements. Else w is a table whose rows have this many, which divides n. 8BIT: a
+    /// multiple of 64.
+    pub row_length: usize,
+    /// The number of steps that each row of w has had, n/row_length of them; one more for a row that is
+    /// touched, which is its t in this step. NULL: its t is the tensor's.
+    pub row_t: *mut u64,
+    /// 0, or DOWNHILL_ROWS_MERGE. Without it a row that is listed twice is an error.
+    pub row_flags: u32,
+    pub reserved: u32,
 }
 
 /// Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a
@@ -287,6 +307,8 @@ pub(super) struct Group {
     gradient: Float,
     state: StateType,
     copy: Option<Float>,
+    /// Has a row one state for all its elements?
+    is_row_rule: bool,
     config: *const c_void,
     count: usize,
     tensors: *const downhill_tensor,
@@ -321,6 +343,7 @@ impl Group {
             weight,
             state,
             copy,
+            is_row_rule: rule.optimizer().row_rule().is_some(),
             config,
             ..gradients
         })
@@ -351,6 +374,7 @@ impl Group {
             gradient,
             state: StateType::F32,
             copy: None,
+            is_row_rule: false,
             config: ptr::null(),
             count,
             tensors,
@@ -380,7 +404,7 @@ impl Group {
     ///
     /// # Safety
     /// The tensors are there, as the header says.
-    pub unsafe fn check(&self, sizes: &mut Sizes, rows: &mut Rows) -> Result<(), Failure> {
+    pub unsafe fn check(&self, sizes: &mut Sizes, extents: &mut Extents) -> Result<(), Failure> {
         let rule = self.rule.as_ref().map(AnyConfig::optimizer);
         if let Some(rule) = rule {
             check_step(self.t)?;
@@ -389,7 +413,7 @@ impl Group {
         for index in 0..self.count {
             // SAFETY: this function's contract.
             let checked = unsafe { self.tensor(index) }
-                .and_then(|tensor| self.check_tensor(tensor, rule, sizes, rows));
+                .and_then(|tensor| self.check_tensor(tensor, rule, sizes, extents));
             checked.map_err(|failure| failure.of_tensor(index))?;
         }
         Ok(())
@@ -429,10 +453,11 @@ impl Group {
         tensor: &downhill_tensor,
         rule: Option<&dyn Optimizer>,
         sizes: &mut Sizes,
-        rows: &mut Rows,
+        extents: &mut Extents,
     ) -> Result<(), Failure> {
         let n = tensor.n;
         sized("n", n, size_of::<f32>())?;
+        self.check_row_fields(tensor)?;
         if let Some(rule) = rule {
             if tensor.t != 0 && tensor.t != self.t {
                 rule.check_at(tensor.t)?;
@@ -447,6 +472,11 @@ impl Group {
         }
         sizes.tensors += 1;
         sizes.is_mixed |= self.is_mixed();
+        if tensor.row_length > 0 {
+            self.check_rows(tensor, rule, sizes, extents)?;
+        } else if let Some(rule) = rule {
+            check_has_rows(rule, false)?;
+        }
         if n == 0 {
             return Ok(());
         }
@@ -463,10 +493,68 @@ impl Group {
                 // Says why.
                 return check_address(self.name(k), start, size.into(), bytes);
             }
-            sizes.add(bytes, k != GRADIENT && k != COPY);
-            rows.push(k, range, is_written);
+            let moved = if tensor.row_length == 0 { bytes } else { self.bytes_of_rows(tensor, k) };
+            sizes.add(moved, k != GRADIENT && k != COPY);
+            extents.push(k, range, is_written);
         }
         Ok(())
+    }
+
+    /// Are the fields about rows what they may be, whatever is in the arrays?
+    #[inline]
+    fn check_row_fields(&self, tensor: &downhill_tensor) -> Result<(), Failure> {
+        let downhill_tensor { rows, row_count, row_length, row_t, row_flags, reserved, .. } = *tensor;
+        if row_length == 0 {
+            let (rows, row_t) = (rows.addr(), row_t.addr());
+            return match (rows, row_count, row_t, row_flags, reserved) {
+                (0, 0, 0, 0, 0) => Ok(()),
+                _ => Err(without_length(rows, row_count, row_t, row_flags, reserved)),
+            };
+        }
+        if row_flags & !DOWNHILL_ROWS_MERGE != 0 || reserved != 0 {
+            return Err(invalid(format!(
+                "`row_flags` is {row_flags:#x} and `reserved` {reserved}; they must be 0 or \
+                 DOWNHILL_ROWS_MERGE, and 0"
+            )));
+        }
+        sized("row_count", row_count, size_of::<i64>().max(row_length.saturating_mul(self.gradient.size())))?;
+        Ok(())
+    }
+
+    /// Checks the rows of a table that has a gradient: where they are, and, with a rule, what they are.
+    fn check_rows(
+        &self,
+        tensor: &downhill_tensor,
+        rule: Option<&dyn Optimizer>,
+        sizes: &mut Sizes,
+        extents: &mut Extents,
+    ) -> Result<(), Failure> {
+        let Some(rule) = rule else { return Ok(()) };
+        let downhill_tensor { n, rows, row_count, row_length, row_t, .. } = *tensor;
+        if n % row_length != 0 {
+            return Err(Error::RowLength { row_length, len: n }.into());
+        }
+        for (k, address, count) in [(ROWS, rows.addr(), row_count), (ROW_T, row_t.addr(), n / row_length)] {
+            if count > 0 && (k == ROWS || address != 0) {
+                let bytes = sized(self.name(k), count, size_of::<u64>())?;
+                check_address(self.name(k), address, size_of::<u64>(), bytes)?;
+                extents.push(k, address..address + bytes, k == ROW_T);
+            }
+        }
+        // SAFETY: not NULL and aligned, checked above; whoever had this group read promised the rest.
+        let rows = unsafe { rows_of(tensor) };
+        let is_bits8 = self.state == StateType::Bits8;
+        if self.state == StateType::Bf16 {
+            check_row_state(rule)?;
+        }
+        Ok(sizes.sort(&rows, n, row_count * row_length, is_bits8, rule)?)
+    }
+
+    /// The bytes of array `k` that the rows of a table have.
+    fn bytes_of_rows(&self, tensor: &downhill_tensor, k: usize) -> usize {
+        let is_codes = k == STATE && self.state == StateType::Bits8;
+        let states = if is_codes { self.optimizer().states().len() } else { 1 };
+        tensor.row_count.saturating_mul(tensor.row_length) * states * usize::from(self.kinds[k].size)
     }
 
     /// Where array `k` of a tensor is that has elements and a gradient; None if there is none.
@@ -477,7 +565,16 @@ impl Group {
             return None;
         }
         let is_codes = k == STATE && self.state == StateType::Bits8;
-        let bytes = if is_codes { tensor.state_bytes } else { tensor.n * size };
+        let bytes = match k {
+            _ if is_codes => tensor.state_bytes,
+            _ if tensor.row_length == 0 => tensor.n * size,
+            GRADIENT => tensor.row_count * tensor.row_length * size,
+            _ if k >= STATE && self.is_row_rule => tensor.n / tensor.row_length * size,
+            _ => tensor.n * size,
+        };
+        if bytes == 0 {
+            return None;
+        }
         Some(pointer.addr()..pointer.addr().wrapping_add(bytes))
     }
 
@@ -485,6 +582,8 @@ impl Group {
     fn name(&self, k: usize) -> &'static str {
         match k.checked_sub(STATE) {
             None => ["w", "g", "w_low", "w_copy"][k],
+            _ if k == ROWS => "rows",
+            _ if k == ROW_T => "row_t",
             Some(k) if self.state != StateType::Bits8 => {
                 self.rule.and_then(|rule| rule.state_name(k)).unwrap_or("state")
             }
@@ -515,6 +614,14 @@ impl Group {
         self.each_tensor(|index, tensor| {
             if tensor.n == 0 || tensor.g.is_null() {
                 return;
+            }
+            let downhill_tensor { n, rows, row_count, row_length, row_t, .. } = *tensor;
+            if row_length > 0 && self.rule.is_some() {
+                let lists = [(ROWS, rows.addr(), row_count), (ROW_T, row_t.addr(), n / row_length)];
+                for (k, start, count) in lists.into_iter().filter(|(_, start, _)| *start != 0) {
+                    let (name, bytes, is_written) = (self.name(k), count * size_of::<u64>(), k == ROW_T);
+                    f((Some((group, index)), Array { name, start, bytes, is_written }));
+                }
             }
             for (k, pointer) in pointers(tensor).into_iter().enumerate() {
                 if let Some(Range { start, end }) = self.range(tensor, k, pointer) {
@@ -554,10 +661,14 @@ const COPY: usize = 3;
 const STATE: usize = 4;
 
 /// How many states a tensor has room for.
-pub(super) const SLOTS: usize = KINDS - STATE;
+pub(super) const SLOTS: usize = 4;
+
+/// After them the lists of rows, which are not in [`pointers`]: few tensors have some.
+const ROWS: usize = STATE + SLOTS;
+const ROW_T: usize = ROWS + 1;
 
 #[inline(always)]
-fn pointers(tensor: &downhill_tensor) -> [*const c_void; KINDS] {
+fn pointers(tensor: &downhill_tensor) -> [*const c_void; ROWS] {
     let downhill_tensor { w, g, state: [s0, s1, s2, s3], w_low, w_copy, .. } = *tensor;
     [w, g, w_low.cast(), w_copy, s0, s1, s2, s3].map(|pointer: *mut c_void| pointer.cast_const())
 }
@@ -655,13 +766,14 @@ impl Group {
                 absent.first_element = tensor.first_element;
                 return absent;
             }
+            let of_g = if tensor.row_length == 0 { n } else { tensor.row_count * tensor.row_length };
             let g = match (self.gradient, self.kinds[GRADIENT].is_written) {
-                (Float::F32, false) => Gradient::F32(array(tensor.g.cast(), n)),
-                (Float::Bf16, false) => Gradient::Bf16(array(tensor.g.cast(), n)),
-                (Float::F16, false) => Gradient::F16(array(tensor.g.cast(), n)),
-                (Float::F32, true) => Gradient::F32Mut(array_mut(tensor.g.cast(), n)),
-                (Float::Bf16, true) => Gradient::Bf16Mut(array_mut(tensor.g.cast(), n)),
-                (Float::F16, true) => Gradient::F16Mut(array_mut(tensor.g.cast(), n)),
+                (Float::F32, false) => Gradient::F32(array(tensor.g.cast(), of_g)),
+                (Float::Bf16, false) => Gradient::Bf16(array(tensor.g.cast(), of_g)),
+                (Float::F16, false) => Gradient::F16(array(tensor.g.cast(), of_g)),
+                (Float::F32, true) => Gradient::F32Mut(array_mut(tensor.g.cast(), of_g)),
+                (Float::Bf16, true) => Gradient::Bf16Mut(array_mut(tensor.g.cast(), of_g)),
+                (Float::F16, true) => Gradient::F16Mut(array_mut(tensor.g.cast(), of_g)),
             };
             if self.rule.is_none() {
                 return Tensor::new(w, g, States::default());
@@ -680,6 +792,9 @@ impl Group {
                 Some(Float::F16) => WeightCopy::F16(array_mut(tensor.w_copy.cast(), n)),
             };
             (made.t, made.first_element) = (tensor.t, tensor.first_element);
+            if tensor.row_length > 0 {
+                made.rows = Some(rows_of(tensor));
+            }
             made
         }
     }
@@ -693,8 +808,9 @@ impl Group {
         let is_there = |k: usize| self.kinds[STATE + k].size > 0;
         let [s0, s1, s2, s3] = tensor.state;
         // SAFETY: this function's contract.
+        let n = if self.is_row_rule { tensor.n / tensor.row_length } else { tensor.n };
         let state = |k, state: *mut c_void| unsafe {
-            array_mut(state.cast(), if is_there(k) { tensor.n } else { 0 })
+            array_mut(state.cast(), if is_there(k) { n } else { 0 })
         };
         let count = (0..SLOTS).filter(|&k| is_there(k)).count();
         let (mut second, mut third) = (state(1, s1), state(2, s2));
@@ -704,6 +820,34 @@ impl Group {
         }
         Arrays::new(count, [state(0, s0), second, third, state(3, s3)])
     }
+}
+
+/// The rows of a tensor that has some.
+///
+/// # Safety
+/// Their pointers passed the checks, and what is there is the caller's for `'a`.
+unsafe fn rows_of<'a>(tensor: &downhill_tensor) -> Rows<'a> {
+    let downhill_tensor { n, rows, row_count, row_length, row_t, row_flags, .. } = *tensor;
+    // SAFETY: this function's contract.
+    let (list, row_t) = unsafe {
+        let count = n / row_length;
+        (array(rows, row_count), (!row_t.is_null()).then(|| array_mut(row_t, count)))
+    };
+    let mut rows = Rows::new(row_length, list);
+    (rows.merge, rows.row_t) = (row_flags & DOWNHILL_ROWS_MERGE != 0, row_t);
+    rows
+}
+
+#[cold]
+fn without_length(rows: usize, row_count: usize, row_t: usize, row_flags: u32, reserved: u32) -> Failure {
+    let (name, value) = match (rows, row_count, row_t, row_flags) {
+        (0, 0, 0, 0) => ("reserved", format!("{reserved}")),
+        (0, 0, 0, _) => ("row_flags", format!("{row_flags:#x}")),
+        (0, 0, _, _) => ("row_t", format!("{row_t:#x}")),
+        (0, _, _, _) => ("row_count", format!("{row_count}")),
+        _ => ("rows", format!("{rows:#x}")),
+    };
+    invalid(format!("`{name}` is {value}; it must be 0 or NULL, because `row_length` is 0"))
 }
 
 /// # Safety

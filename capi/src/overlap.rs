@@ -47,19 +47,19 @@ pub(super) type Each<'a> = &'a mut dyn FnMut(&mut dyn FnMut(Placed));
 /// Which group and tensor an array belongs to: none for the structures.
 pub(super) type Place = Option<(usize, usize)>;
 
-/// The kinds of arrays that a tensor has: of each there is one row.
-pub(super) const KINDS: usize = 8;
+/// The kinds of arrays that a tensor has.
+pub(super) const KINDS: usize = 10;
 
 /// All arrays in the order in which they come by.
-pub(super) struct Rows {
-    all: Row,
-    kinds: [Row; KINDS],
+pub(super) struct Extents {
+    all: Extent,
+    kinds: [Extent; KINDS],
     count: usize,
 }
 
 /// Some of them.
 #[derive(Clone, Copy)]
-struct Row {
+struct Extent {
     /// From the least start to the largest end.
     start: usize,
     end: usize,
@@ -68,7 +68,7 @@ struct Row {
     is_written: bool,
 }
 
-impl Row {
+impl Extent {
     const EMPTY: Self = Self { start: usize::MAX, end: 0, ascending: true, is_written: false };
 
     #[inline(always)]
@@ -83,8 +83,8 @@ impl Row {
     }
 }
 
-impl Rows {
-    pub const EMPTY: Self = Self { all: Row::EMPTY, kinds: [Row::EMPTY; KINDS], count: 0 };
+impl Extents {
+    pub const EMPTY: Self = Self { all: Extent::EMPTY, kinds: [Extent::EMPTY; KINDS], count: 0 };
 
     /// An array of a kind, which is not empty. All of a kind are written, or none.
     #[inline(always)]

@@ -19,19 +19,19 @@ pub const DOWNHILL_STATUS_MISALIGNED: downhill_status = 2;
 /// What is written shares memory with something else.
 pub const DOWNHILL_STATUS_OVERLAP: downhill_status = 3;
 /// An array of n elements does not fit in the address space, or a list of count structures; or
-/// state_bytes is not what downhill_state_bytes() says.
+/// state_bytes is not what downhill_state_bytes() says, or row_length does not fit n or 8BIT.
 pub const DOWNHILL_STATUS_INVALID_LENGTH: downhill_status = 4;
 /// t is 0. Steps are counted from 1.
 pub const DOWNHILL_STATUS_INVALID_STEP: downhill_status = 5;
 /// A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is
 /// wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
-/// 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
+/// 64, a row is not in the table or listed twice, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
 pub const DOWNHILL_STATUS_INVALID_CONFIG: downhill_status = 6;
 /// The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or
 /// could become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call
 /// has the same t.
 pub const DOWNHILL_STATUS_SKIPPED: downhill_status = 7;
-/// There is no memory for a list of groups or arrays.
+/// There is no memory for a list of groups, arrays or rows.
 pub const DOWNHILL_STATUS_OUT_OF_MEMORY: downhill_status = 8;
 /// A bug in this library. The arrays may have been written in part.
 pub const DOWNHILL_STATUS_PANIC: downhill_status = 99;
@@ -73,6 +73,9 @@ impl Failure {
 impl From<Error> for Failure {
     #[cold]
     fn from(error: Error) -> Self {
+        if let Error::NoMemory { .. } = error {
+            return Self::OUT_OF_MEMORY;
+        }
         Self::new(status(&error), error.to_string())
     }
 }
@@ -82,7 +85,10 @@ fn status(error: &Error) -> downhill_status {
         Error::Length { .. }
         | Error::PackedLength { .. }
         | Error::StateCount { .. }
-        | Error::StateLength { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
+        | Error::StateLength { .. }
+        | Error::RowLength { .. }
+        | Error::RowCount { .. }
+        | Error::RowInBits8 { .. } => DOWNHILL_STATUS_INVALID_LENGTH,
         Error::Group { error, .. } | Error::Tensor { error, .. } => status(error),
         Error::Step => DOWNHILL_STATUS_INVALID_STEP,
         // A hyper-parameter, a first element, a CPU, an instruction set.

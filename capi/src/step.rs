@@ -6,7 +6,7 @@ use super::{
     arrays::{check_pointer, sized},
     boundary,
     group::{CTensors, Group, Groups, Read, array_mut, downhill_group},
-    overlap::{Array, Placed, Rows},
+    overlap::{Array, Extents, Placed},
     pool::{downhill_pool, threads},
     read::{check_structure, invalid, read_structure},
     status::*,
@@ -235,13 +235,13 @@ unsafe fn with_checked<T>(
     others: [Array; 2],
     f: impl FnOnce(&[Group], Sizes) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let (mut sizes, mut rows) = (Sizes::default(), Rows::EMPTY);
+    let (mut sizes, mut extents) = (Sizes::default(), Extents::EMPTY);
     let mut checked = |index| {
         // SAFETY: this function's contract.
         let group = unsafe { list.get(index, what) };
         let group = group.map_err(|failure: Failure| failure.of_group(index))?;
         // SAFETY: the same.
-        match unsafe { group.check(&mut sizes, &mut rows) } {
+        match unsafe { group.check(&mut sizes, &mut extents) } {
             Ok(()) => Ok(group),
             Err(failure) => Err(failure.of_group(index)),
         }
@@ -250,7 +250,7 @@ unsafe fn with_checked<T>(
         let group = checked(0)?;
         let [config, tensors] = group.structures();
         let [one, other] = others;
-        check_apart(&rows, &[one, other, list.array(), config, tensors], slice::from_ref(&group))?;
+        check_apart(&extents, &[one, other, list.array(), config, tensors], slice::from_ref(&group))?;
         return f(slice::from_ref(&group), sizes);
     }
     let mut groups = with_room(list.len()).ok_or(Failure::OUT_OF_MEMORY)?;
@@ -261,12 +261,12 @@ unsafe fn with_checked<T>(
     structures.extend(others);
     structures.push(list.array());
     structures.extend(groups.iter().flat_map(Group::structures));
-    check_apart(&rows, &structures, &groups)?;
+    check_apart(&extents, &structures, &groups)?;
     f(&groups, sizes)
 }
 
-fn check_apart(rows: &Rows, structures: &[Array], groups: &[Group]) -> Result<(), Failure> {
-    rows.check(structures, &mut |f: &mut dyn FnMut(Placed)| {
+fn check_apart(extents: &Extents, structures: &[Array], groups: &[Group]) -> Result<(), Failure> {
+    extents.check(structures, &mut |f: &mut dyn FnMut(Placed)| {
         for (index, group) in groups.iter().enumerate() {
             group.each_array(index, f);
         }
