@@ -286,6 +286,8 @@ DOWNHILL_API const char *downhill_last_error(void);
 #define DOWNHILL_RULE_LION 12
 /** downhill_signum, for downhill_signum_step(). */
 #define DOWNHILL_RULE_SIGNUM 13
+/** downhill_radam, for downhill_radam_step(). */
+#define DOWNHILL_RULE_RADAM 14
 
 /** How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic. */
 typedef uint32_t downhill_decay;
@@ -788,6 +790,49 @@ DOWNHILL_INLINE downhill_signum downhill_signum_default(void) {
  */
 DOWNHILL_API downhill_status downhill_signum_step(size_t n, float *w, const float *g, float *m,
     const struct downhill_signum *config);
+
+/** The hyper-parameters of downhill_radam_step(). */
+typedef struct downhill_radam {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of the first moment, in [0, 1). */
+  double beta1;
+  /** Decay rate of the second moment, in [0, 1). With 2/3 or less the second moment is never used. */
+  double beta2;
+  /**
+   * Added to the root of the second moment, before its bias is corrected; finite and >= 0. Below
+   * 1e-17 it no longer hides that a second moment which grows in portions below 2^-126 (gradients
+   * below 4e-18) stays 0.
+   */
+  double eps;
+  double weight_decay;
+} downhill_radam;
+
+/** The defaults of downhill_radam_step(). */
+DOWNHILL_INLINE downhill_radam downhill_radam_default(void) {
+  downhill_radam config;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_RADAM;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.001; config.beta1 = 0.9;
+  config.beta2 = 0.999; config.eps = 1e-8; config.weight_decay = 0.0;
+  return config;
+}
+
+/**
+ * RAdam, which is Adam that leaves its second moment out while that is an average of too few gradients
+ * (Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2019; with 5 where that has
+ * 4, as PyTorch has it). States: m, v. With c1 = 1-beta1^t, c2 = 1-beta2^t, R = 2/(1-beta2) - 1,
+ * rho = R - ((2*t)*beta2^t)/c2, r = sqrt((((rho-4)*(rho-2))*R)/(((R-4)*(R-2))*rho)):
+ *     m = beta1*m + (1-beta1)*g
+ *     v = beta2*v + ((1-beta2)*g)*g
+ *     rho > 5: w -= (a*m)/(sqrt(v) + eps) with a = (lr/c1)*(r*sqrt(c2))
+ *     else:    w -= a*m with a = lr/c1
+ */
+DOWNHILL_API downhill_status downhill_radam_step(size_t n, float *w, const float *g, float *m, float *v,
+    uint64_t t, const struct downhill_radam *config);
 
 /* ======== 5. Pools ======== */
 

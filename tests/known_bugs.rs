@@ -1,7 +1,8 @@
 //! Bugs that optimizers elsewhere had, each as the test that would have caught it.
 
 use downhill::{
-    Adam, Adamax, Adamw, Amsgrad, Decay, Isa, Lion, Optimizer, Rmsprop, Sgd, Signum, rmsprop_step, rules,
+    Adam, Adamax, Adamw, Amsgrad, Decay, Isa, Lion, Optimizer, Radam, Rmsprop, Sgd, Signum,
+    rmsprop_step, rules,
 };
 
 /// Longer than two of the longest vectors, with a tail.
@@ -127,6 +128,20 @@ fn a_nan_is_the_largest() {
 
     let rule = Rmsprop { centered: true, ..Rmsprop::default() };
     assert!(step(&rule, 1, 1.0, f32::NAN, &[0.0, 0.0]).0.is_nan());
+}
+
+/// RAdam that left its ε out: `0/0` for a weight that never had a gradient. And, while the second moment
+/// is not used, one that was multiplied by 0 instead of left out.
+#[test]
+fn radam_adds_eps_and_leaves_an_early_second_moment_out() {
+    let rule = Radam { lr: 0.5, ..Radam::default() };
+    for t in [1, 5, 6, 1000] {
+        assert_eq!(step(&rule, t, 1.0, 0.0, &[0.0, 0.0]).0, 1.0, "{t}");
+        let w = step(&rule, t, 1.0, 1.0, &[0.0, f32::NAN]).0;
+        assert_eq!(w.is_nan(), t >= 6, "{t}: {w}");
+    }
+    let never = Radam { beta2: 2.0 / 3.0, ..rule };
+    assert!(step(&never, 1000, 1.0, 1.0, &[0.0, f32::INFINITY]).0 < 1.0);
 }
 
 /// `v − ḡ²` that rounded below zero, and a NaN for its root.

@@ -24,6 +24,7 @@ typedef union {
   downhill_nadam nadam;
   downhill_lion lion;
   downhill_signum signum;
+  downhill_radam radam;
 } any_config;
 
 /* What a field may be: a uint32_t with one of these values, or a double in a range. */
@@ -388,6 +389,35 @@ static inline void signum_plain(size_t n, float *w, const float *g, float *const
   }
 }
 
+/* ---- radam ---- */
+
+FUNCTIONS(radam, radam, n, w, g, s[0], s[1], t)
+
+/* The second moment is used from the sixth step on, or never. */
+static inline void radam_vary(any_config *config, int variant) {
+  if (variant == 1) config->radam.beta2 = 0.5;
+}
+
+static inline void radam_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
+  const downhill_radam c = config->radam;
+  float *m = state[0], *v = state[1];
+  const double c1 = 1.0 - power(c.beta1, t), beta2_t = power(c.beta2, t), c2 = 1.0 - beta2_t;
+  const double most = 2.0 / (1.0 - c.beta2) - 1.0, rho = most - 2.0 * (double)t * beta2_t / c2;
+  float a = (float)(c.lr / c1);
+  size_t i;
+  if (rho > 5.0) {
+    const double r = sqrt((rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho));
+    a = (float)(c.lr / c1 * (r * sqrt(c2)));
+  }
+  for (i = 0; i < n; i++) {
+    float w_i = w[i], g_i = g[i];
+    apply_decay(&w_i, &g_i, c.decay, c.weight_decay, c.lr);
+    m[i] = average(m[i], c.beta1, g_i);
+    v[i] = average_square(v[i], c.beta2, g_i);
+    w[i] = rho > 5.0 ? w_i - a * m[i] / (sqrtf(v[i]) + (float)c.eps) : w_i - a * m[i];
+  }
+}
+
 /* ---- the table ---- */
 
 #define FIELD(type, name, allowed) {#name, offsetof(downhill_##type, name), allowed}
@@ -440,13 +470,18 @@ static const rule rules[] = {
     {RULE(signum, signum, SIGNUM), signum_plain, 0, 1, NULL, 1, {{"m", 0, NULL}},
      {FIELD(signum, decay, UP_TO_1), FIELD(signum, reserved, ONLY_0), FIELD(signum, lr, NON_NEGATIVE),
       FIELD(signum, momentum, BELOW_ONE), FIELD(signum, weight_decay, NON_NEGATIVE)}},
+    {RULE(radam, radam, RADAM), radam_plain, 1, 2, radam_vary, 2, {{"m", 0, NULL}, {"v", 1, NULL}},
+     {FIELD(radam, decay, UP_TO_1), FIELD(radam, reserved, ONLY_0), FIELD(radam, lr, NON_NEGATIVE),
+      FIELD(radam, beta1, BELOW_ONE), FIELD(radam, beta2, BELOW_ONE), FIELD(radam, eps, NON_NEGATIVE),
+      FIELD(radam, weight_decay, NON_NEGATIVE)}},
 };
 
 enum { RULES = sizeof rules / sizeof *rules };
 
 /* The same rules, for what is made of names: in C++ each is a type. */
 #define EACH_RULE(F) \
-  F(sgd) F(momentum) F(nesterov) F(adagrad) F(adadelta) F(rmsprop) F(adam) F(adamw) F(amsgrad) F(adamax) F(nadam) F(lion) F(signum)
+  F(sgd) F(momentum) F(nesterov) F(adagrad) F(adadelta) F(rmsprop) F(adam) F(adamw) F(amsgrad) F(adamax) F(nadam) F(lion) F(signum) \
+  F(radam)
 
 static inline const rule *find_rule(const char *name) {
   int i;

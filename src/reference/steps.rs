@@ -3,7 +3,7 @@
 
 use crate::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum,
-    Nadam, Nesterov, Rmsprop, Sgd, Signum,
+    Nadam, Nesterov, Radam, Rmsprop, Sgd, Signum,
     power::{momentum_product, powers},
     rule::{Engine, check, check_length},
 };
@@ -319,6 +319,39 @@ pub fn signum_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Signum) -> 
         let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
         m[i] = momentum * state(m[i]) + fresh * g_i;
         w[i] = w_i - lr * sign(m[i]);
+    }
+    Ok(())
+}
+
+/// `m`, `v` as Adam; with `ρ∞ = 2/(1−β2) − 1` and `ρ = ρ∞ − ((2·t)·β2^t)/c2`, if `ρ > 5`:
+/// `w −= (a·m)/(√v + ε)`, `a = (η/c1)·(r·√c2)`, `r = √((((ρ−4)·(ρ−2))·ρ∞)/(((ρ∞−4)·(ρ∞−2))·ρ))`, else
+/// `w −= a·m`, `a = η/c1`.
+///
+/// Liu et al., *On the Variance of the Adaptive Learning Rate and Beyond*, 2019, with 5 where that has 4,
+/// as in PyTorch. Arguments and errors as [`crate::radam_step`].
+pub fn radam_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    t: u64,
+    config: &Radam,
+) -> Result<(), Error> {
+    check(config, t, w, g, [m, v])?;
+    let Radam { lr, beta1, beta2, eps, .. } = *config;
+    let beta2_t = powers([beta2], t)[0];
+    let (c1, c2) = (1.0 - powers([beta1], t)[0], 1.0 - beta2_t);
+    let rho_inf = 2.0 / (1.0 - beta2) - 1.0;
+    let rho = rho_inf - 2.0 * t as f64 * beta2_t / c2;
+    let r = ((rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho)).sqrt();
+    let a = (if rho > 5.0 { lr / c1 * (r * c2.sqrt()) } else { lr / c1 }) as f32;
+    let (fresh1, fresh2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+    let (beta1, beta2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, lr);
+        m[i] = beta1 * state(m[i]) + fresh1 * g_i;
+        v[i] = beta2 * state(v[i]) + fresh2 * g_i * g_i;
+        w[i] = if rho > 5.0 { w_i - (a * m[i]) / (v[i].sqrt() + eps) } else { w_i - a * m[i] };
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod lion;
 mod momentum;
 mod nadam;
 mod nesterov;
+mod radam;
 mod rmsprop;
 mod sgd;
 mod signum;
@@ -22,6 +23,7 @@ pub use lion::{Lion, lion_step};
 pub use momentum::{Form, Momentum, momentum_step};
 pub use nadam::{Nadam, nadam_step};
 pub use nesterov::{Nesterov, nesterov_step};
+pub use radam::{Radam, radam_step};
 pub use rmsprop::{Rmsprop, rmsprop_step};
 pub use sgd::{Sgd, sgd_step};
 pub use signum::{Signum, signum_step};
@@ -49,6 +51,7 @@ pub fn rules() -> Vec<Box<dyn Optimizer>> {
         Nadam::default().into(),
         Lion::default().into(),
         Signum::default().into(),
+        Radam::default().into(),
     ]
 }
 
@@ -100,7 +103,7 @@ mod tests {
     /// A function that took its states in another order would have other bits.
     #[test]
     fn each_function_does_what_its_configuration_and_the_reference_do_and_allocates_nothing() {
-        const T: u64 = 3;
+        const T: u64 = 7;
         // The first call of a process looks at the CPU and the environment.
         crate::Isa::current().unwrap();
         for rule in &variants() {

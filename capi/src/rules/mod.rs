@@ -8,6 +8,7 @@ pub(super) mod lion;
 pub(super) mod momentum;
 pub(super) mod nadam;
 pub(super) mod nesterov;
+pub(super) mod radam;
 pub(super) mod rmsprop;
 pub(super) mod sgd;
 pub(super) mod signum;
@@ -23,7 +24,7 @@ use super::{
 };
 use downhill::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Isa, Lion, Momentum, Nadam, Nesterov,
-    Optimizer, Rmsprop, Sgd, Signum, abi::Configuration,
+    Optimizer, Radam, Rmsprop, Sgd, Signum, abi::Configuration,
 };
 
 /// downhill_sgd, for downhill_sgd_step().
@@ -52,9 +53,11 @@ pub const DOWNHILL_RULE_NADAM: u32 = 11;
 pub const DOWNHILL_RULE_LION: u32 = 12;
 /// downhill_signum, for downhill_signum_step().
 pub const DOWNHILL_RULE_SIGNUM: u32 = 13;
+/// downhill_radam, for downhill_radam_step().
+pub const DOWNHILL_RULE_RADAM: u32 = 14;
 
 /// Every rule, in the order of the tags.
-pub(super) const RULES: [Rule; 13] = [
+pub(super) const RULES: [Rule; 14] = [
     Rule::of::<Sgd>(),
     Rule::of::<Momentum>(),
     Rule::of::<Nesterov>(),
@@ -68,6 +71,7 @@ pub(super) const RULES: [Rule; 13] = [
     Rule::of::<Nadam>(),
     Rule::of::<Lion>(),
     Rule::of::<Signum>(),
+    Rule::of::<Radam>(),
 ];
 
 /// What a configuration of any rule says.
@@ -86,6 +90,7 @@ pub(super) enum Decoded {
     Nadam(Nadam),
     Lion(Lion),
     Signum(Signum),
+    Radam(Radam),
 }
 
 impl Decoded {
@@ -104,6 +109,7 @@ impl Decoded {
             Self::Nadam(config) => config,
             Self::Lion(config) => config,
             Self::Signum(config) => config,
+            Self::Radam(config) => config,
         }
     }
 }
