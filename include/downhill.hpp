@@ -225,6 +225,9 @@ struct signum : detail::configuration<downhill_signum_default, downhill_signum_s
 struct radam : detail::configuration<downhill_radam_default, downhill_radam_step> {
   static constexpr std::array states = {"m", "v"};
 };
+struct ftrl : detail::configuration<downhill_ftrl_default, downhill_ftrl_step> {
+  static constexpr std::array states = {"z", "s"};
+};
 
 /** What a whole step does beside the update: nothing, unless it is told. */
 struct extras : downhill_extras {

@@ -5,8 +5,8 @@
 use std::{env, fs, marker::PhantomData, path::PathBuf, process::Command};
 
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Isa, Lion, Momentum, Nadam, Nesterov, Radam, Rmsprop, Sgd,
-    Signum,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Ftrl, Isa, Lion, Momentum, Nadam, Nesterov, Radam, Rmsprop,
+    Sgd, Signum,
 };
 use half::{bf16, f16};
 use libloading::Library;
@@ -339,6 +339,10 @@ fn constants(rule: &str) -> Option<Vec<f32>> {
             vec![lr, momentum, 1.0 - momentum]
         }
         "radam" => radam(Radam::default()),
+        "ftrl" => {
+            let Ftrl { lr, beta, l1, l2, .. } = Ftrl::default();
+            vec![1.0 / lr, beta, l1, l2]
+        }
         _ => return None,
     };
     Some(constants.into_iter().map(|x| x as f32).collect())

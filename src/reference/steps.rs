@@ -2,8 +2,8 @@
 //! are `f64`; what a loop uses is derived from them in `f64` and rounded to `f32` once, before it.
 
 use crate::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum,
-    Nadam, Nesterov, Radam, Rmsprop, Sgd, Signum,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Ftrl, Lion,
+    Momentum, Nadam, Nesterov, Radam, Rmsprop, Sgd, Signum,
     power::{momentum_product, powers},
     rule::{Engine, check, check_length},
 };
@@ -352,6 +352,32 @@ pub fn radam_step(
         m[i] = beta1 * state(m[i]) + fresh1 * g_i;
         v[i] = beta2 * state(v[i]) + fresh2 * g_i * g_i;
         w[i] = if rho > 5.0 { w_i - (a * m[i]) / (v[i].sqrt() + eps) } else { w_i - a * m[i] };
+    }
+    Ok(())
+}
+
+/// With `a = 1/η` and `r = √s`: `s += g·g; z += g − ((√s − r)·a)·w;`
+/// `w = (sign(z)·λ1 − z)/((β + √s)·a + λ2)`, but 0 where `|z| ≤ λ1`.
+///
+/// McMahan et al., *Ad Click Prediction: a View from the Trenches*, 2013. Arguments and errors as
+/// [`crate::ftrl_step`].
+pub fn ftrl_step(
+    w: &mut [f32],
+    g: &[f32],
+    z: &mut [f32],
+    s: &mut [f32],
+    config: &Ftrl,
+) -> Result<(), Error> {
+    check(config, 1, w, g, [z, s])?;
+    let a = (1.0 / config.lr) as f32;
+    let (beta, l1, l2) = (config.beta as f32, config.l1 as f32, config.l2 as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], Decay::L2, config.weight_decay, config.lr);
+        let r = state(s[i]).sqrt();
+        s[i] = state(s[i]) + g_i * g_i;
+        z[i] = state(z[i]) + (g_i - (s[i].sqrt() - r) * a * w_i);
+        let is_zero = z[i].abs() <= l1;
+        w[i] = if is_zero { 0.0 } else { (sign(z[i]) * l1 - z[i]) / ((beta + s[i].sqrt()) * a + l2) };
     }
     Ok(())
 }

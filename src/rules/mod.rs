@@ -5,6 +5,7 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod decay;
+mod ftrl;
 mod lion;
 mod momentum;
 mod nadam;
@@ -19,6 +20,7 @@ pub use adagrad::{Adagrad, adagrad_step};
 pub use adam::{Adam, Adamw, Amsgrad, BiasCorrection, adam_step, adamw_step, amsgrad_step};
 pub use adamax::{Adamax, adamax_step};
 pub use decay::Decay;
+pub use ftrl::{Ftrl, ftrl_step};
 pub use lion::{Lion, lion_step};
 pub use momentum::{Form, Momentum, momentum_step};
 pub use nadam::{Nadam, nadam_step};
@@ -52,6 +54,7 @@ pub fn rules() -> Vec<Box<dyn Optimizer>> {
         Lion::default().into(),
         Signum::default().into(),
         Radam::default().into(),
+        Ftrl::default().into(),
     ]
 }
 

@@ -4,6 +4,7 @@ pub(super) mod adadelta;
 pub(super) mod adagrad;
 pub(super) mod adam;
 pub(super) mod adamax;
+pub(super) mod ftrl;
 pub(super) mod lion;
 pub(super) mod momentum;
 pub(super) mod nadam;
@@ -23,8 +24,8 @@ use super::{
     status::*,
 };
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Isa, Lion, Momentum, Nadam, Nesterov,
-    Optimizer, Radam, Rmsprop, Sgd, Signum, abi::Configuration,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Ftrl, Isa, Lion, Momentum, Nadam,
+    Nesterov, Optimizer, Radam, Rmsprop, Sgd, Signum, abi::Configuration,
 };
 
 /// downhill_sgd, for downhill_sgd_step().
@@ -55,9 +56,11 @@ pub const DOWNHILL_RULE_LION: u32 = 12;
 pub const DOWNHILL_RULE_SIGNUM: u32 = 13;
 /// downhill_radam, for downhill_radam_step().
 pub const DOWNHILL_RULE_RADAM: u32 = 14;
+/// downhill_ftrl, for downhill_ftrl_step().
+pub const DOWNHILL_RULE_FTRL: u32 = 15;
 
 /// Every rule, in the order of the tags.
-pub(super) const RULES: [Rule; 14] = [
+pub(super) const RULES: [Rule; 15] = [
     Rule::of::<Sgd>(),
     Rule::of::<Momentum>(),
     Rule::of::<Nesterov>(),
@@ -72,6 +75,7 @@ pub(super) const RULES: [Rule; 14] = [
     Rule::of::<Lion>(),
     Rule::of::<Signum>(),
     Rule::of::<Radam>(),
+    Rule::of::<Ftrl>(),
 ];
 
 /// What a configuration of any rule says.
@@ -91,6 +95,7 @@ pub(super) enum Decoded {
     Lion(Lion),
     Signum(Signum),
     Radam(Radam),
+    Ftrl(Ftrl),
 }
 
 impl Decoded {
@@ -110,6 +115,7 @@ impl Decoded {
             Self::Lion(config) => config,
             Self::Signum(config) => config,
             Self::Radam(config) => config,
+            Self::Ftrl(config) => config,
         }
     }
 }
