@@ -286,6 +286,10 @@ DOWNHILL_API const char *downhill_last_error(void);
 #define DOWNHILL_RULE_LION 12
 /** downhill_signum, for downhill_signum_step(). */
 #define DOWNHILL_RULE_SIGNUM 13
+/** downhill_radam, for downhill_radam_step(). */
+#define DOWNHILL_RULE_RADAM 14
+/** downhill_ftrl, for downhill_ftrl_step(). */
+#define DOWNHILL_RULE_FTRL 15
 
 /** How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic. */
 typedef uint32_t downhill_decay;
@@ -788,6 +792,93 @@ DOWNHILL_INLINE downhill_signum downhill_signum_default(void) {
  */
 DOWNHILL_API downhill_status downhill_signum_step(size_t n, float *w, const float *g, float *m,
     const struct downhill_signum *config);
+
+/** The hyper-parameters of downhill_radam_step(). */
+typedef struct downhill_radam {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Decay rate of the first moment, in [0, 1). */
+  double beta1;
+  /** Decay rate of the second moment, in [0, 1). With 2/3 or less the second moment is never used. */
+  double beta2;
+  /**
+   * Added to the root of the second moment, before its bias is corrected; finite and >= 0. Below
+   * 1e-17 it no longer hides that a second moment which grows in portions below 2^-126 (gradients
+   * below 4e-18) stays 0.
+   */
+  double eps;
+  double weight_decay;
+} downhill_radam;
+
+/** The defaults of downhill_radam_step(). */
+DOWNHILL_INLINE downhill_radam downhill_radam_default(void) {
+  downhill_radam config;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_RADAM;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.001; config.beta1 = 0.9;
+  config.beta2 = 0.999; config.eps = 1e-8; config.weight_decay = 0.0;
+  return config;
+}
+
+/**
+ * RAdam, which is Adam that leaves its second moment out while that is an average of too few gradients
+ * (Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2019; with 5 where that has
+ * 4, as PyTorch has it). States: m, v. With c1 = 1-beta1^t, c2 = 1-beta2^t, R = 2/(1-beta2) - 1,
+ * rho = R - ((2*t)*beta2^t)/c2, r = sqrt((((rho-4)*(rho-2))*R)/(((R-4)*(R-2))*rho)):
+ *     m = beta1*m + (1-beta1)*g
+ *     v = beta2*v + ((1-beta2)*g)*g
+ *     rho > 5: w -= (a*m)/(sqrt(v) + eps) with a = (lr/c1)*(r*sqrt(c2))
+ *     else:    w -= a*m with a = lr/c1
+ */
+DOWNHILL_API downhill_status downhill_radam_step(size_t n, float *w, const float *g, float *m, float *v,
+    uint64_t t, const struct downhill_radam *config);
+
+/** The hyper-parameters of downhill_ftrl_step(). */
+typedef struct downhill_ftrl {
+  uint32_t struct_size;
+  uint32_t rule;
+  /** It must be DOWNHILL_DECAY_L2: the new weight is not made of the old one. */
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and > 0, and not so small that 1/lr is infinite. */
+  double lr;
+  /**
+   * Added to the root of the sum of squares, finite and >= 0. With 0 (and l2 = 0) an element whose
+   * squares have been zero so far is divided by zero, as IEEE says, and one with gradients of about
+   * 1e-20, whose sum of squares is subnormal and so read as zero, doubles in every step.
+   */
+  double beta;
+  /** L1 regularization, finite and >= 0: what makes weights exactly zero. */
+  double l1;
+  /** L2 regularization, finite and >= 0. */
+  double l2;
+  double weight_decay;
+} downhill_ftrl;
+
+/** The defaults of downhill_ftrl_step(). */
+DOWNHILL_INLINE downhill_ftrl downhill_ftrl_default(void) {
+  downhill_ftrl config;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_FTRL; config.decay = DOWNHILL_DECAY_L2;
+  config.reserved = 0; config.lr = 0.1; config.beta = 1.0; config.l1 = 0.0; config.l2 = 0.0;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/**
+ * FTRL-Proximal (McMahan et al., "Ad Click Prediction: a View from the Trenches", 2013), for sparse
+ * linear models. States: z, s. The new weight is made of them alone: weights that are not zero at the
+ * start are pulled towards zero by the first step, unless z starts from
+ * -(w*(beta/lr + l2) + sign(w)*l1). A NaN in g makes z, s and w NaN. With a = 1/lr:
+ *     r = sqrt(s)
+ *     s += g*g
+ *     z += g - ((sqrt(s) - r)*a)*w
+ *     w = (sign(z)*l1 - z)/((beta + sqrt(s))*a + l2), but 0 where |z| <= l1
+ */
+DOWNHILL_API downhill_status downhill_ftrl_step(size_t n, float *w, const float *g, float *z, float *s,
+    const struct downhill_ftrl *config);
 
 /* ======== 5. Pools ======== */
 

@@ -222,6 +222,12 @@ struct lion : detail::configuration<downhill_lion_default, downhill_lion_step> {
 struct signum : detail::configuration<downhill_signum_default, downhill_signum_step> {
   static constexpr std::array states = {"m"};
 };
+struct radam : detail::configuration<downhill_radam_default, downhill_radam_step> {
+  static constexpr std::array states = {"m", "v"};
+};
+struct ftrl : detail::configuration<downhill_ftrl_default, downhill_ftrl_step> {
+  static constexpr std::array states = {"z", "s"};
+};
 
 /** What a whole step does beside the update: nothing, unless it is told. */
 struct extras : downhill_extras {

@@ -22,6 +22,11 @@ pub(crate) fn non_negative(argument: &'static str, value: f64) -> Result<(), Err
 }
 
 #[inline(always)]
+pub(crate) fn positive(argument: &'static str, value: f64) -> Result<(), Error> {
+    within(argument, value, value > 0.0, "above 0 and finite in f32")
+}
+
+#[inline(always)]
 pub(crate) fn below_one(argument: &'static str, value: f64) -> Result<(), Error> {
     within(argument, value, (0.0..1.0).contains(&value), "at least 0 and below 1")
 }

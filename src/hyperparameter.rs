@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    check::{at_most_one, below_one, non_negative},
+    check::{at_most_one, below_one, non_negative, positive},
 };
 
 /// One of the hyper-parameters of a rule:
@@ -25,6 +25,8 @@ pub struct Hyperparameter {
 pub enum Range {
     /// At least 0.
     NonNegative,
+    /// Above 0.
+    Positive,
     /// At least 0 and below 1.
     BelowOne,
     /// From 0 to 1.
@@ -87,6 +89,7 @@ impl Visitor for Checked {
     fn number(&mut self, name: &'static str, range: Range, value: f64) -> Result<f64, Error> {
         match range {
             Range::NonNegative => non_negative(name, value)?,
+            Range::Positive => positive(name, value)?,
             Range::BelowOne => below_one(name, value)?,
             Range::UpToOne => at_most_one(name, value)?,
             Range::OneOf(_) => {}

@@ -246,6 +246,14 @@ impl<S: Lanes> Lane<S> {
         Self { x: select(s, all, self.x, s.splat_f32s(other)), ..self }
     }
 
+    /// Itself, but `+0` where `x ≤ most`. (Where `x` is NaN it is not.)
+    #[inline(always)]
+    pub(crate) fn zero_where_at_most(self, x: Self, most: f32) -> Self {
+        let s = self.s;
+        let at_most = s.less_than_or_equal_f32s(x.x, s.splat_f32s(most));
+        Self { x: select(s, at_most, s.splat_f32s(0.0), self.x), ..self }
+    }
+
     /// Subnormal states are read as zero: [`Lanes::zero_if_subnormal`].
     #[inline(always)]
     pub(crate) fn zero_if_subnormal(self) -> Self {

@@ -5,9 +5,9 @@ mod common;
 
 use common::{Arrays, Rule, every_option, is_accepted, runner::command, uniform, with};
 use downhill::{
-    Adam, Adamax, Amsgrad, Decay, Error, Extras, Group, Isa, Momentum, Nadam, Optimizer, Range, Rmsprop,
-    Sgd, StateKind, Threads, Values, Weights, convert, grad_squares, pack, reference, rmsprop_step,
-    rules, state_bytes, step, unpack,
+    Adam, Adamax, Amsgrad, Decay, Error, Extras, Ftrl, Group, Isa, Momentum, Nadam, Optimizer, Range,
+    Rmsprop, Sgd, StateKind, Threads, Values, Weights, convert, grad_squares, pack, reference,
+    rmsprop_step, rules, state_bytes, step, unpack,
 };
 use half::bf16;
 
@@ -52,6 +52,11 @@ fn limits(range: Range) -> (&'static [f64], &'static str, &'static [f64]) {
             &[-1e-300, -1.0, TOO_LARGE, 1e39, f64::NAN, INF, -INF],
             "at least 0 and finite in f32",
             &[0.0, -0.0, 1e-300, MOST],
+        ),
+        Range::Positive => (
+            &[0.0, -0.0, -1.0, TOO_LARGE, f64::NAN, INF, -INF],
+            "above 0 and finite in f32",
+            &[1e-38, 1.0],
         ),
         Range::BelowOne => (
             &[-1e-300, -0.1, 1.0, 1.5, f64::NAN, INF, -INF],
@@ -112,6 +117,8 @@ fn what_is_derived_must_be_finite_too() {
     for rule in early {
         refuse(&rule, 1, "`lr` is 3e38; it must be so small that what is derived from it");
     }
+    let text = "`lr` is 1e-39; it must be so large that 1/lr is finite in f32";
+    refuse(&Ftrl { lr: 1e-39, ..Ftrl::default() }.into(), 1, text);
     let late = Adam { lr, ..Adam::default() };
     Arrays::new(&late, 3, uniform()).step(&late, Isa::current().unwrap(), 1000, 0, 3);
     let decay = Decay::Decoupled;

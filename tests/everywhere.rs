@@ -130,18 +130,20 @@ fn the_page_of_the_rules_has_every_rule_and_its_defaults() {
 }
 
 /// The sentence with all ranges, "`momentum`, ... are at least 0 and below 1; `dampening`, ... from 0 to
-/// 1; all others at least 0".
+/// 1; `lr` of `ftrl` above 0; all others at least 0".
 #[test]
 fn the_page_of_the_rules_has_every_range() {
     let text = read("docs/rules.md").replace('\n', " ");
     let (before, _) = text.split_once("; all others at least 0.").expect("the ranges");
     let (below_one, up_to_one) =
         before.rsplit_once(" are at least 0 and below 1; ").expect("the ranges");
+    let (up_to_one, positive) = up_to_one.split_once(" from 0 to 1; ").expect("the ranges");
     let below_one = below_one.rsplit_once("  ").expect("a paragraph").1;
     for rule in rules() {
         for one in rule.hyperparameters() {
             let expected = match one.range {
                 Range::OneOf(_) => continue,
+                _ if code(positive) == [one.name, rule.name()] => Range::Positive,
                 _ if code(below_one).contains(&one.name) => Range::BelowOne,
                 _ if code(up_to_one).contains(&one.name) => Range::UpToOne,
                 _ => Range::NonNegative,

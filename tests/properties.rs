@@ -59,10 +59,12 @@ fn every_option_length_and_offset() {
     let mut value = mixed();
     for rule in every_option() {
         for n in 0..=2 * 16 + 1 {
+            // A rule may begin with another formula than it goes on with.
+            let t = [1, 5][n % 2];
             for offset in 0..16 {
                 let start = Arrays::new(&*rule, offset + n, &mut value);
                 for isa in Isa::available() {
-                    compare(&*rule, isa, offset, &start, 1).unwrap();
+                    compare(&*rule, isa, offset, &start, t).unwrap();
                 }
             }
         }
@@ -215,6 +217,8 @@ fn decayed_moments_do_not_stay_subnormal() {
         }
         for (state, array) in rule.states().iter().zip(&arrays.state) {
             let keeps = match state.kind {
+                // FTRL's, a sum of gradients.
+                StateKind::Signed if state.name == "z" => true,
                 StateKind::Sum | StateKind::Maximum | StateKind::DecayingMaximum => true,
                 StateKind::Signed | StateKind::Squares => false,
                 kind => panic!("{kind:?} decays, or does not?"),
@@ -235,7 +239,9 @@ fn decay_moves_a_weight_without_gradient() {
             let mut arrays = Arrays::new(&*rule, 37, || 0.0);
             arrays.w.fill(1.0);
             arrays.step(&*rule, isa, 1, 0, 37);
-            assert!(arrays.w.iter().all(|&w| (w < 1.0) == decays), "{isa} {rule:?}: {:?}", arrays.w);
+            // FTRL makes its weights of its states, which are zero here.
+            let moves = decays || rule.name() == "ftrl";
+            assert!(arrays.w.iter().all(|&w| (w < 1.0) == moves), "{isa} {rule:?}: {:?}", arrays.w);
         }
     }
 }

@@ -164,6 +164,30 @@ LOOP(plain_signum, m, s1, s2)
     }
 }
 
+LOOP(plain_radam, m, v, s2)
+{
+    const float beta1 = constants[0], fresh1 = constants[1];
+    const float beta2 = constants[2], fresh2 = constants[3];
+    const float a = constants[4], eps = constants[5];
+    for (size_t i = 0; i < n; i++) {
+        m[i] = beta1 * m[i] + fresh1 * g[i];
+        v[i] = beta2 * v[i] + fresh2 * g[i] * g[i];
+        w[i] -= a * m[i] / (sqrtf(v[i]) + eps);
+    }
+}
+
+LOOP(plain_ftrl, z, s, s2)
+{
+    const float a = constants[0], beta = constants[1], l1 = constants[2], l2 = constants[3];
+    for (size_t i = 0; i < n; i++) {
+        const float before = sqrtf(s[i]);
+        s[i] += g[i] * g[i];
+        const float root = sqrtf(s[i]);
+        z[i] += g[i] - (root - before) * a * w[i];
+        w[i] = fabsf(z[i]) <= l1 ? 0.0f : ((z[i] < 0 ? -l1 : l1) - z[i]) / ((beta + root) * a + l2);
+    }
+}
+
 /*
  * The bytes of a step with this many states. The constant is 0, which the compiler cannot know: every
  * byte is read and written, and the values stay as they are for the next contestant.

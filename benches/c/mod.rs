@@ -5,7 +5,8 @@
 use std::{env, fs, marker::PhantomData, path::PathBuf, process::Command};
 
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Isa, Lion, Momentum, Nadam, Nesterov, Rmsprop, Sgd, Signum,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Ftrl, Isa, Lion, Momentum, Nadam, Nesterov, Radam, Rmsprop,
+    Sgd, Signum,
 };
 use half::{bf16, f16};
 use libloading::Library;
@@ -428,6 +429,11 @@ fn constants(rule: &str) -> Option<Vec<f32>> {
             let Signum { lr, momentum, .. } = Signum::default();
             vec![lr, momentum, 1.0 - momentum]
         }
+        "radam" => radam(Radam::default()),
+        "ftrl" => {
+            let Ftrl { lr, beta, l1, l2, .. } = Ftrl::default();
+            vec![1.0 / lr, beta, l1, l2]
+        }
         _ => return None,
     };
     Some(constants.into_iter().map(|x| x as f32).collect())
@@ -451,6 +457,16 @@ fn nadam(Nadam { lr, beta1, beta2, eps, momentum_decay, .. }: Nadam) -> Vec<f64>
     let b = lr * mu(T + 1) / (1.0 - product * mu(T + 1));
     let c2 = 1.0 - beta2.powi(T as i32);
     vec![beta1, 1.0 - beta1, beta2, 1.0 - beta2, a, b, 1.0 / c2, eps]
+}
+
+/// Of a step that divides by the second moment.
+fn radam(Radam { lr, beta1, beta2, eps, .. }: Radam) -> Vec<f64> {
+    let (most, beta2_t) = (2.0 / (1.0 - beta2) - 1.0, beta2.powi(T as i32));
+    let rho = most - 2.0 * T as f64 * beta2_t / (1.0 - beta2_t);
+    assert!(rho > 5.0, "step {T} is too early");
+    let r = ((rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho)).sqrt();
+    let a = lr / (1.0 - beta1.powi(T as i32)) * (r * (1.0 - beta2_t).sqrt());
+    vec![beta1, 1.0 - beta1, beta2, 1.0 - beta2, a, eps]
 }
 
 /// What a command prints, or what it complained about.

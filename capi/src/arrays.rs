@@ -118,6 +118,23 @@ fn check_apart(
     Ok(())
 }
 
+/// Is one float outside an array of `n` floats?
+pub(super) fn check_outside(
+    (name, float): (&str, *const f32),
+    (other_name, other): (&str, *const f32),
+    n: usize,
+) -> Result<(), Failure> {
+    if float < other.wrapping_add(n) && other < float.wrapping_add(1) {
+        let message = format!(
+            "`{name}` at {:#x} is in `{other_name}`, which has {n} elements from {:#x} on",
+            float.addr(),
+            other.addr()
+        );
+        return Err(Failure::new(DOWNHILL_STATUS_OVERLAP, message));
+    }
+    Ok(())
+}
+
 #[cold]
 pub(super) fn null(name: &str) -> Failure {
     Failure::new(DOWNHILL_STATUS_NULL_POINTER, format!("`{name}` is NULL"))

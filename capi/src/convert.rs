@@ -6,7 +6,7 @@ use super::{
     arrays::{check_address, sized},
     boundary,
     group::{SLOTS, WEIGHTS, Weight, array, array_mut},
-    overlap::{Array, Rows},
+    overlap::{Array, Extents},
     read::{choice, invalid},
     rules::{AnyConfig, read_any},
     status::*,
@@ -114,7 +114,7 @@ unsafe fn checked_states(
     if n == 0 {
         return Ok((rule, slots.map(|slot| slot.map(|_| [].as_ptr()))));
     }
-    let mut rows = Rows::EMPTY;
+    let mut extents = Extents::EMPTY;
     let mut fields = [None; SLOTS + 1];
     check_address("states", states.addr(), align_of::<*const f32>(), SLOTS * size_of::<*const f32>())?;
     for (k, name) in slots.into_iter().enumerate() {
@@ -138,10 +138,10 @@ unsafe fn checked_states(
     }
     for (k, field) in fields.iter().enumerate() {
         if let Some(array) = field {
-            rows.push(k, array.range(), array.is_written);
+            extents.push(k, array.range(), array.is_written);
         }
     }
-    rows.check(&[], &mut |f| fields.iter().flatten().for_each(|array| f((None, *array))))?;
+    extents.check(&[], &mut |f| fields.iter().flatten().for_each(|array| f((None, *array))))?;
     Ok((rule, arrays))
 }
 
@@ -194,19 +194,19 @@ pub unsafe extern "C" fn downhill_convert(
             ("to_low", to_low.cast_const(), to_type.low_size(), true),
         ];
         let mut arrays = [Array::read("", 0, 0); 4];
-        let mut rows = Rows::EMPTY;
+        let mut extents = Extents::EMPTY;
         for (k, (name, pointer, size, is_written)) in fields.into_iter().enumerate() {
             match size {
                 Some(size) if n > 0 => {
                     arrays[k] = Array { name, start: pointer.addr(), bytes: n * size, is_written };
                     check_address(name, pointer.addr(), size, n * size)?;
-                    rows.push(k, arrays[k].range(), is_written);
+                    extents.push(k, arrays[k].range(), is_written);
                 }
                 None if !pointer.is_null() => return Err(without_split(name, pointer)),
                 _ => {}
             }
         }
-        rows.check(&[], &mut |f| arrays.iter().for_each(|array| f((None, *array))))?;
+        extents.check(&[], &mut |f| arrays.iter().for_each(|array| f((None, *array))))?;
         // SAFETY: not NULL, aligned and apart, checked above; the C caller passes `n` elements of each.
         unsafe {
             let from = match from_type {

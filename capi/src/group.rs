@@ -517,7 +517,11 @@ impl Group {
                  DOWNHILL_ROWS_MERGE, and 0"
             )));
         }
-        sized("row_count", row_count, size_of::<i64>().max(row_length.saturating_mul(self.gradient.size())))?;
+        sized(
+            "row_count",
+            row_count,
+            size_of::<i64>().max(row_length.saturating_mul(self.gradient.size())),
+        )?;
         Ok(())
     }
 
@@ -534,7 +538,9 @@ impl Group {
         if n % row_length != 0 {
             return Err(Error::RowLength { row_length, len: n }.into());
         }
-        for (k, address, count) in [(ROWS, rows.addr(), row_count), (ROW_T, row_t.addr(), n / row_length)] {
+        for (k, address, count) in
+            [(ROWS, rows.addr(), row_count), (ROW_T, row_t.addr(), n / row_length)]
+        {
             if count > 0 && (k == ROWS || address != 0) {
                 let bytes = sized(self.name(k), count, size_of::<u64>())?;
                 check_address(self.name(k), address, size_of::<u64>(), bytes)?;
@@ -809,9 +815,8 @@ impl Group {
         let [s0, s1, s2, s3] = tensor.state;
         // SAFETY: this function's contract.
         let n = if self.is_row_rule { tensor.n / tensor.row_length } else { tensor.n };
-        let state = |k, state: *mut c_void| unsafe {
-            array_mut(state.cast(), if is_there(k) { n } else { 0 })
-        };
+        let state =
+            |k, state: *mut c_void| unsafe { array_mut(state.cast(), if is_there(k) { n } else { 0 }) };
         let count = (0..SLOTS).filter(|&k| is_there(k)).count();
         let (mut second, mut third) = (state(1, s1), state(2, s2));
         // Those of Rust move up where one is missing, which can only be the second one.
@@ -839,7 +844,13 @@ unsafe fn rows_of<'a>(tensor: &downhill_tensor) -> Rows<'a> {
 }
 
 #[cold]
-fn without_length(rows: usize, row_count: usize, row_t: usize, row_flags: u32, reserved: u32) -> Failure {
+fn without_length(
+    rows: usize,
+    row_count: usize,
+    row_t: usize,
+    row_flags: u32,
+    reserved: u32,
+) -> Failure {
     let (name, value) = match (rows, row_count, row_t, row_flags) {
         (0, 0, 0, 0) => ("reserved", format!("{reserved}")),
         (0, 0, 0, _) => ("row_flags", format!("{row_flags:#x}")),

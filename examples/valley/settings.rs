@@ -41,7 +41,7 @@ fn symbol(name: &'static str) -> &'static str {
         "dampening" => "τ",
         "alpha" => "α",
         "rho" => "ρ",
-        "beta1" => "β",
+        "beta1" | "beta" => "β",
         "eps" => "ε",
         "momentum_decay" => "ψ",
         "weight_decay" => "λ",

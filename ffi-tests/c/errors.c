@@ -246,8 +246,13 @@ static void number_ranges(const rule *r, const field *f) {
   const double never[] = {-1e-300, -1.0, 1e39, 1e300, (double)NAN, (double)INFINITY, -(double)INFINITY};
   size_t i;
   for (i = 0; i < sizeof never / sizeof *never; i++) refuse(r, r->defaults(), f, never[i], "must be");
-  accept(r, f, 0.0);
-  if (f->allowed == NON_NEGATIVE) {
+  if (f->allowed == POSITIVE) {
+    refuse(r, r->defaults(), f, 0.0, "above 0");
+    refuse(r, r->defaults(), f, 1e-40, "1/lr is finite");
+  } else {
+    accept(r, f, 0.0);
+  }
+  if (f->allowed == NON_NEGATIVE || f->allowed == POSITIVE) {
     accept(r, f, 1e20);
   } else {
     accept(r, f, 0.999999);
@@ -276,9 +281,11 @@ static void hyperparameters(const rule *r) {
       number_ranges(r, f);
     }
   /* Finite in f32, but 1 - lr*weight_decay is not. */
-  set_field(r, &config, "decay", DOWNHILL_DECAY_DECOUPLED);
   set_field(r, &config, "lr", 1e30);
-  refuse(r, config, find_field(r, "weight_decay"), 1e30, "1 - lr*weight_decay");
+  if (find_field(r, "decay")->allowed != ONLY_0) {
+    set_field(r, &config, "decay", DOWNHILL_DECAY_DECOUPLED);
+    refuse(r, config, find_field(r, "weight_decay"), 1e30, "1 - lr*weight_decay");
+  }
   /* And what bias correction makes of lr is not (which is mild while a momentum warms up). */
   config = r->defaults();
   if (find_field(r, "momentum_decay") != NULL) set_field(r, &config, "momentum_decay", 1e6);

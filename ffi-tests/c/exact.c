@@ -10,7 +10,7 @@
 
 #include "plain.h"
 
-enum { PLACES = 2 + MOST_STATES, MOST = 70, T = 3 };
+enum { PLACES = 2 + MOST_STATES, MOST = 70, T = 7 };
 
 /* Memory for arrays of up to a page: where one is in it, and for how long. */
 typedef struct {

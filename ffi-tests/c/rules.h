@@ -24,10 +24,12 @@ typedef union {
   downhill_nadam nadam;
   downhill_lion lion;
   downhill_signum signum;
+  downhill_radam radam;
+  downhill_ftrl ftrl;
 } any_config;
 
 /* What a field may be: a uint32_t with one of these values, or a double in a range. */
-typedef enum { ONLY_0, ONLY_1, UP_TO_1, UP_TO_2, NON_NEGATIVE, BELOW_ONE, AT_MOST_ONE } range;
+typedef enum { ONLY_0, ONLY_1, UP_TO_1, UP_TO_2, NON_NEGATIVE, POSITIVE, BELOW_ONE, AT_MOST_ONE } range;
 
 typedef struct {
   const char *name;
@@ -388,6 +390,60 @@ static inline void signum_plain(size_t n, float *w, const float *g, float *const
   }
 }
 
+/* ---- radam ---- */
+
+FUNCTIONS(radam, radam, n, w, g, s[0], s[1], t)
+
+/* The second moment is used from the sixth step on, or never. */
+static inline void radam_vary(any_config *config, int variant) {
+  if (variant == 1) config->radam.beta2 = 0.5;
+}
+
+static inline void radam_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
+  const downhill_radam c = config->radam;
+  float *m = state[0], *v = state[1];
+  const double c1 = 1.0 - power(c.beta1, t), beta2_t = power(c.beta2, t), c2 = 1.0 - beta2_t;
+  const double most = 2.0 / (1.0 - c.beta2) - 1.0, rho = most - 2.0 * (double)t * beta2_t / c2;
+  float a = (float)(c.lr / c1);
+  size_t i;
+  if (rho > 5.0) {
+    const double r = sqrt((rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho));
+    a = (float)(c.lr / c1 * (r * sqrt(c2)));
+  }
+  for (i = 0; i < n; i++) {
+    float w_i = w[i], g_i = g[i];
+    apply_decay(&w_i, &g_i, c.decay, c.weight_decay, c.lr);
+    m[i] = average(m[i], c.beta1, g_i);
+    v[i] = average_square(v[i], c.beta2, g_i);
+    w[i] = rho > 5.0 ? w_i - a * m[i] / (sqrtf(v[i]) + (float)c.eps) : w_i - a * m[i];
+  }
+}
+
+/* ---- ftrl ---- */
+
+FUNCTIONS(ftrl, ftrl, n, w, g, s[0], s[1])
+
+/* With everything, and without anything in the way of division by zero. */
+static inline void ftrl_vary(any_config *config, int variant) {
+  if (variant == 1) config->ftrl.beta = config->ftrl.l1 = config->ftrl.l2 = 0.0;
+}
+
+static inline void ftrl_plain(size_t n, float *w, const float *g, float *const *state, uint64_t t, const any_config *config) {
+  const downhill_ftrl c = config->ftrl;
+  float *z = state[0], *s = state[1];
+  const float a = (float)(1.0 / c.lr), l1 = (float)c.l1;
+  size_t i;
+  (void)t;
+  for (i = 0; i < n; i++) {
+    float w_i = w[i], g_i = g[i];
+    apply_decay(&w_i, &g_i, c.decay, c.weight_decay, c.lr);
+    const float before = sqrtf(read_state(s[i]));
+    s[i] = read_state(s[i]) + g_i * g_i;
+    z[i] = read_state(z[i]) + (g_i - (sqrtf(s[i]) - before) * a * w_i);
+    w[i] = fabsf(z[i]) <= l1 ? 0.0f : (sign(z[i]) * l1 - z[i]) / (((float)c.beta + sqrtf(s[i])) * a + (float)c.l2);
+  }
+}
+
 /* ---- the table ---- */
 
 #define FIELD(type, name, allowed) {#name, offsetof(downhill_##type, name), allowed}
@@ -440,13 +496,22 @@ static const rule rules[] = {
     {RULE(signum, signum, SIGNUM), signum_plain, 0, 1, NULL, 1, {{"m", 0, NULL}},
      {FIELD(signum, decay, UP_TO_1), FIELD(signum, reserved, ONLY_0), FIELD(signum, lr, NON_NEGATIVE),
       FIELD(signum, momentum, BELOW_ONE), FIELD(signum, weight_decay, NON_NEGATIVE)}},
+    {RULE(radam, radam, RADAM), radam_plain, 1, 2, radam_vary, 2, {{"m", 0, NULL}, {"v", 1, NULL}},
+     {FIELD(radam, decay, UP_TO_1), FIELD(radam, reserved, ONLY_0), FIELD(radam, lr, NON_NEGATIVE),
+      FIELD(radam, beta1, BELOW_ONE), FIELD(radam, beta2, BELOW_ONE), FIELD(radam, eps, NON_NEGATIVE),
+      FIELD(radam, weight_decay, NON_NEGATIVE)}},
+    {RULE(ftrl, ftrl, FTRL), ftrl_plain, 0, 2, ftrl_vary, 2, {{"z", 0, NULL}, {"s", 1, NULL}},
+     {FIELD(ftrl, decay, ONLY_0), FIELD(ftrl, reserved, ONLY_0), FIELD(ftrl, lr, POSITIVE),
+      FIELD(ftrl, beta, NON_NEGATIVE), FIELD(ftrl, l1, NON_NEGATIVE), FIELD(ftrl, l2, NON_NEGATIVE),
+      FIELD(ftrl, weight_decay, NON_NEGATIVE)}},
 };
 
 enum { RULES = sizeof rules / sizeof *rules };
 
 /* The same rules, for what is made of names: in C++ each is a type. */
 #define EACH_RULE(F) \
-  F(sgd) F(momentum) F(nesterov) F(adagrad) F(adadelta) F(rmsprop) F(adam) F(adamw) F(amsgrad) F(adamax) F(nadam) F(lion) F(signum)
+  F(sgd) F(momentum) F(nesterov) F(adagrad) F(adadelta) F(rmsprop) F(adam) F(adamw) F(amsgrad) F(adamax) F(nadam) F(lion) F(signum) \
+  F(radam) F(ftrl)
 
 static inline const rule *find_rule(const char *name) {
   int i;
@@ -520,13 +585,15 @@ static const struct {
   const char *name;
   double value;
 } values[] = {{"lr", 0.05},   {"momentum", 0.8}, {"rho", 0.7},  {"alpha", 0.9},
-              {"beta1", 0.8}, {"beta2", 0.99},   {"eps", 1e-6}, {"momentum_decay", 0.02}};
+              {"beta1", 0.8}, {"beta2", 0.99},   {"eps", 1e-6}, {"momentum_decay", 0.02},
+              {"beta", 0.5},  {"l1", 0.3},       {"l2", 0.2}};
 
 typedef enum { NO_DECAY, L2, DECOUPLED, DECAYS } decay_option;
 
 static inline any_config configure(const rule *r, int variant, decay_option decay) {
   any_config config = r->defaults();
-  const int is_l2 = decay != DECOUPLED && find_field(r, "decay")->allowed != ONLY_1;
+  const range allowed = find_field(r, "decay")->allowed;
+  const int is_l2 = allowed == ONLY_0 || (allowed != ONLY_1 && decay != DECOUPLED);
   size_t i;
   for (i = 0; i < sizeof values / sizeof *values; i++)
     if (find_field(r, values[i].name) != NULL) set_field(r, &config, values[i].name, values[i].value);

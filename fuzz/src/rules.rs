@@ -77,7 +77,7 @@ impl<'a> Arbitrary<'a> for Config {
         let known = rule.optimizer().hyperparameters();
         let value = |u: &mut Unstructured<'a>, field: &Field| {
             Ok(match known.iter().find(|known| known.name == field.name).map(|known| known.range) {
-                Some(Range::NonNegative) => Value::Of(Magnitude::arbitrary(u)?.0),
+                Some(Range::NonNegative | Range::Positive) => Value::Of(Magnitude::arbitrary(u)?.0),
                 Some(Range::OneOf(names)) => Value::Of(Choice::arbitrary(u)?.below(names.len()).into()),
                 Some(_) => Value::Of(Fraction::arbitrary(u)?.0),
                 None => Value::Fixed(rarely(u)?),

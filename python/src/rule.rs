@@ -79,6 +79,7 @@ pub fn to_python<'py>(py: Python<'py>, parameter: &Hyperparameter) -> PyResult<B
 fn allowed(range: Range) -> String {
     match range {
         Range::NonNegative => "at least 0".into(),
+        Range::Positive => "above 0".into(),
         Range::BelowOne => "at least 0 and below 1".into(),
         Range::UpToOne => "from 0 to 1".into(),
         Range::OneOf(names) if is_bool(names) => "True or False".into(),

@@ -3,8 +3,8 @@
 
 use super::clip::pairwise;
 use crate::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Lion, Momentum,
-    Nadam, Nesterov, Rmsprop, RowwiseAdagrad, Sgd, Signum,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Ftrl, Lion,
+    Momentum, Nadam, Nesterov, Radam, Rmsprop, RowwiseAdagrad, Sgd, Signum,
     power::{momentum_product, powers},
     rule::{Engine, check, check_length},
 };
@@ -320,6 +320,65 @@ pub fn signum_step(w: &mut [f32], g: &[f32], m: &mut [f32], config: &Signum) -> 
         let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, config.lr);
         m[i] = momentum * state(m[i]) + fresh * g_i;
         w[i] = w_i - lr * sign(m[i]);
+    }
+    Ok(())
+}
+
+/// `m`, `v` as Adam; with `ρ∞ = 2/(1−β2) − 1` and `ρ = ρ∞ − ((2·t)·β2^t)/c2`, if `ρ > 5`:
+/// `w −= (a·m)/(√v + ε)`, `a = (η/c1)·(r·√c2)`, `r = √((((ρ−4)·(ρ−2))·ρ∞)/(((ρ∞−4)·(ρ∞−2))·ρ))`, else
+/// `w −= a·m`, `a = η/c1`.
+///
+/// Liu et al., *On the Variance of the Adaptive Learning Rate and Beyond*, 2019, with 5 where that has 4,
+/// as in PyTorch. Arguments and errors as [`crate::radam_step`].
+pub fn radam_step(
+    w: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    t: u64,
+    config: &Radam,
+) -> Result<(), Error> {
+    check(config, t, w, g, [m, v])?;
+    let Radam { lr, beta1, beta2, eps, .. } = *config;
+    let beta2_t = powers([beta2], t)[0];
+    let (c1, c2) = (1.0 - powers([beta1], t)[0], 1.0 - beta2_t);
+    let rho_inf = 2.0 / (1.0 - beta2) - 1.0;
+    let rho = rho_inf - 2.0 * t as f64 * beta2_t / c2;
+    let r = ((rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho)).sqrt();
+    let a = (if rho > 5.0 { lr / c1 * (r * c2.sqrt()) } else { lr / c1 }) as f32;
+    let (fresh1, fresh2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+    let (beta1, beta2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, lr);
+        m[i] = beta1 * state(m[i]) + fresh1 * g_i;
+        v[i] = beta2 * state(v[i]) + fresh2 * g_i * g_i;
+        w[i] = if rho > 5.0 { w_i - (a * m[i]) / (v[i].sqrt() + eps) } else { w_i - a * m[i] };
+    }
+    Ok(())
+}
+
+/// With `a = 1/η` and `r = √s`: `s += g·g; z += g − ((√s − r)·a)·w;`
+/// `w = (sign(z)·λ1 − z)/((β + √s)·a + λ2)`, but 0 where `|z| ≤ λ1`.
+///
+/// McMahan et al., *Ad Click Prediction: a View from the Trenches*, 2013. Arguments and errors as
+/// [`crate::ftrl_step`].
+pub fn ftrl_step(
+    w: &mut [f32],
+    g: &[f32],
+    z: &mut [f32],
+    s: &mut [f32],
+    config: &Ftrl,
+) -> Result<(), Error> {
+    check(config, 1, w, g, [z, s])?;
+    let a = (1.0 / config.lr) as f32;
+    let (beta, l1, l2) = (config.beta as f32, config.l1 as f32, config.l2 as f32);
+    for i in 0..w.len() {
+        let (w_i, g_i) = decayed(w[i], g[i], Decay::L2, config.weight_decay, config.lr);
+        let r = state(s[i]).sqrt();
+        s[i] = state(s[i]) + g_i * g_i;
+        z[i] = state(z[i]) + (g_i - (s[i].sqrt() - r) * a * w_i);
+        let is_zero = z[i].abs() <= l1;
+        w[i] = if is_zero { 0.0 } else { (sign(z[i]) * l1 - z[i]) / ((beta + s[i].sqrt()) * a + l2) };
     }
     Ok(())
 }

@@ -5,10 +5,12 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod decay;
+mod ftrl;
 mod lion;
 mod momentum;
 mod nadam;
 mod nesterov;
+mod radam;
 mod rmsprop;
 mod rowwise_adagrad;
 pub(crate) mod sgd;
@@ -19,10 +21,12 @@ pub use adagrad::{Adagrad, adagrad_step};
 pub use adam::{Adam, Adamw, Amsgrad, BiasCorrection, adam_step, adamw_step, amsgrad_step};
 pub use adamax::{Adamax, adamax_step};
 pub use decay::Decay;
+pub use ftrl::{Ftrl, ftrl_step};
 pub use lion::{Lion, lion_step};
 pub use momentum::{Form, Momentum, momentum_step};
 pub use nadam::{Nadam, nadam_step};
 pub use nesterov::{Nesterov, nesterov_step};
+pub use radam::{Radam, radam_step};
 pub use rmsprop::{Rmsprop, rmsprop_step};
 pub use rowwise_adagrad::{RowwiseAdagrad, rowwise_adagrad_step};
 pub use sgd::{Sgd, sgd_step};
@@ -52,6 +56,8 @@ pub fn rules() -> Vec<Box<dyn Optimizer>> {
         Nadam::default().into(),
         Lion::default().into(),
         Signum::default().into(),
+        Radam::default().into(),
+        Ftrl::default().into(),
     ]
 }
 
@@ -103,7 +109,7 @@ mod tests {
     /// A function that took its states in another order would have other bits.
     #[test]
     fn each_function_does_what_its_configuration_and_the_reference_do_and_allocates_nothing() {
-        const T: u64 = 3;
+        const T: u64 = 7;
         // The first call of a process looks at the CPU and the environment.
         crate::Isa::current().unwrap();
         for rule in &variants() {

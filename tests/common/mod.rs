@@ -36,6 +36,7 @@ fn any_value_of(parameter: &Hyperparameter) -> BoxedStrategy<f64> {
         Range::OneOf(names) => (0..names.len()).prop_map(|place| place as f64).boxed(),
         Range::BelowOne => prop_oneof![1 => Just(0.0), 1 => Just(BELOW_ONE), 2 => 0.0..1.0].boxed(),
         Range::UpToOne => prop_oneof![2 => Just(0.0), 1 => Just(1.0), 3 => 0.0..1.0].boxed(),
+        Range::Positive => prop_oneof![Just(1e-38), Just(1.0), 1e-10..1.0, 1.0..1e3].boxed(),
         // The largest rate is refused at some steps, by what is derived from it.
         _ if parameter.name == "lr" => {
             prop_oneof![Just(0.0), Just(1e-45), Just(1.0), 1e-10..1.0, 1.0..1e3].boxed()

@@ -4,11 +4,14 @@ pub(super) mod adadelta;
 pub(super) mod adagrad;
 pub(super) mod adam;
 pub(super) mod adamax;
+pub(super) mod ftrl;
 pub(super) mod lion;
 pub(super) mod momentum;
 pub(super) mod nadam;
 pub(super) mod nesterov;
+pub(super) mod radam;
 pub(super) mod rmsprop;
+pub(super) mod rowwise_adagrad;
 pub(super) mod sgd;
 pub(super) mod signum;
 
@@ -22,8 +25,9 @@ use super::{
     status::*,
 };
 use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Isa, Lion, Momentum, Nadam, Nesterov,
-    Optimizer, Rmsprop, Sgd, Signum, abi::Configuration,
+    Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, Decay, Form, Ftrl, Isa, Lion, Momentum, Nadam,
+    Nesterov, Optimizer, Radam, Rmsprop, RowwiseAdagrad, Sgd, Signum, abi::Configuration,
+    rowwise_adagrad_step,
 };
 
 /// downhill_sgd, for downhill_sgd_step().
@@ -52,9 +56,15 @@ pub const DOWNHILL_RULE_NADAM: u32 = 11;
 pub const DOWNHILL_RULE_LION: u32 = 12;
 /// downhill_signum, for downhill_signum_step().
 pub const DOWNHILL_RULE_SIGNUM: u32 = 13;
+/// downhill_radam, for downhill_radam_step().
+pub const DOWNHILL_RULE_RADAM: u32 = 14;
+/// downhill_ftrl, for downhill_ftrl_step().
+pub const DOWNHILL_RULE_FTRL: u32 = 15;
+/// downhill_rowwise_adagrad, for tensors with rows, and for downhill_rowwise_adagrad_step().
+pub const DOWNHILL_RULE_ROWWISE_ADAGRAD: u32 = 16;
 
 /// Every rule, in the order of the tags.
-pub(super) const RULES: [Rule; 13] = [
+pub(super) const RULES: [Rule; 16] = [
     Rule::of::<Sgd>(),
     Rule::of::<Momentum>(),
     Rule::of::<Nesterov>(),
@@ -68,6 +78,9 @@ pub(super) const RULES: [Rule; 13] = [
     Rule::of::<Nadam>(),
     Rule::of::<Lion>(),
     Rule::of::<Signum>(),
+    Rule::of::<Radam>(),
+    Rule::of::<Ftrl>(),
+    Rule::of::<RowwiseAdagrad>(),
 ];
 
 /// What a configuration of any rule says.
@@ -86,6 +99,9 @@ pub(super) enum Decoded {
     Nadam(Nadam),
     Lion(Lion),
     Signum(Signum),
+    Radam(Radam),
+    Ftrl(Ftrl),
+    RowwiseAdagrad(RowwiseAdagrad),
 }
 
 impl Decoded {
@@ -104,6 +120,9 @@ impl Decoded {
             Self::Nadam(config) => config,
             Self::Lion(config) => config,
             Self::Signum(config) => config,
+            Self::Radam(config) => config,
+            Self::Ftrl(config) => config,
+            Self::RowwiseAdagrad(config) => config,
         }
     }
 }

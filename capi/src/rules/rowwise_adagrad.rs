@@ -1,7 +1,7 @@
 //! Adagrad with one state for each row.
 
 use super::*;
-use crate::arrays::check_pointer;
+use crate::arrays::{check_outside, check_pointer};
 
 /// The hyper-parameters of downhill_rowwise_adagrad_step(), and of tensors with rows whose state[0] has
 /// one float for each row of w, n/row_length of them.
@@ -72,7 +72,8 @@ pub unsafe extern "C" fn downhill_rowwise_adagrad_step(
             let (w, g, []) = slices(n, w, g, [], &[])?;
             if n > 0 {
                 check_pointer(("s", s), size_of::<f32>())?;
-                check_apart_from_state(w, g, s)?;
+                check_outside(("s", s), ("w", w.as_ptr()), n)?;
+                check_outside(("s", s), ("g", g.as_ptr()), n)?;
                 rowwise_adagrad_step(w, g, &mut *s, &config)?;
             }
             Ok(())
