@@ -196,7 +196,7 @@ typedef uint32_t downhill_status;
 
 /**
  * An array of n elements does not fit in the address space, or a list of count structures; or
- * state_bytes is not what downhill_state_bytes() says.
+ * state_bytes is not what downhill_state_bytes() says, or row_length does not fit n or 8BIT.
  */
 #define DOWNHILL_STATUS_INVALID_LENGTH 4
 /** t is 0. Steps are counted from 1. */
@@ -205,7 +205,7 @@ typedef uint32_t downhill_status;
 /**
  * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is
  * wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
- * 64, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
+ * 64, a row is not in the table or listed twice, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
  */
 #define DOWNHILL_STATUS_INVALID_CONFIG 6
 
@@ -215,7 +215,7 @@ typedef uint32_t downhill_status;
  * has the same t.
  */
 #define DOWNHILL_STATUS_SKIPPED 7
-/** There is no memory for a list of groups or arrays. */
+/** There is no memory for a list of groups, arrays or rows. */
 #define DOWNHILL_STATUS_OUT_OF_MEMORY 8
 /** A bug in this library. The arrays may have been written in part. */
 #define DOWNHILL_STATUS_PANIC 99
@@ -290,6 +290,8 @@ DOWNHILL_API const char *downhill_last_error(void);
 #define DOWNHILL_RULE_RADAM 14
 /** downhill_ftrl, for downhill_ftrl_step(). */
 #define DOWNHILL_RULE_FTRL 15
+/** downhill_rowwise_adagrad, for tensors with rows, and for downhill_rowwise_adagrad_step(). */
+#define DOWNHILL_RULE_ROWWISE_ADAGRAD 16
 
 /** How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic. */
 typedef uint32_t downhill_decay;
@@ -880,6 +882,40 @@ DOWNHILL_INLINE downhill_ftrl downhill_ftrl_default(void) {
 DOWNHILL_API downhill_status downhill_ftrl_step(size_t n, float *w, const float *g, float *z, float *s,
     const struct downhill_ftrl *config);
 
+/**
+ * The hyper-parameters of downhill_rowwise_adagrad_step(), and of tensors with rows whose state[0] has
+ * one float for each row of w, n/row_length of them.
+ */
+typedef struct downhill_rowwise_adagrad {
+  uint32_t struct_size;
+  uint32_t rule;
+  downhill_decay decay;
+  uint32_t reserved;
+  /** Learning rate, finite and >= 0. */
+  double lr;
+  /** Added to the denominator, outside the root; finite and >= 0. */
+  double eps;
+  double weight_decay;
+} downhill_rowwise_adagrad;
+
+/** The defaults of downhill_rowwise_adagrad_step(). */
+DOWNHILL_INLINE downhill_rowwise_adagrad downhill_rowwise_adagrad_default(void) {
+  downhill_rowwise_adagrad config;
+  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ROWWISE_ADAGRAD;
+  config.decay = DOWNHILL_DECAY_L2; config.reserved = 0; config.lr = 0.01; config.eps = 1e-10;
+  config.weight_decay = 0.0;
+  return config;
+}
+
+/**
+ * Row-wise Adagrad (Duchi, Hazan & Singer, 2011, with one accumulator for a row as in FBGEMM and
+ * TorchRec), for one row. State: s, one float, which may also start as another initial accumulator.
+ *     s += mean(g*g), which is summed in double as downhill_grad_squares() does within 4,096 elements
+ *     w -= (lr/(sqrt(s) + eps))*g
+ */
+DOWNHILL_API downhill_status downhill_rowwise_adagrad_step(size_t n, float *w, const float *g, float *s,
+    const struct downhill_rowwise_adagrad *config);
+
 /* ======== 5. Pools ======== */
 
 /**
@@ -982,6 +1018,12 @@ DOWNHILL_API void downhill_pool_free(struct downhill_pool *pool);
 
 /* ======== 6. Groups of tensors ======== */
 
+/**
+ * A flag of a tensor's row_flags: a row may be listed more than once. Its gradients are then added up
+ * in float, in the order of the list, before they are scaled.
+ */
+#define DOWNHILL_ROWS_MERGE 1
+
 /** What an array is made of. */
 typedef uint32_t downhill_type;
 
@@ -1026,6 +1068,27 @@ typedef struct downhill_tensor {
    * Else 0.
    */
   uint64_t first_element;
+  /**
+   * Where row_length is not 0: which rows of w, counted from 0, g has, one after another. Only these
+   * are stepped, each with the bits that it has in a step of all rows. A list that does not ascend is
+   * sorted, for which memory is allocated.
+   */
+  const int64_t *rows;
+  /** How many rows are listed: g has row_count*row_length elements. */
+  size_t row_count;
+  /**
+   * 0: g has all elements. Else w is a table whose rows have this many, which divides n. 8BIT: a
+   * multiple of 64.
+   */
+  size_t row_length;
+  /**
+   * The number of steps that each row of w has had, n/row_length of them; one more for a row that is
+   * touched, which is its t in this step. NULL: its t is the tensor's.
+   */
+  uint64_t *row_t;
+  /** 0, or DOWNHILL_ROWS_MERGE. Without it a row that is listed twice is an error. */
+  uint32_t row_flags;
+  uint32_t reserved;
 } downhill_tensor;
 
 /**

@@ -457,7 +457,6 @@ impl Group {
     ) -> Result<(), Failure> {
         let n = tensor.n;
         sized("n", n, size_of::<f32>())?;
-        self.check_row_fields(tensor)?;
         if let Some(rule) = rule {
             if tensor.t != 0 && tensor.t != self.t {
                 rule.check_at(tensor.t)?;
@@ -467,6 +466,7 @@ impl Group {
         if tensor.g.is_null() {
             return Ok(());
         }
+        self.check_row_fields(tensor)?;
         if let Some(rule) = rule {
             self.check_state_bytes(tensor, rule)?;
         }

@@ -137,7 +137,7 @@ static void configurations(const any_config *config) {
   both(&x, DOWNHILL_STATUS_NULL_POINTER, "`config`", "NULL");
   CHECK(downhill_state_bytes(NULL, N) == SIZE_MAX && strstr(downhill_last_error(), "`config`") != NULL, "NULL was taken");
   x.config = &wrong;
-  wrong.head.rule = RULES + 1;
+  wrong.head.rule = TAGS + 1;
   both(&x, DOWNHILL_STATUS_INVALID_CONFIG, "`rule` of `config`", "must be one of");
   CHECK(downhill_state_bytes(&wrong, N) == SIZE_MAX && strstr(downhill_last_error(), "`rule` of `config`") != NULL, "taken");
 }

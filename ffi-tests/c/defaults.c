@@ -58,7 +58,7 @@ int main(void) {
     errors(r);
   }
   refused(0, &library, MOST, DOWNHILL_STATUS_INVALID_CONFIG, "`rule` is 0;");
-  refused(RULES + 1, &library, MOST, DOWNHILL_STATUS_INVALID_CONFIG, "`rule` is ");
+  refused(TAGS + 1, &library, MOST, DOWNHILL_STATUS_INVALID_CONFIG, "`rule` is ");
   refused(UINT32_MAX, &library, MOST, DOWNHILL_STATUS_INVALID_CONFIG, "`rule` is 4294967295;");
   printf("the defaults of %d rules\n", (int)RULES);
   return 0;

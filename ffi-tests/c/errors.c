@@ -302,7 +302,7 @@ static void fields_that_exclude_each_other(const rule *r) {
 
 /* A configuration of another rule, and one of no rule. */
 static void wrong_rules(const rule *r) {
-  const uint32_t unknown[] = {0, RULES + 1, 0x80000000u + r->tag, UINT32_MAX};
+  const uint32_t unknown[] = {0, TAGS + 1, 0x80000000u + r->tag, UINT32_MAX};
   any_config config;
   arguments x;
   const rule *other;

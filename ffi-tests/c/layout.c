@@ -25,6 +25,7 @@ static_assert(DOWNHILL_EXTRAS_ZERO_GRAD == 1 && DOWNHILL_EXTRAS_SKIP_NONFINITE =
 static_assert(DOWNHILL_TYPE_NONE == 0 && DOWNHILL_TYPE_F32 == 1 && DOWNHILL_TYPE_BF16 == 2 && DOWNHILL_TYPE_F16 == 3 &&
                   DOWNHILL_TYPE_SPLIT == 4 && DOWNHILL_TYPE_8BIT == 5,
               "values of downhill_type");
+static_assert(DOWNHILL_ROWS_MERGE == 1, "flags of a tensor's rows");
 static_assert(DOWNHILL_ROUNDING_STOCHASTIC == 0 && DOWNHILL_ROUNDING_NEAREST == 1, "values of downhill_rounding");
 static_assert(DOWNHILL_NUMBERING_BY_PLACE == 0 && DOWNHILL_NUMBERING_GIVEN == 1, "values of downhill_numbering");
 
@@ -47,7 +48,7 @@ MEMBER(report, group, 32, 8);
 MEMBER(report, tensor, 40, 8);
 MEMBER(report, element, 48, 8);
 
-SIZE(tensor, 96);
+SIZE(tensor, 136);
 MEMBER(tensor, n, 0, 8);
 MEMBER(tensor, w, 8, 8);
 MEMBER(tensor, g, 16, 8);
@@ -57,6 +58,12 @@ MEMBER(tensor, w_copy, 64, 8);
 MEMBER(tensor, state_bytes, 72, 8);
 MEMBER(tensor, t, 80, 8);
 MEMBER(tensor, first_element, 88, 8);
+MEMBER(tensor, rows, 96, 8);
+MEMBER(tensor, row_count, 104, 8);
+MEMBER(tensor, row_length, 112, 8);
+MEMBER(tensor, row_t, 120, 8);
+MEMBER(tensor, row_flags, 128, 4);
+MEMBER(tensor, reserved, 132, 4);
 
 SIZE(group, 72);
 MEMBER(group, struct_size, 0, 4);
@@ -79,7 +86,8 @@ MEMBER(group, tensors, 64, 8);
 #define NO_HOLE(type, last) \
   static_assert(offsetof(downhill_##type, last) + sizeof(((downhill_##type *)0)->last) == sizeof(downhill_##type), "the end of downhill_" #type)
 NO_HOLE(extras, norm_squared);
-NO_HOLE(tensor, first_element);
+NO_HOLE(tensor, reserved);
+NO_HOLE(rowwise_adagrad, weight_decay);
 
 /* On every machine: the head, uint32_t fields up to byte 16, then doubles, without a hole, in the table's order. */
 static void check_configuration(const rule *r) {

@@ -506,7 +506,8 @@ static const rule rules[] = {
       FIELD(ftrl, weight_decay, NON_NEGATIVE)}},
 };
 
-enum { RULES = sizeof rules / sizeof *rules };
+/* Row-wise Adagrad has a tag, too, but states that are not as long as its weights: see rows.c. */
+enum { RULES = sizeof rules / sizeof *rules, TAGS = RULES + 1 };
 
 /* The same rules, for what is made of names: in C++ each is a type. */
 #define EACH_RULE(F) \

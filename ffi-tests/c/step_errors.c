@@ -87,7 +87,7 @@ static void configurations(scene *s, size_t index) {
   downhill_group *const group = &s->m.groups[index];
   any_config *const config = &s->m.configs[index], was = *config;
   const rule *const r = rule_of(group);
-  const uint32_t unknown[] = {0, RULES + 1, UINT32_MAX};
+  const uint32_t unknown[] = {0, TAGS + 1, UINT32_MAX};
   const field *f;
   size_t i;
   group->config = NULL;
@@ -99,7 +99,7 @@ static void configurations(scene *s, size_t index) {
     char text[60];
     config->head.rule = unknown[i];
     config->head.struct_size = 8;
-    snprintf(text, sizeof text, "`rule` of `config` is %lu; it must be one of 1 to %d", (unsigned long)unknown[i], (int)RULES);
+    snprintf(text, sizeof text, "`rule` of `config` is %lu; it must be one of 1 to %d", (unsigned long)unknown[i], (int)TAGS);
     /* The first group's is read by what is expected. */
     if (index > 0) refuse(s, DOWNHILL_STATUS_INVALID_CONFIG, in_group(index), text, "");
     *config = was;

@@ -1,11 +1,12 @@
 /* One number for the bits of all rules: the same on every system. Whole steps, by two threads, with odd lengths, so that there are
- * tails; a clipping norm; and states in bfloat16, rounded at random, in every second group. */
+ * tails; a clipping norm; and states in bfloat16, rounded at random, in every second group. The last rule steps rows of a table. */
 #include <downhill.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { RULES = 13, N = 100003, STEPS = 5 };
-static const int states[RULES] = {0, 1, 1, 1, 2, 1, 2, 2, 3, 2, 2, 1, 1};
+enum { RULES = 16, N = 100003, STEPS = 5, ROW = 97, LISTED = 300 };
+static const int states[RULES] = {0, 1, 1, 1, 2, 1, 2, 2, 3, 2, 2, 1, 1, 2, 2, 1};
+static int64_t rows[LISTED];
 static float w[RULES][N], g[RULES][N], state[RULES][3][N];
 
 /* Between -1 and 1, and 0 or small at times. */
@@ -42,13 +43,16 @@ int main(void) {
     for (int k = 0; k < states[r]; k++) tensors[r].state[k] = state[r][k];
     groups[r] = downhill_group_default();
     groups[r].config = configs[r], groups[r].tensors = &tensors[r], groups[r].count = 1;
-    if (r % 2 == 1) groups[r].state_type = DOWNHILL_TYPE_BF16;
+    if (r % 2 == 1 && r < RULES - 1) groups[r].state_type = DOWNHILL_TYPE_BF16;
   }
+  tensors[RULES - 1].n = N / ROW * ROW, tensors[RULES - 1].row_length = ROW;
+  tensors[RULES - 1].rows = rows, tensors[RULES - 1].row_count = LISTED, tensors[RULES - 1].row_flags = DOWNHILL_ROWS_MERGE;
   for (uint64_t t = 1; t <= STEPS; t++) {
     for (int r = 0; r < RULES; r++) {
       groups[r].t = t;
       for (int i = 0; i < N; i++) g[r][i] = next(&seed);
     }
+    for (int i = 0; i < LISTED; i++) rows[i] = (int64_t)((next(&seed) + 1.0f) * 0.499f * (N / ROW));
     if (downhill_step(RULES, groups, &extras, pool, NULL) != DOWNHILL_STATUS_OK)
       return fprintf(stderr, "%s\n", downhill_last_error()), 1;
   }

@@ -69,6 +69,11 @@ fn whole_steps_of_any_types_are_widen_plain_step_round() {
 }
 
 #[test]
+fn rows_of_a_table_are_the_plain_step_on_each_row_bit_by_bit() {
+    run_everywhere("rows.c");
+}
+
+#[test]
 fn random_rounding_is_right_on_average_and_depends_on_the_element_alone() {
     run_everywhere("random.c");
 }
