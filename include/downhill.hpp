@@ -228,6 +228,10 @@ struct radam : detail::configuration<downhill_radam_default, downhill_radam_step
 struct ftrl : detail::configuration<downhill_ftrl_default, downhill_ftrl_step> {
   static constexpr std::array states = {"z", "s"};
 };
+/** For tensors with rows (group::add_rows()); the plain step is that of one row, and s one float. */
+struct rowwise_adagrad : detail::configuration<downhill_rowwise_adagrad_default, downhill_rowwise_adagrad_step> {
+  static constexpr std::array states = {"s"};
+};
 
 /** What a whole step does beside the update: nothing, unless it is told. */
 struct extras : downhill_extras {
@@ -557,22 +561,27 @@ class tensors {
   friend class downhill::added_tensor;
   friend class downhill::any_group;
 
+  /** How many elements the arrays beside the weights should have. */
+  struct lengths {
+    std::size_t g, state;
+  };
+
   void add(std::size_t n, array<void> w, array<const void> g, bool reads_gradient,
-           std::initializer_list<array<void>> states, const char *const *names) {
+           std::initializer_list<array<void>> states, const char *const *names, lengths wanted) {
     downhill_tensor &made = list_.emplace_back();
     reads_gradients_ |= reads_gradient;
     made.n = n;
     made.w = w.data;
     made.w_low = static_cast<std::int16_t *>(w.low);
     made.g = const_cast<void *>(g.data);
-    check("w", "weights", w, weight_type_);
-    check(names[0], "gradients", g, gradient_type_);
+    check("w", "weights", w, weight_type_, n);
+    check(names[0], "gradients", g, gradient_type_, wanted.g);
     for (const array<void> &state : states) {
       const std::size_t k = static_cast<std::size_t>(&state - states.begin());
       if (state.size == 0 && n > 0) continue;
       made.state[k] = state.data;
       if (state.type == DOWNHILL_TYPE_8BIT) made.state_bytes = state.size;
-      check(names[1 + k], "states", state, state_type_);
+      check(names[1 + k], "states", state, state_type_, wanted.state);
     }
   }
 
@@ -596,10 +605,9 @@ class tensors {
 
  private:
   /** Checks an array of the last tensor: its length, and that its type is that of the tensors before. */
-  void check(const char *name, const char *what, const array<const void> &given,
-             downhill_type &type) noexcept {
+  void check(const char *name, const char *what, const array<const void> &given, downhill_type &type,
+             std::size_t n) noexcept {
     static constexpr const char *types[] = {"nothing", "float", "bf16", "f16", "split bf16", "8-bit"};
-    const std::size_t n = list_.back().n;
     if (given.type == DOWNHILL_TYPE_NONE) return;
     if (type == DOWNHILL_TYPE_NONE) type = given.type;
     if (*message_ != '\0') return;
@@ -607,7 +615,9 @@ class tensors {
       fail(DOWNHILL_STATUS_INVALID_CONFIG, "`%s` is %s; the %s of this group are %s", name,
            types[given.type], what, types[type]);
     else if (given.type != DOWNHILL_TYPE_8BIT && given.size != given.unsized && given.size != n)
-      fail(DOWNHILL_STATUS_INVALID_LENGTH, "`%s` has %zu elements; it must have as many as `w`, %zu",
+      fail(DOWNHILL_STATUS_INVALID_LENGTH,
+           n == list_.back().n ? "`%s` has %zu elements; it must have as many as `w`, %zu"
+                               : "`%s` has %zu elements; with these rows it must have %zu",
            name, given.size, n);
     else if (given.low_size != given.unsized && given.low_size != n)
       fail(DOWNHILL_STATUS_INVALID_LENGTH, "`%s_low` has %zu elements; it must have as many as `w`, %zu",
@@ -643,7 +653,7 @@ class added_tensor {
   added_tensor &copy_to(Copy &&copy) noexcept {
     const detail::array<void> array = detail::as_array(std::forward<Copy>(copy));
     tensor_.w_copy = array.data;
-    group_.check("w_copy", "copies", array, group_.copy_type_);
+    group_.check("w_copy", "copies", array, group_.copy_type_, tensor_.n);
     return *this;
   }
   /** The number of its first element in the model, a multiple of 64, and the group's numbering is GIVEN.
@@ -651,6 +661,22 @@ class added_tensor {
   added_tensor &first_element(std::uint64_t number) noexcept {
     tensor_.first_element = number;
     group_.numbering = DOWNHILL_NUMBERING_GIVEN;
+    return *this;
+  }
+  /** Of a table: a row may be listed more than once, and its gradients are added up. */
+  added_tensor &merge() noexcept {
+    tensor_.row_flags |= DOWNHILL_ROWS_MERGE;
+    return *this;
+  }
+  /** Of a table: how many steps each of its rows has had, a container of std::uint64_t, which a step
+   * counts on. */
+  template <class Steps>
+  added_tensor &row_t(Steps &&steps) noexcept {
+    const std::size_t rows = tensor_.row_length == 0 ? 0 : tensor_.n / tensor_.row_length;
+    tensor_.row_t = std::data(steps);
+    if (std::size(steps) != rows && group_.code_ == DOWNHILL_STATUS_OK)
+      group_.fail(DOWNHILL_STATUS_INVALID_LENGTH, "`row_t` has %zu elements; with these rows it must have %zu",
+                  std::size(steps), rows);
     return *this;
   }
 
@@ -695,7 +721,31 @@ class group : public detail::tensors {
     const auto gradient = detail::as_array(std::forward<Gradient>(g));
     constexpr bool is_read = std::is_same_v<decltype(gradient), const detail::array<const void>>;
     tensors::add(n, detail::as_array(std::forward<Weights>(w)), gradient, is_read,
-                 {detail::as_array(std::forward<States>(states))...}, detail::names<Rule>.data());
+                 {detail::as_array(std::forward<States>(states))...}, detail::names<Rule>.data(), {n, n});
+    return added_tensor(*this);
+  }
+  /**
+   * Some rows of a table: add_rows(row_length, rows, w, g, states...), with `rows` a container of
+   * std::int64_t, row after row of them in g, and weights and states of the whole table, containers all.
+   * added_tensor::merge() and row_t() say more.
+   */
+  template <class Rows, class Weights, class Gradient, class... States>
+  added_tensor add_rows(std::size_t row_length, const Rows &rows, Weights &&w, Gradient &&g,
+                        States &&...states) {
+    static_assert(sizeof...(States) <= Rule::states.size(), "the rule has fewer states: Rule::states");
+    static_assert(!std::is_pointer_v<detail::bare<Weights>>, "containers, which know their length");
+    const auto weights = detail::as_array(std::forward<Weights>(w));
+    const auto gradient = detail::as_array(std::forward<Gradient>(g));
+    constexpr bool is_read = std::is_same_v<decltype(gradient), const detail::array<const void>>;
+    constexpr bool is_rowwise = std::is_same_v<Rule, rowwise_adagrad>;
+    const std::size_t of_row = is_rowwise && row_length > 0 ? row_length : 1;
+    tensors::add(weights.size, weights, gradient, is_read,
+                 {detail::as_array(std::forward<States>(states))...}, detail::names<Rule>.data(),
+                 {std::size(rows) * row_length, weights.size / of_row});
+    downhill_tensor &made = (*this)[size() - 1];
+    made.rows = std::data(rows);
+    made.row_count = std::size(rows);
+    made.row_length = row_length;
     return added_tensor(*this);
   }
 };

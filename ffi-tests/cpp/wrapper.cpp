@@ -730,6 +730,44 @@ void check_exceptions() {
 void check_exceptions() {}
 #endif
 
+/* Rows 3 and 0 of a table of 4 rows of 2, row 3 twice, against the plain steps of those rows. */
+void check_rows() {
+  const std::vector<std::int64_t> rows = {3, 0, 3};
+  const std::vector<float> g = {1.0f, 2.0f, -3.0f, 0.5f, 4.0f, -1.0f};
+  std::vector<float> w(8, 1.0f), s(8, 0.25f), expected = w, expected_s = s;
+  std::vector<std::uint64_t> row_t = {4, 0, 0, 9};
+  const downhill::adagrad config;
+  downhill::group table(config);
+  table.add_rows(2, rows, w, g, s).merge().row_t(row_t);
+  CHECK(downhill::step({table}, 1), "%s", downhill_last_error());
+  const std::vector<float> sum = {g[0] + g[4], g[1] + g[5]};
+  CHECK(downhill::step(2, &expected[6], sum.data(), &expected_s[6], config), "%s", downhill_last_error());
+  CHECK(downhill::step(2, &expected[0], &g[2], &expected_s[0], config), "%s", downhill_last_error());
+  CHECK(w == expected && s == expected_s, "rows");
+  CHECK((row_t == std::vector<std::uint64_t>{5, 0, 0, 10}), "row_t");
+
+  const downhill::rowwise_adagrad rowwise;
+  std::vector<float> of_rows(4, 0.25f), expected_of_row = of_rows;
+  downhill::group embeddings(rowwise);
+  const std::vector<std::int64_t> one = {2};
+  embeddings.add_rows(2, one, w, sum, of_rows);
+  CHECK(downhill::step({embeddings}, 1), "%s", downhill_last_error());
+  CHECK(downhill::step(2, &expected[4], sum.data(), &expected_of_row[2], rowwise), "%s", downhill_last_error());
+  CHECK(w == expected && of_rows == expected_of_row, "row-wise");
+
+  downhill::group misfit(rowwise);
+  misfit.add_rows(2, one, w, sum, s);
+  CHECK(std::strcmp(misfit.message(), "tensor 0: `s` has 8 elements; with these rows it must have 4") == 0, "%s", misfit.message());
+  downhill::group too_short(config);
+  too_short.add_rows(2, rows, w, sum, s);
+  CHECK(std::strcmp(too_short.message(), "tensor 0: `g` has 2 elements; with these rows it must have 6") == 0, "%s",
+        too_short.message());
+  downhill::group counts(config);
+  counts.add_rows(2, one, w, sum, s).row_t(std::vector<std::uint64_t>(3));
+  CHECK(std::strcmp(counts.message(), "tensor 0: `row_t` has 3 elements; with these rows it must have 4") == 0, "%s",
+        counts.message());
+}
+
 }  // namespace
 
 int main() {
@@ -749,6 +787,7 @@ int main() {
   check_arguments();
   check_arrays();
   check_misfits();
+  check_rows();
   check_squares();
   check_convert();
   check_pools();
