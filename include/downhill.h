@@ -54,6 +54,10 @@
  *     groups[0].gradient_type = DOWNHILL_TYPE_BF16;
  *     groups[0].copy_type = DOWNHILL_TYPE_BF16;
  *
+ * A gradient may have some rows of a table only, row_count of them, each of row_length elements:
+ *
+ *     downhill_tensor table = {.n = n2, .w = w2, .g = g2, .state = {m2, v2}, .rows = rows, .row_count = k, .row_length = d};
+ *
  * Preconditions of every step function:
  *   - Each array has n elements of its type, aligned to that, initialized. State arrays are zeros before the first step. An
  *     array that the configuration does not ask for is NULL. n = 0 is allowed, and the array pointers may then be

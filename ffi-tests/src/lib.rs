@@ -187,6 +187,11 @@ fn beside_this_test() -> PathBuf {
     test.parent().expect("a file").to_owned()
 }
 
+/// The programs of docs/rows.md that are in Rust; `tests/readme.rs` has those in C.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/rows.md")]
+struct RowsOfATable;
+
 /// The programs of docs/recipes.md that are in Rust; `tests/readme.rs` has those in C.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/recipes.md")]

@@ -10,7 +10,8 @@ use ffi_tests::{
 
 /// What the program in this section of a document prints, linked in both ways.
 fn printed(document: &str, heading: &str, language: &str, standard: Standard) -> [String; 2] {
-    let source = directory("readme").join(format!("{}.{language}", heading.replace([' ', '.'], "-")));
+    let name = format!("{document}-{heading}").replace([' ', '.', '/'], "-");
+    let source = directory("readme").join(format!("{name}.{language}"));
     fs::write(&source, format!("{}\n", block(document, heading, language))).unwrap();
     [Linking::Static, Linking::Shared].map(|linking| run(&compile(&source, standard, linking), &[]))
 }
@@ -37,6 +38,7 @@ fn whole_steps_print_what_is_said() {
     let programs = [
         ("README.md", "A whole step in one call"),
         ("docs/formats.md", "An example"),
+        ("docs/rows.md", "An example"),
         ("docs/recipes.md", "Gradient accumulation"),
         ("docs/recipes.md", "Loss scaling that skips and backs off"),
         ("docs/recipes.md", "Frozen layers"),
