@@ -130,6 +130,7 @@ pub mod abi {
     pub use crate::{
         check::step as check_step,
         norm::each_sum,
+        rows::Listed as ListedRows,
         rule::{Configuration, Engine},
         step::{Sizes, check_extras, check_has_rows, check_number, check_row_state, step_checked},
         sys::{has_room, in_default_environment, with_room, without_cancellation},

@@ -51,10 +51,27 @@ impl<'a> Rows<'a> {
         Rows { row_length: *row_length, rows, merge: *merge, row_t: row_t.as_deref_mut() }
     }
 
+    pub(crate) fn listed(&self) -> Listed<'_> {
+        let Self { row_length, rows, merge, row_t } = self;
+        Listed { row_length: *row_length, rows, merge: *merge, row_t: row_t.as_deref() }
+    }
+}
+
+/// [`Rows`] that are only looked at, with the same fields.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "those of `Rows`")]
+pub struct Listed<'a> {
+    pub row_length: usize,
+    pub rows: &'a [i64],
+    pub merge: bool,
+    pub row_t: Option<&'a [u64]>,
+}
+
+impl Listed<'_> {
     /// Checks all of a table of `n` elements with a gradient of `g` elements, and gives the list in
     /// ascending order if it is not.
-    pub(crate) fn check(&self, n: usize, g: usize, is_bits8: bool) -> Result<Option<Sorted>, Error> {
-        let Self { row_length, rows, merge, ref row_t } = *self;
+    pub(crate) fn check(self, n: usize, g: usize, is_bits8: bool) -> Result<Option<Sorted>, Error> {
+        let Self { row_length, rows, merge, row_t } = self;
         if row_length == 0 || !n.is_multiple_of(row_length) {
             return Err(Error::RowLength { row_length, len: n });
         }
@@ -67,9 +84,8 @@ impl<'a> Rows<'a> {
         if let Some(row_t) = row_t {
             check_rows("row_t", row_t.len(), count)?;
         }
-        if let Some(index) =
-            rows.iter().position(|&row| u64::try_from(row).is_err() || row as u64 >= count as u64)
-        {
+        // A negative row is larger than any.
+        if let Some(index) = rows.iter().position(|&row| row as u64 >= count as u64) {
             return Err(Error::Row { index, row: rows[index], count });
         }
         let sorted = if rows.is_sorted() { None } else { Some(Sorted::new(rows)?) };
@@ -79,10 +95,9 @@ impl<'a> Rows<'a> {
         Ok(sorted)
     }
 
-    /// Checks the configuration at the step of each row that has a number of its own, after
-    /// [`check`](Rows::check).
-    pub(crate) fn check_steps(&self, config: &dyn Optimizer) -> Result<(), Error> {
-        let Some(row_t) = &self.row_t else { return Ok(()) };
+    /// Checks the configuration at the step of each row that has a number of its own, after `check`.
+    pub(crate) fn check_steps(self, config: &dyn Optimizer) -> Result<(), Error> {
+        let Some(row_t) = self.row_t else { return Ok(()) };
         // Rows that are touched again and again have numbers that come again and again.
         let mut checked = [0; 64];
         for &row in self.rows {

@@ -11,7 +11,7 @@ use crate::{
     Weights, check,
     formats::{BLOCK, Key, Scratch, check_bytes},
     norm::{first_nonfinite, sum_of_squares},
-    rows::{Order, Sorted, check_rows},
+    rows::{Listed, Order, Sorted, check_rows},
     rule::{Step, check_length, check_states},
     sweep::is_far,
     tensor::{Arrays, States},
@@ -307,7 +307,7 @@ fn check_tensor(
             (n, n)
         }
         Some(rows) => {
-            sizes.sort(rows, n, len, states_are_bits8, config)?;
+            sizes.sort(rows.listed(), n, len, states_are_bits8, config)?;
             (len, if config.row_rule().is_some() { n / rows.row_length } else { n })
         }
     };
@@ -358,7 +358,7 @@ impl Sizes {
     /// Checks the rows of a table, and keeps their order for the step.
     pub fn sort(
         &mut self,
-        rows: &Rows<'_>,
+        rows: Listed<'_>,
         n: usize,
         g: usize,
         states_are_bits8: bool,

@@ -1,5 +1,7 @@
 //! The groups and tensors of a whole step, as C has them, and what their fields mean.
 
+mod rows;
+
 use std::{ffi::c_void, mem, ops::Range, ptr, slice};
 
 use super::{
@@ -10,9 +12,8 @@ use super::{
     status::*,
 };
 use downhill::{
-    Arrays, Decay, Error, Gradient, Numbering, Optimizer, Rounding, Rows, Sgd, States, Tensor,
-    WeightCopy, Weights,
-    abi::{Foreign, Sizes, check_has_rows, check_number, check_row_state, check_step},
+    Arrays, Decay, Gradient, Numbering, Optimizer, Rounding, Sgd, States, Tensor, WeightCopy, Weights,
+    abi::{Foreign, Sizes, check_has_rows, check_number, check_step},
     state_bytes,
 };
 
@@ -472,10 +473,10 @@ impl Group {
         }
         sizes.tensors += 1;
         sizes.is_mixed |= self.is_mixed();
-        if tensor.row_length > 0 {
-            self.check_rows(tensor, rule, sizes, extents)?;
-        } else if let Some(rule) = rule {
-            check_has_rows(rule, false)?;
+        match rule {
+            Some(rule) if tensor.row_length > 0 => self.check_rows(tensor, rule, sizes, extents)?,
+            Some(rule) => check_has_rows(rule, false)?,
+            None => {}
         }
         if n == 0 {
             return Ok(());
@@ -498,69 +499,6 @@ impl Group {
             extents.push(k, range, is_written);
         }
         Ok(())
-    }
-
-    /// Are the fields about rows what they may be, whatever is in the arrays?
-    #[inline]
-    fn check_row_fields(&self, tensor: &downhill_tensor) -> Result<(), Failure> {
-        let downhill_tensor { rows, row_count, row_length, row_t, row_flags, reserved, .. } = *tensor;
-        if row_length == 0 {
-            let (rows, row_t) = (rows.addr(), row_t.addr());
-            return match (rows, row_count, row_t, row_flags, reserved) {
-                (0, 0, 0, 0, 0) => Ok(()),
-                _ => Err(without_length(rows, row_count, row_t, row_flags, reserved)),
-            };
-        }
-        if row_flags & !DOWNHILL_ROWS_MERGE != 0 || reserved != 0 {
-            return Err(invalid(format!(
-                "`row_flags` is {row_flags:#x} and `reserved` {reserved}; they must be 0 or \
-                 DOWNHILL_ROWS_MERGE, and 0"
-            )));
-        }
-        sized(
-            "row_count",
-            row_count,
-            size_of::<i64>().max(row_length.saturating_mul(self.gradient.size())),
-        )?;
-        Ok(())
-    }
-
-    /// Checks the rows of a table that has a gradient: where they are, and, with a rule, what they are.
-    fn check_rows(
-        &self,
-        tensor: &downhill_tensor,
-        rule: Option<&dyn Optimizer>,
-        sizes: &mut Sizes,
-        extents: &mut Extents,
-    ) -> Result<(), Failure> {
-        let Some(rule) = rule else { return Ok(()) };
-        let downhill_tensor { n, rows, row_count, row_length, row_t, .. } = *tensor;
-        if n % row_length != 0 {
-            return Err(Error::RowLength { row_length, len: n }.into());
-        }
-        for (k, address, count) in
-            [(ROWS, rows.addr(), row_count), (ROW_T, row_t.addr(), n / row_length)]
-        {
-            if count > 0 && (k == ROWS || address != 0) {
-                let bytes = sized(self.name(k), count, size_of::<u64>())?;
-                check_address(self.name(k), address, size_of::<u64>(), bytes)?;
-                extents.push(k, address..address + bytes, k == ROW_T);
-            }
-        }
-        // SAFETY: not NULL and aligned, checked above; whoever had this group read promised the rest.
-        let rows = unsafe { rows_of(tensor) };
-        let is_bits8 = self.state == StateType::Bits8;
-        if self.state == StateType::Bf16 {
-            check_row_state(rule)?;
-        }
-        Ok(sizes.sort(&rows, n, row_count * row_length, is_bits8, rule)?)
-    }
-
-    /// The bytes of array `k` that the rows of a table have.
-    fn bytes_of_rows(&self, tensor: &downhill_tensor, k: usize) -> usize {
-        let is_codes = k == STATE && self.state == StateType::Bits8;
-        let states = if is_codes { self.optimizer().states().len() } else { 1 };
-        tensor.row_count.saturating_mul(tensor.row_length) * states * usize::from(self.kinds[k].size)
     }
 
     /// Where array `k` of a tensor is that has elements and a gradient; None if there is none.
@@ -588,8 +526,6 @@ impl Group {
     fn name(&self, k: usize) -> &'static str {
         match k.checked_sub(STATE) {
             None => ["w", "g", "w_low", "w_copy"][k],
-            _ if k == ROWS => "rows",
-            _ if k == ROW_T => "row_t",
             Some(k) if self.state != StateType::Bits8 => {
                 self.rule.and_then(|rule| rule.state_name(k)).unwrap_or("state")
             }
@@ -621,13 +557,8 @@ impl Group {
             if tensor.n == 0 || tensor.g.is_null() {
                 return;
             }
-            let downhill_tensor { n, rows, row_count, row_length, row_t, .. } = *tensor;
-            if row_length > 0 && self.rule.is_some() {
-                let lists = [(ROWS, rows.addr(), row_count), (ROW_T, row_t.addr(), n / row_length)];
-                for (k, start, count) in lists.into_iter().filter(|(_, start, _)| *start != 0) {
-                    let (name, bytes, is_written) = (self.name(k), count * size_of::<u64>(), k == ROW_T);
-                    f((Some((group, index)), Array { name, start, bytes, is_written }));
-                }
+            if tensor.row_length > 0 && self.rule.is_some() {
+                rows::lists(tensor).for_each(|(_, list)| f((Some((group, index)), list)));
             }
             for (k, pointer) in pointers(tensor).into_iter().enumerate() {
                 if let Some(Range { start, end }) = self.range(tensor, k, pointer) {
@@ -799,7 +730,7 @@ impl Group {
             };
             (made.t, made.first_element) = (tensor.t, tensor.first_element);
             if tensor.row_length > 0 {
-                made.rows = Some(rows_of(tensor));
+                made.rows = Some(rows::rows_of(tensor));
             }
             made
         }
@@ -813,10 +744,10 @@ impl Group {
     unsafe fn states<'a, E>(&self, tensor: &downhill_tensor) -> Arrays<'a, E> {
         let is_there = |k: usize| self.kinds[STATE + k].size > 0;
         let [s0, s1, s2, s3] = tensor.state;
-        // SAFETY: this function's contract.
         let n = if self.is_row_rule { tensor.n / tensor.row_length } else { tensor.n };
-        let state =
-            |k, state: *mut c_void| unsafe { array_mut(state.cast(), if is_there(k) { n } else { 0 }) };
+        let length = |k| if is_there(k) { n } else { 0 };
+        // SAFETY: this function's contract.
+        let state = |k, state: *mut c_void| unsafe { array_mut(state.cast(), length(k)) };
         let count = (0..SLOTS).filter(|&k| is_there(k)).count();
         let (mut second, mut third) = (state(1, s1), state(2, s2));
         // Those of Rust move up where one is missing, which can only be the second one.
@@ -825,40 +756,6 @@ impl Group {
         }
         Arrays::new(count, [state(0, s0), second, third, state(3, s3)])
     }
-}
-
-/// The rows of a tensor that has some.
-///
-/// # Safety
-/// Their pointers passed the checks, and what is there is the caller's for `'a`.
-unsafe fn rows_of<'a>(tensor: &downhill_tensor) -> Rows<'a> {
-    let downhill_tensor { n, rows, row_count, row_length, row_t, row_flags, .. } = *tensor;
-    // SAFETY: this function's contract.
-    let (list, row_t) = unsafe {
-        let count = n / row_length;
-        (array(rows, row_count), (!row_t.is_null()).then(|| array_mut(row_t, count)))
-    };
-    let mut rows = Rows::new(row_length, list);
-    (rows.merge, rows.row_t) = (row_flags & DOWNHILL_ROWS_MERGE != 0, row_t);
-    rows
-}
-
-#[cold]
-fn without_length(
-    rows: usize,
-    row_count: usize,
-    row_t: usize,
-    row_flags: u32,
-    reserved: u32,
-) -> Failure {
-    let (name, value) = match (rows, row_count, row_t, row_flags) {
-        (0, 0, 0, 0) => ("reserved", format!("{reserved}")),
-        (0, 0, 0, _) => ("row_flags", format!("{row_flags:#x}")),
-        (0, 0, _, _) => ("row_t", format!("{row_t:#x}")),
-        (0, _, _, _) => ("row_count", format!("{row_count}")),
-        _ => ("rows", format!("{rows:#x}")),
-    };
-    invalid(format!("`{name}` is {value}; it must be 0 or NULL, because `row_length` is 0"))
 }
 
 /// # Safety

@@ -254,7 +254,7 @@ static void what_is_wrong_is_told(void) {
   REFUSE(row_length, 5, INVALID_LENGTH, "`row_length` is 5; it must be at least 1 and divide the 768 elements of `w`");
   REFUSE(row_length, 0, INVALID_CONFIG, "because `row_length` is 0");
   REFUSE(row_flags, 2, INVALID_CONFIG, "`row_flags` is 0x2");
-  REFUSE(reserved, 1, INVALID_CONFIG, "`reserved` 1");
+  REFUSE(reserved, 1, INVALID_CONFIG, "`reserved` is 1");
   REFUSE(row_count, SIZE_MAX / 8, INVALID_LENGTH, "`row_count` is ");
   x = right, x.rows = (const int64_t *)(const void *)t.row_t, x.row_flags = DOWNHILL_ROWS_MERGE;
   refuse(&t, &x, DOWNHILL_STATUS_OVERLAP, "`row_t` of group 0, tensor 0");

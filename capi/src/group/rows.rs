@@ -1,0 +1,122 @@
+//! The rows of a table: what a tensor's fields about them may be, and what they are in Rust.
+
+use super::{
+    DOWNHILL_ROWS_MERGE, Group, ROW_T, ROWS, STATE, StateType, array, array_mut, check_address,
+    downhill_tensor, sized,
+};
+use crate::{
+    overlap::{Array, Extents},
+    read::invalid,
+    status::*,
+};
+use downhill::{
+    Error, Optimizer, Rows,
+    abi::{ListedRows, Sizes, check_row_state},
+};
+
+impl Group {
+    /// Are the fields about rows what they may be, whatever is in the arrays?
+    #[inline]
+    pub(super) fn check_row_fields(&self, tensor: &downhill_tensor) -> Result<(), Failure> {
+        let downhill_tensor { rows, row_count, row_length, row_t, row_flags, reserved, .. } = *tensor;
+        if row_length == 0 {
+            let is_zero =
+                rows.is_null() && row_t.is_null() && row_count == 0 && row_flags | reserved == 0;
+            return if is_zero { Ok(()) } else { Err(without_length(tensor)) };
+        }
+        if row_flags & !DOWNHILL_ROWS_MERGE != 0 {
+            let message = format!("`row_flags` is {row_flags:#x}; it must be 0 or DOWNHILL_ROWS_MERGE");
+            return Err(invalid(message));
+        }
+        if reserved != 0 {
+            return Err(invalid(format!("`reserved` is {reserved}; it must be 0")));
+        }
+        let bytes_of_row = row_length.saturating_mul(self.gradient.size());
+        sized("row_count", row_count, bytes_of_row.max(size_of::<i64>()))?;
+        Ok(())
+    }
+
+    /// Checks the rows of a table that has a gradient: where they are, and what they are.
+    pub(super) fn check_rows(
+        &self,
+        tensor: &downhill_tensor,
+        rule: &dyn Optimizer,
+        sizes: &mut Sizes,
+        extents: &mut Extents,
+    ) -> Result<(), Failure> {
+        let downhill_tensor { n, rows, row_count, row_length, row_t, row_flags, .. } = *tensor;
+        if !n.is_multiple_of(row_length) {
+            return Err(Error::RowLength { row_length, len: n }.into());
+        }
+        for (k, list) in lists(tensor) {
+            if list.bytes > 0 {
+                check_address(list.name, list.start, size_of::<u64>(), list.bytes)?;
+                extents.push(k, list.range(), list.is_written);
+            }
+        }
+        let is_bits8 = self.state == StateType::Bits8;
+        if self.state == StateType::Bf16 {
+            check_row_state(rule)?;
+        }
+        // SAFETY: not NULL and aligned, checked above; whoever had this group read promised the rest.
+        let listed = unsafe {
+            ListedRows {
+                row_length,
+                rows: array(rows, row_count),
+                merge: row_flags & DOWNHILL_ROWS_MERGE != 0,
+                row_t: (!row_t.is_null()).then(|| array(row_t.cast_const(), n / row_length)),
+            }
+        };
+        Ok(sizes.sort(listed, n, row_count * row_length, is_bits8, rule)?)
+    }
+
+    /// The bytes of array `k` that the rows of a table have.
+    pub(super) fn bytes_of_rows(&self, tensor: &downhill_tensor, k: usize) -> usize {
+        let is_codes = k == STATE && self.state == StateType::Bits8;
+        let states = if is_codes { self.optimizer().states().len() } else { 1 };
+        tensor.row_count.saturating_mul(tensor.row_length) * states * usize::from(self.kinds[k].size)
+    }
+}
+
+/// The list of rows, and `row_t` if there is one.
+pub(super) fn lists(tensor: &downhill_tensor) -> impl Iterator<Item = (usize, Array)> {
+    let downhill_tensor { n, rows, row_count, row_length, row_t, .. } = *tensor;
+    let array = |name, start, count: usize, is_written| Array {
+        name,
+        start,
+        bytes: count.saturating_mul(size_of::<u64>()),
+        is_written,
+    };
+    let steps = array("row_t", row_t.addr(), n / row_length, true);
+    let steps = (!row_t.is_null()).then_some((ROW_T, steps));
+    [(ROWS, array("rows", rows.addr(), row_count, false))].into_iter().chain(steps)
+}
+
+/// The rows of a table.
+///
+/// # Safety
+/// Its fields passed the checks, and what they point to is the caller's for `'a`.
+pub(super) unsafe fn rows_of<'a>(tensor: &downhill_tensor) -> Rows<'a> {
+    let downhill_tensor { n, rows, row_count, row_length, row_t, row_flags, .. } = *tensor;
+    // SAFETY: this function's contract.
+    let (list, row_t) = unsafe {
+        (array(rows, row_count), (!row_t.is_null()).then(|| array_mut(row_t, n / row_length)))
+    };
+    let mut rows = Rows::new(row_length, list);
+    (rows.merge, rows.row_t) = (row_flags & DOWNHILL_ROWS_MERGE != 0, row_t);
+    rows
+}
+
+#[cold]
+fn without_length(tensor: &downhill_tensor) -> Failure {
+    let downhill_tensor { rows, row_count, row_t, row_flags, reserved, .. } = *tensor;
+    let fields = [
+        ("rows", rows.addr()),
+        ("row_count", row_count),
+        ("row_t", row_t.addr()),
+        ("row_flags", row_flags as usize),
+        ("reserved", reserved as usize),
+    ];
+    let (name, value) = fields.into_iter().find(|(_, value)| *value != 0).unwrap_or(fields[0]);
+    invalid(format!("`{name}` is {value:#x}; it must be 0 or NULL, because `row_length` is 0"))
+}
