@@ -574,7 +574,10 @@ typedef struct downhill_adam {
   downhill_decay decay;
   /** Learning rate, finite and >= 0. */
   double lr;
-  /** Decay rate of the first moment, in [0, 1). */
+  /**
+   * Decay rate of the first moment, in [0, 1). With 0 the first moment is the gradient, and there is
+   * no state m, but for AMSGrad.
+   */
   double beta1;
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
@@ -624,9 +627,9 @@ DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
 }
 
 /**
- * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2
- * as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
- *     m = beta1*m + (1-beta1)*g
+ * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m if beta1 > 0, else
+ * NULL; v. With c1 and c2 as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
+ *     m = beta1*m + (1-beta1)*g; without m it is g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     w -= (a*m)/(sqrt(v)*k + eps)
  */
@@ -1052,8 +1055,9 @@ typedef struct downhill_tensor {
    */
   void *g;
   /**
-   * States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros
-   * before the first step. 8BIT: state[0] is one buffer for all of them.
+   * States, updated, in the order of the plain step (rmsprop: v, g_avg, u; adam: m, v), those that the
+   * configuration does not have NULL; zeros before the first step. 8BIT: state[0] is one buffer for
+   * all of them.
    */
   void *state[4];
   /** SPLIT: the lower halves of the weights. Else NULL. */

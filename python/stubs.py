@@ -109,7 +109,7 @@ def convert(
 '''
 
 
-def of_type(name, default, allowed):
+def of_type(name, default, allowed, is_optional):
     """The type of a plain step's argument."""
     if isinstance(default, bool):
         return "bool"
@@ -119,7 +119,7 @@ def of_type(name, default, allowed):
         return "float"
     if name == "seed":
         return "int"
-    optional = " | None" if default is None else ""
+    optional = " | None" if default is None or is_optional else ""
     return ("int" if name == "t" else "Array") + optional
 
 
@@ -135,7 +135,7 @@ def function(rule):
             lines, by_name = [*lines, "*"], True
         given = parameter.default
         default = "" if given is parameter.empty else f" = {given!r}"
-        lines.append(f"{name}: {of_type(name, given, allowed.get(name))}{default}")
+        lines.append(f"{name}: {of_type(name, given, allowed.get(name), name in rule.optional_states)}{default}")
     arguments = "".join(f"    {line},\n" for line in lines).replace("'", '"')
     doc = textwrap.indent(inspect.getdoc(plain_step).replace("\\", "\\\\"), "    ", lambda line: line.strip())
     return f'def {rule.name}_step(\n{arguments}) -> None:\n    """{doc.strip()}\n    """\n'

@@ -133,14 +133,24 @@ pub trait Step {
     fn fused(&self, w: FusedWeights<'_>, g: &[bf16], state: &mut [&mut [f32]]) -> bool;
 }
 
-/// `kernels!(Adam: 2, |config, w, g, [m, v], t| adam_step(w, g, m, v, t, config));`: the configuration, how
-/// many states it has, and a call of its function. The reference's, of the same name, is called likewise.
+/// `kernels!(Sgd: 0, |config, w, g, [], _| sgd_step(w, g, config));`: the configuration, how many states it
+/// has, and a call of its function. The reference's, of the same name, is called likewise.
+///
+/// A rule that has fewer states with some hyper-parameters says all that of each number of states; the
+/// first one whose condition holds is the one.
 macro_rules! kernels {
     (
         $config:ty: $n:literal,
         |$this:ident, $w:ident, $g:ident, $state:pat_param, $t:pat_param| $function:ident($($argument:expr),*)
     ) => {
-        impl $crate::rule::Kernels<$n> for $config {
+        $crate::rule::kernels!($config, |$this, $w, $g, $t| $n: $state => $function($($argument),*););
+    };
+    (
+        $config:ty,
+        |$this:ident, $w:ident, $g:ident, $t:pat_param|
+        $($n:literal: $state:pat_param => $function:ident($($argument:expr),*) $(if $condition:expr)?;)+
+    ) => {
+        $(impl $crate::rule::Kernels<$n> for $config {
             fn plain_step(
                 &self,
                 isa: $crate::Isa,
@@ -151,11 +161,14 @@ macro_rules! kernels {
             ) -> Result<(), $crate::Error> {
                 $crate::sweep::step(isa, self, t, w, g, state)
             }
-        }
+        })+
 
         impl $crate::rule::Engine for $config {
             fn check_at(&self, t: u64) -> Result<(), $crate::Error> {
-                $crate::rule::check_at(self, t)
+                let $this = self;
+                match () {
+                    $(() $(if $condition)? => $crate::rule::check_at::<$n, Self>($this, t),)+
+                }
             }
 
             fn with_constants(
@@ -165,7 +178,12 @@ macro_rules! kernels {
                 scale: f32,
                 then: &mut dyn FnMut(&dyn $crate::rule::Step),
             ) {
-                $crate::sweep::with_constants(isa, self, t, scale, then);
+                let $this = self;
+                match () {
+                    $(() $(if $condition)? => {
+                        $crate::sweep::with_constants::<$n, Self>(isa, $this, t, scale, then);
+                    })+
+                }
             }
 
             fn replace(
@@ -188,18 +206,29 @@ macro_rules! kernels {
                 state: &mut [&mut [f32]],
                 $t: u64,
             ) -> Result<(), $crate::Error> {
-                let ($this, $state) = (self, $crate::optimizer::arrays::<Self, $n>(state)?);
-                $function($($argument),*)
+                let $this = self;
+                match () {
+                    $(() $(if $condition)? => {
+                        let $state = $crate::optimizer::arrays::<Self, $n>(state)?;
+                        $function($($argument),*)
+                    })+
+                }
             }
         }
 
         impl $crate::Optimizer for $config {
             fn name(&self) -> &'static str {
-                <Self as $crate::rule::Configuration<$n>>::NAME
+                let $this = self;
+                match () {
+                    $(() $(if $condition)? => $crate::rule::name::<$n, Self>($this),)+
+                }
             }
 
             fn states(&self) -> &'static [$crate::State] {
-                &<Self as $crate::rule::Configuration<$n>>::STATES
+                let $this = self;
+                match () {
+                    $(() $(if $condition)? => $crate::rule::states::<$n, Self>($this),)+
+                }
             }
 
             fn step_on(
@@ -210,8 +239,13 @@ macro_rules! kernels {
                 state: &mut [&mut [f32]],
                 t: u64,
             ) -> Result<(), $crate::Error> {
-                let state = $crate::optimizer::arrays::<Self, $n>(state)?;
-                $crate::rule::Kernels::plain_step(self, isa, w, g, state, t)
+                let $this = self;
+                match () {
+                    $(() $(if $condition)? => {
+                        let state = $crate::optimizer::arrays::<Self, $n>(state)?;
+                        $crate::rule::Kernels::<$n>::plain_step($this, isa, w, g, state, t)
+                    })+
+                }
             }
 
             fn reference_step(
@@ -221,13 +255,30 @@ macro_rules! kernels {
                 state: &mut [&mut [f32]],
                 $t: u64,
             ) -> Result<(), $crate::Error> {
-                let ($this, $state) = (self, $crate::optimizer::arrays::<Self, $n>(state)?);
-                $crate::reference::$function($($argument),*)
+                let $this = self;
+                match () {
+                    $(() $(if $condition)? => {
+                        let $state = $crate::optimizer::arrays::<Self, $n>(state)?;
+                        $crate::reference::$function($($argument),*)
+                    })+
+                }
             }
         }
     };
 }
 pub(crate) use kernels;
+
+/// The name of a configuration's rule.
+#[inline(always)]
+pub(crate) fn name<const N: usize, C: Configuration<N>>(_: &C) -> &'static str {
+    C::NAME
+}
+
+/// Its states.
+#[inline(always)]
+pub(crate) fn states<const N: usize, C: Configuration<N>>(_: &C) -> &'static [State] {
+    &C::STATES
+}
 
 /// Weight decay as a configuration has it.
 #[derive(Clone, Copy)]

@@ -132,7 +132,7 @@ fn every_rule_has_cases() {
         let all: HashSet<_> = options_of(&rule).iter().map(layout).collect();
         assert!(of_rule.is_empty() || tested == all, "{rule:?}: {tested:?} of {all:?}");
     }
-    assert_eq!(cases(&file).len(), 32);
+    assert_eq!(cases(&file).len(), 34);
 }
 
 /// Runs the case with the kernel of an ISA, or with the reference.

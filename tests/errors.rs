@@ -5,9 +5,9 @@ mod common;
 
 use common::{Arrays, Rule, every_option, is_accepted, runner::command, uniform, with};
 use downhill::{
-    Adam, Adamax, Amsgrad, Decay, Error, Extras, Ftrl, Group, Isa, Momentum, Nadam, Optimizer, Range,
-    Rmsprop, Sgd, StateKind, Threads, Values, Weights, convert, grad_squares, pack, reference,
-    rmsprop_step, rules, state_bytes, step, unpack,
+    Adam, Adamax, Adamw, Amsgrad, Decay, Error, Extras, Ftrl, Group, Isa, Momentum, Nadam, Optimizer,
+    Range, Rmsprop, Sgd, StateKind, Threads, Values, Weights, adam_step, adamw_step, convert,
+    grad_squares, pack, reference, rmsprop_step, rules, state_bytes, step, unpack,
 };
 use half::bf16;
 
@@ -242,6 +242,39 @@ fn states_that_are_there_or_not() {
     let config = Rmsprop { momentum: 1.0, ..Rmsprop::default() };
     let error = rmsprop_step(&mut [], &[], &mut [], None, None, &config).unwrap_err();
     assert_eq!(error.to_string(), "`momentum` is 1.0; it must be at least 0 and below 1");
+}
+
+/// Without a first moment `m` is empty, with one it is not; and nothing is written otherwise.
+#[test]
+fn a_first_moment_that_is_there_or_not() {
+    for beta1 in [0.0, -0.0, 1e-300, 0.9] {
+        let (adam, adamw) = (Adam { beta1, ..Adam::default() }, Adamw { beta1, ..Adamw::default() });
+        for has_m in [false, true] {
+            let (mut w, mut v, mut all) = ([1.0; 3], [0.5; 3], [0.25; 3]);
+            let m = if has_m { &mut all[..] } else { &mut [] };
+            for result in [
+                adam_step(&mut w, &[1.0; 3], m, &mut v, 1, &adam),
+                adamw_step(&mut w, &[1.0; 3], m, &mut v, 1, &adamw),
+                reference::adam_step(&mut w, &[1.0; 3], m, &mut v, 1, &adam),
+                reference::adamw_step(&mut w, &[1.0; 3], m, &mut v, 1, &adamw),
+            ] {
+                let text = match (has_m, beta1 == 0.0) {
+                    (true, true) => "`m` was passed; it is a state if and only if `beta1` is not 0",
+                    (false, false) => "`m` has 0 elements and `w` has 3; they must be equally long",
+                    _ => {
+                        result.unwrap();
+                        continue;
+                    }
+                };
+                assert_eq!(result.unwrap_err().to_string(), text);
+                assert_eq!((w, v, &all), ([1.0; 3], [0.5; 3], &[0.25; 3]));
+            }
+        }
+    }
+    // A rate out of its range is that error.
+    let config = Adam { beta1: -0.5, ..Adam::default() };
+    let error = adam_step(&mut [], &[], &mut [], &mut [], 1, &config).unwrap_err();
+    assert_eq!(error.to_string(), "`beta1` is -0.5; it must be at least 0 and below 1");
 }
 
 /// Which states eight bits are for.

@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::{ffi::c_void, mem, ops::Range, ptr, slice};
+use std::{array, ffi::c_void, ops::Range, ptr, slice};
 
 use super::{
     arrays::{check_address, is_address, sized},
@@ -77,8 +77,9 @@ pub struct downhill_tensor {
     /// Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is
     /// none, and the tensor is left alone; nothing is decayed or copied.
     pub g: *mut c_void,
-    /// States, updated, in the order of the plain step (rmsprop: v, g_avg, u), the others NULL; zeros
-    /// before the first step. 8BIT: state[0] is one buffer for all of them.
+    /// States, updated, in the order of the plain step (rmsprop: v, g_avg, u; adam: m, v), those that the
+    /// configuration does not have NULL; zeros before the first step. 8BIT: state[0] is one buffer for
+    /// all of them.
     pub state: [*mut c_void; 4],
     /// SPLIT: the lower halves of the weights. Else NULL.
     pub w_low: *mut i16,
@@ -623,14 +624,14 @@ fn kinds(
     kinds[GRADIENT] = Kind { is_written: zero_grad, ..Kind::read(gradient.size()) };
     kinds[LOW] = Kind::written(weight.low_size().unwrap_or(0));
     kinds[COPY] = Kind::written(copy.map_or(0, Float::size));
+    let (size, slots) = match state {
+        StateType::F32 => (4, slots),
+        StateType::Bf16 => (2, slots),
+        // All are in the first one.
+        StateType::Bits8 => (1, array::from_fn(|k| k == 0 && slots.contains(&true))),
+    };
     for (k, is_there) in slots.into_iter().enumerate() {
-        kinds[STATE + k] = Kind::written(match state {
-            _ if !is_there => 0,
-            StateType::F32 => 4,
-            StateType::Bf16 => 2,
-            // All are in the first one.
-            StateType::Bits8 => usize::from(k == 0),
-        });
+        kinds[STATE + k] = Kind::written(if is_there { size } else { 0 });
     }
     kinds
 }
@@ -749,12 +750,14 @@ impl Group {
         // SAFETY: this function's contract.
         let state = |k, state: *mut c_void| unsafe { array_mut(state.cast(), length(k)) };
         let count = (0..SLOTS).filter(|&k| is_there(k)).count();
-        let (mut second, mut third) = (state(1, s1), state(2, s2));
-        // Those of Rust move up where one is missing, which can only be the second one.
-        if !is_there(1) {
-            mem::swap(&mut second, &mut third);
+        let mut arrays = [state(0, s0), state(1, s1), state(2, s2), state(3, s3)];
+        // Those of Rust move up where one is missing: the first or the second one, and not both.
+        if !is_there(0) {
+            arrays.swap(0, 1);
+        } else if !is_there(1) {
+            arrays.swap(1, 2);
         }
-        Arrays::new(count, [state(0, s0), second, third, state(3, s3)])
+        Arrays::new(count, arrays)
     }
 }
 

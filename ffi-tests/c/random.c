@@ -95,18 +95,23 @@ static void neighbours(const model *start) {
 
 /* ---- what the bits depend on ---- */
 
-static size_t all_states(const downhill_group *group) {
-  return group->state_type == DOWNHILL_TYPE_8BIT ? group->tensors[0].state_bytes
-                                                 : group->tensors[0].n * element_size(group, STATE);
+/* The first array of states that is there. */
+static int first_states(const downhill_group *group) {
+  int kind = STATE;
+  while (element_size(group, kind) == 0) kind++;
+  return kind;
 }
 
 /* Other states and other weights, if they are rounded. */
 static void check_other_bits(const model *start, const model *usual, const char *what) {
   model other = stepped(start, NULL);
   const downhill_group *const group = usual->groups;
-  if (rounds_states(group))
-    CHECK(memcmp(other.tensors[0].state[0], usual->tensors[0].state[0], all_states(group)) != 0, "%s: another %s, the same states",
-          describe(group), what);
+  if (rounds_states(group)) {
+    const int kind = first_states(group);
+    CHECK(memcmp(get_array(&other.tensors[0], kind), get_array(&usual->tensors[0], kind),
+                 array_bytes(group, &usual->tensors[0], kind)) != 0,
+          "%s: another %s, the same states", describe(group), what);
+  }
   if (is_rounded(group->weight_type))
     CHECK(memcmp(other.tensors[0].w, usual->tensors[0].w, array_bytes(group, &usual->tensors[0], W)) != 0,
           "%s: another %s, the same weights", describe(group), what);

@@ -264,7 +264,11 @@ FUNCTIONS(adam, adam, n, w, g, s[0], s[1], t)
 FUNCTIONS(adamw, adam, n, w, g, s[0], s[1], t)
 FUNCTIONS(amsgrad, adam, n, w, g, s[0], s[1], s[2], t)
 
-static inline void adam_vary(any_config *config, int variant) { config->adam.bias_correction = (uint32_t)variant; }
+/* Without a first moment, which amsgrad has all the same; and each bias correction. */
+static inline void adam_vary(any_config *config, int variant) {
+  config->adam.bias_correction = (uint32_t)variant % 3;
+  if (variant == 0) config->adam.beta1 = 0.0;
+}
 
 /* c1 or c2 of Adam, from beta1 or beta2. */
 static inline double correction(uint32_t bias_correction, double beta, uint64_t t) {
@@ -282,9 +286,9 @@ static inline void adam_plain(size_t n, float *w, const float *g, float *const *
   for (i = 0; i < n; i++) {
     float w_i = w[i], g_i = g[i];
     apply_decay(&w_i, &g_i, c.decay, c.weight_decay, c.lr);
-    m[i] = average(m[i], c.beta1, g_i);
+    const float first = c.beta1 == 0.0 ? g_i : (m[i] = average(m[i], c.beta1, g_i));
     v[i] = average_square(v[i], c.beta2, g_i);
-    w[i] = w_i - a * m[i] / (sqrtf(v[i]) * k + (float)c.eps);
+    w[i] = w_i - a * first / (sqrtf(v[i]) * k + (float)c.eps);
   }
 }
 
@@ -477,10 +481,10 @@ static const rule rules[] = {
      {FIELD(rmsprop, centered, UP_TO_1), FIELD(rmsprop, decay, UP_TO_1), FIELD(rmsprop, lr, NON_NEGATIVE),
       FIELD(rmsprop, momentum, BELOW_ONE), FIELD(rmsprop, alpha, AT_MOST_ONE), FIELD(rmsprop, eps, NON_NEGATIVE),
       FIELD(rmsprop, weight_decay, NON_NEGATIVE)}},
-    {RULE(adam, adam, ADAM), adam_plain, 1, 3, adam_vary, 2, {{"m", 0, NULL}, {"v", 1, NULL}}, ADAM_FIELDS},
-    {RULE(adamw, adam, ADAMW), adam_plain, 1, 3, adam_vary, 2, {{"m", 0, NULL}, {"v", 1, NULL}},
+    {RULE(adam, adam, ADAM), adam_plain, 1, 4, adam_vary, 2, {{"m", 0, "beta1"}, {"v", 1, NULL}}, ADAM_FIELDS},
+    {RULE(adamw, adam, ADAMW), adam_plain, 1, 4, adam_vary, 2, {{"m", 0, "beta1"}, {"v", 1, NULL}},
      {FIELD(adam, bias_correction, UP_TO_2), FIELD(adam, decay, ONLY_1), ADAM_NUMBERS}},
-    {RULE(amsgrad, adam, AMSGRAD), amsgrad_plain, 1, 3, adam_vary, 3,
+    {RULE(amsgrad, adam, AMSGRAD), amsgrad_plain, 1, 4, adam_vary, 3,
      {{"m", 0, NULL}, {"v", 1, NULL}, {"v_max", 1, NULL}}, ADAM_FIELDS},
     {RULE(adamax, adamax, ADAMAX), adamax_plain, 1, 1, NULL, 2, {{"m", 0, NULL}, {"u", 1, NULL}},
      {FIELD(adamax, decay, UP_TO_1), FIELD(adamax, reserved, ONLY_0), FIELD(adamax, lr, NON_NEGATIVE),

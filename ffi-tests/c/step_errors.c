@@ -115,7 +115,15 @@ static void configurations(scene *s, size_t index) {
     }
 }
 
-/* A rate that is infinite at the first steps only, after bias correction. */
+/* Are all states there that its rule may have? */
+static int has_every_state(const downhill_group *group) {
+  const rule *const r = rule_of(group);
+  int k = 0;
+  while (k < r->states && has_state(r, config_of(group), k)) k++;
+  return k == r->states;
+}
+
+/* A rate that is infinite at the first steps only, after bias correction of a first moment. */
 static void step_numbers(scene *s, size_t index) {
   downhill_group *const group = &s->m.groups[index], was = *group;
   any_config *const config = &s->m.configs[index], config_was = *config;
@@ -126,7 +134,7 @@ static void step_numbers(scene *s, size_t index) {
   refuse(s, DOWNHILL_STATUS_INVALID_STEP, in_group(index), "`t`", "is 0");
   group->t = UINT64_MAX;
   accept(s);
-  if (r->counts_steps) {
+  if (r->counts_steps && has_every_state(group)) {
     *config = r->defaults();
     if (find_field(r, "momentum_decay") != NULL) set_field(r, config, "momentum_decay", 1e6);
     set_field(r, config, "lr", 3e38);

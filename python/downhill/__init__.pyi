@@ -329,7 +329,7 @@ def rmsprop_step(
 def adam_step(
     w: Array,
     g: Array,
-    m: Array,
+    m: Array | None,
     v: Array,
     t: int,
     *,
@@ -346,11 +346,11 @@ def adam_step(
     """One step of adam.
 
         m = β1·m + (1−β1)·g; v = β2·v + ((1−β2)·g)·g; w −= (a·m)/(√v·k + ε)
-        with a = η/c1, k = 1/√c2
+        with a = η/c1, k = 1/√c2; with β1 = 0 g takes the place of m
 
     Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014; AdaMax is its section 7.1, with ε as in PyTorch.
 
-    `w` (weights) and `g` (gradient) are float32, bfloat16 or float16 arrays of one shape. `m`, `v`: the states, float32 or bfloat16 arrays of that shape, zeros at first. All but `g` are updated in place.
+    `w` (weights) and `g` (gradient) are float32, bfloat16 or float16 arrays of one shape. `m` (if there is one), `v`: the states, float32 or bfloat16 arrays of that shape, zeros at first. All but `g` are updated in place.
     `t` is the number of this step and counts from 1.
 
     Hyper-parameters, defaults and what they may be:
@@ -372,7 +372,7 @@ def adam_step(
 def adamw_step(
     w: Array,
     g: Array,
-    m: Array,
+    m: Array | None,
     v: Array,
     t: int,
     *,
@@ -391,7 +391,7 @@ def adamw_step(
 
     Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019.
 
-    `w` (weights) and `g` (gradient) are float32, bfloat16 or float16 arrays of one shape. `m`, `v`: the states, float32 or bfloat16 arrays of that shape, zeros at first. All but `g` are updated in place.
+    `w` (weights) and `g` (gradient) are float32, bfloat16 or float16 arrays of one shape. `m` (if there is one), `v`: the states, float32 or bfloat16 arrays of that shape, zeros at first. All but `g` are updated in place.
     `t` is the number of this step and counts from 1.
 
     Hyper-parameters, defaults and what they may be:
@@ -599,6 +599,88 @@ def signum_step(
         momentum=0.9: at least 0 and below 1
         weight_decay=0.0: at least 0
         decay='l2': "l2", "decoupled"
+
+    `rounding` ("stochastic" or "nearest") and `seed` are for weights and states of 16 bits.
+
+    Raises ValueError that names the argument if an array has another type or shape, is not
+    C-contiguous, is read-only or overlaps another, or if a number is out of its range. Nothing has
+    been written then.
+    """
+
+def radam_step(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    *,
+    lr: float = 0.001,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-08,
+    weight_decay: float = 0.0,
+    decay: Literal["l2", "decoupled"] = "l2",
+    rounding: Rounding = "stochastic",
+    seed: int = 0,
+) -> None:
+    """One step of radam.
+
+        m, v as Adam; with c1 = 1−β1^t, c2 = 1−β2^t, R = 2/(1−β2) − 1, ρ = R − ((2·t)·β2^t)/c2
+        ρ > 5: w −= (a·m)/(√v + ε) with a = (η/c1)·(r·√c2), r = √((((ρ−4)·(ρ−2))·R)/(((R−4)·(R−2))·ρ))
+        else: w −= a·m with a = η/c1
+
+    Liu, Jiang, He, Chen, Liu, Gao & Han, "On the Variance of the Adaptive Learning Rate and Beyond", 2019, with `ρ > 5` where it has `ρ > 4`, as in PyTorch.
+
+    `w` (weights) and `g` (gradient) are float32, bfloat16 or float16 arrays of one shape. `m`, `v`: the states, float32 or bfloat16 arrays of that shape, zeros at first. All but `g` are updated in place.
+    `t` is the number of this step and counts from 1.
+
+    Hyper-parameters, defaults and what they may be:
+        lr=0.001: at least 0
+        beta1=0.9: at least 0 and below 1
+        beta2=0.999: at least 0 and below 1
+        eps=1e-08: at least 0
+        weight_decay=0.0: at least 0
+        decay='l2': "l2", "decoupled"
+
+    `rounding` ("stochastic" or "nearest") and `seed` are for weights and states of 16 bits.
+
+    Raises ValueError that names the argument if an array has another type or shape, is not
+    C-contiguous, is read-only or overlaps another, or if a number is out of its range. Nothing has
+    been written then.
+    """
+
+def ftrl_step(
+    w: Array,
+    g: Array,
+    z: Array,
+    s: Array,
+    t: int | None = None,
+    *,
+    lr: float = 0.1,
+    beta: float = 1.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    weight_decay: float = 0.0,
+    rounding: Rounding = "stochastic",
+    seed: int = 0,
+) -> None:
+    """One step of ftrl.
+
+        r = √s; s += g·g; z += g − ((√s − r)·a)·w
+        w = (sign(z)·λ1 − z)/((β + √s)·a + λ2), but 0 where abs(z) ≤ λ1
+        with a = 1/η
+
+    McMahan et al., "Ad Click Prediction: a View from the Trenches", 2013.
+
+    `w` (weights) and `g` (gradient) are float32, bfloat16 or float16 arrays of one shape. `z`, `s`: the states, float32 or bfloat16 arrays of that shape, zeros at first. All but `g` are updated in place.
+    `t`, the number of this step from 1, matters for random rounding only.
+
+    Hyper-parameters, defaults and what they may be:
+        lr=0.1: above 0
+        beta=1.0: at least 0
+        l1=0.0: at least 0
+        l2=0.0: at least 0
+        weight_decay=0.0: at least 0
 
     `rounding` ("stochastic" or "nearest") and `seed` are for weights and states of 16 bits.
 

@@ -10,7 +10,8 @@ from ._downhill import RULES
 def signature(rule):
     """That of the rule's plain step."""
     by_place, by_name = Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY
-    optional = rule.optional_states
+    # A state that the defaults have is passed by its place, as None where it is not there.
+    optional = [name for name in rule.states if name not in rule.states_with()]
     parameters = [Parameter(name, by_place) for name in ("w", "g")]
     parameters += [Parameter(name, by_place) for name in rule.states if name not in optional]
     # Whatever follows an argument that may be left out may be, too.

@@ -632,8 +632,8 @@ class _Moments(_Step):
         return (group["lr"], group["weight_decay"], group["eps"], *group["betas"])
 
 
-class Adam(_Moments, torch.optim.Adam):
-    """Adam, and AMSGrad."""
+class _Adam(_Moments):
+    """What Adam and AdamW share."""
 
     _names = {"m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq"}
     _is_decoupled = False
@@ -646,15 +646,27 @@ class Adam(_Moments, torch.optim.Adam):
         }
         if group["amsgrad"]:
             return "amsgrad", choices, 0.0, False, ("m", "v", "v_max")
-        return "adam", choices, 0.0, False, ("m", "v")
+        return "adam", choices, 0.0, False, ("m",) * bool(group["betas"][0] != 0) + ("v",)
+
+    def _forms(self, group):
+        return {"beta1": group["betas"][0]}
+
+    def _export(self, parameter, group, state, as_torch):
+        state = super()._export(parameter, group, state, as_torch)
+        if "exp_avg_sq" in state and "exp_avg" not in state:
+            # There is none here where it is multiplied by 0, and torch's class wants to have one.
+            state["exp_avg"] = torch.zeros_like(state["exp_avg_sq"])
+        return state
 
 
-class AdamW(_Moments, torch.optim.AdamW):
-    """Adam with decoupled weight decay, and AMSGrad with it."""
+class Adam(_Adam, torch.optim.Adam):
+    """Adam, and AMSGrad. With a first beta of 0 there is no first moment."""
 
-    _names = Adam._names
+
+class AdamW(_Adam, torch.optim.AdamW):
+    """Adam with decoupled weight decay, and AMSGrad with it. With a first beta of 0 there is no first moment."""
+
     _is_decoupled = True
-    _rule = Adam._rule
 
 
 class Adamax(_Moments, torch.optim.Adamax):

@@ -96,6 +96,8 @@ pub struct Rule {
     default: Box<dyn Optimizer>,
     /// All that it has in any of its forms.
     states: Vec<&'static str>,
+    /// Those that some of its forms do not have.
+    optional: Vec<&'static str>,
     /// Does the number of a step matter to the formula?
     counts: bool,
 }
@@ -106,7 +108,7 @@ pub fn all() -> Vec<Rule> {
 
 impl Rule {
     fn new(default: Box<dyn Optimizer>) -> Self {
-        let mut fullest = default.clone();
+        let (mut fullest, mut emptiest) = (default.clone(), default.clone());
         for Hyperparameter { name, range, .. } in default.hyperparameters() {
             let value = match range {
                 Range::OneOf(names) => (names.len() - 1) as f64,
@@ -114,11 +116,15 @@ impl Rule {
                 _ => continue,
             };
             fullest.set(name, value).expect("a value that is allowed");
+            emptiest.set(name, 0.0).expect("a value that is allowed");
         }
-        let states = fullest.states().iter().map(|state| state.name).collect();
+        let states: Vec<_> = fullest.states().iter().map(|state| state.name).collect();
+        let always = emptiest.states();
+        let is_optional = |name: &&str| always.iter().all(|state| state.name != *name);
+        let optional = states.iter().copied().filter(is_optional).collect();
         let mut none: Vec<&mut [f32]> = default.states().iter().map(|_| &mut [][..]).collect();
         let counts = default.step(&mut [], &[], &mut none, 0) == Err(Error::Step);
-        Self { default, states, counts }
+        Self { default, states, optional, counts }
     }
 
     /// The arguments that may be given by their place.
@@ -142,12 +148,7 @@ impl Rule {
 
     #[getter]
     fn optional_states(&self) -> Vec<&'static str> {
-        let always = self.default.states();
-        self.states
-            .iter()
-            .copied()
-            .filter(|name| always.iter().all(|state| state.name != *name))
-            .collect()
+        self.optional.clone()
     }
 
     /// Does the number of a step matter to the formula?

@@ -7,6 +7,7 @@ use crate::{
     Momentum, Nadam, Nesterov, Radam, Rmsprop, RowwiseAdagrad, Sgd, Signum,
     power::{momentum_product, powers},
     rule::{Engine, check, check_length},
+    rules::first_moment,
 };
 
 /// `w −= η·g`
@@ -156,6 +157,8 @@ pub fn rmsprop_step(
 
 /// `m = β1·m + (1−β1)·g; v = β2·v + ((1−β2)·g)·g; w −= (a·m)/(√v·k + ε)`, `a = η/c1`, `k = 1/√c2`
 ///
+/// With `beta1` 0 there is no `m`, and `g` takes its place.
+///
 /// Kingma & Ba, *Adam: A Method for Stochastic Optimization*, 2014. Arguments and errors as
 /// [`crate::adam_step`].
 pub fn adam_step(
@@ -166,16 +169,24 @@ pub fn adam_step(
     t: u64,
     config: &Adam,
 ) -> Result<(), Error> {
-    check(config, t, w, g, [m, v])?;
+    let mut first = first_moment(m, config.beta1)?;
+    match &first {
+        Some(m) => check(config, t, w, g, [&**m, &*v])?,
+        None => check(config, t, w, g, [v])?,
+    }
     let Adam { lr, beta1, beta2, eps, .. } = *config;
     let (a, k) = bias_corrected(config, t);
     let (fresh1, fresh2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
     let (beta1, beta2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
     for i in 0..w.len() {
         let (w_i, g_i) = decayed(w[i], g[i], config.decay, config.weight_decay, lr);
-        m[i] = beta1 * state(m[i]) + fresh1 * g_i;
+        let mut m_i = g_i;
+        if let Some(m) = &mut first {
+            m_i = beta1 * state(m[i]) + fresh1 * g_i;
+            m[i] = m_i;
+        }
         v[i] = beta2 * state(v[i]) + fresh2 * g_i * g_i;
-        w[i] = w_i - (a * m[i]) / (v[i].sqrt() * k + eps);
+        w[i] = w_i - (a * m_i) / (v[i].sqrt() * k + eps);
     }
     Ok(())
 }

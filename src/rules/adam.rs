@@ -35,7 +35,8 @@ impl Choice for BiasCorrection {
 pub struct Adam {
     /// Learning rate η, finite and at least 0. Default 1e-3.
     pub lr: f64,
-    /// Decay rate of the first moment, β1, in [0, 1). Default 0.9.
+    /// Decay rate of the first moment, β1, in [0, 1). Default 0.9. With 0 the first moment is the gradient,
+    /// and there is no state `m`, but for AMSGrad.
     pub beta1: f64,
     /// Decay rate of the second moment, β2, in [0, 1). Default 0.999.
     pub beta2: f64,
@@ -87,15 +88,18 @@ impl Fields for Adam {
 /// `m = β1·m + (1−β1)·g; v = β2·v + ((1−β2)·g)·g; w −= (a·m)/(√v·k + ε)` with `a = η/c1`, `k = 1/√c2`
 /// and `c1`, `c2` as [`BiasCorrection`] says.
 ///
+/// With `beta1` 0 the first moment is the gradient: `v` as above; `w −= (a·g)/(√v·k + ε)`. Then `m` is
+/// empty, and a step moves 20 bytes for each element instead of 28.
+///
 /// *Adam: A Method for Stochastic Optimization* (Kingma & Ba, 2014).
 ///
 /// `w` (weights), `m`, `v` (state, start as zeros) and `g` (gradient) have the same length, of any
 /// size. `w`, `m` and `v` are updated. `t` is the number of this step and counts from 1.
 ///
 /// # Errors
-/// [`Error::Length`] if `g`, `m` or `v` is not as long as `w`, [`Error::Step`] if `t` is 0,
-/// [`Error::Hyperparameter`] if a field of `config` is out of its range, [`Error::Isa`] if
-/// `DOWNHILL_ISA` is wrong. Nothing is written then.
+/// [`Error::Length`] if `g`, `m` or `v` is not as long as `w`, [`Error::OptionalState`] if `beta1` is 0
+/// and `m` is not empty, [`Error::Step`] if `t` is 0, [`Error::Hyperparameter`] if a field of `config` is
+/// out of its range, [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then.
 ///
 /// # Example
 /// ```
@@ -107,6 +111,9 @@ impl Fields for Adam {
 ///     adam_step(&mut w, &g, &mut m, &mut v, t, &Adam { lr: 0.1, ..Adam::default() })?;
 /// }
 /// assert!(w[0] < 0.1 && w[1] < 0.1); // both at one pace, however steep
+///
+/// let forgetful = Adam { beta1: 0.0, ..Adam::default() };
+/// adam_step(&mut w, &[1.0, 1.0], &mut [], &mut v, 11, &forgetful)?;
 /// # Ok::<(), downhill::Error>(())
 /// ```
 pub fn adam_step(
@@ -117,7 +124,23 @@ pub fn adam_step(
     t: u64,
     config: &Adam,
 ) -> Result<(), Error> {
-    config.plain_step(Isa::current()?, w, g, [m, v], t)
+    match first_moment(m, config.beta1)? {
+        Some(m) => config.plain_step(Isa::current()?, w, g, [m, v], t),
+        None => config.plain_step(Isa::current()?, w, g, [v], t),
+    }
+}
+
+/// `m`, if it is a state.
+#[inline(always)]
+pub(crate) fn first_moment(m: &mut [f32], beta1: f64) -> Result<Option<&mut [f32]>, Error> {
+    match m {
+        [] if beta1 == 0.0 => Ok(None),
+        _ if beta1 == 0.0 => {
+            let condition = "`beta1` is not 0";
+            Err(Error::OptionalState { argument: "m", is_passed: true, condition })
+        }
+        m => Ok(Some(m)),
+    }
 }
 
 /// One step of AdamW: [`adam_step`] with decoupled weight decay, `w *= 1 − η·λ` before the update.
@@ -145,7 +168,10 @@ pub fn adamw_step(
     t: u64,
     config: &Adamw,
 ) -> Result<(), Error> {
-    config.plain_step(Isa::current()?, w, g, [m, v], t)
+    match first_moment(m, config.beta1)? {
+        Some(m) => config.plain_step(Isa::current()?, w, g, [m, v], t),
+        None => config.plain_step(Isa::current()?, w, g, [v], t),
+    }
 }
 
 /// One step of AMSGrad: Adam with the largest second moment so far in the denominator.
@@ -190,7 +216,8 @@ pub fn amsgrad_step(
 pub struct Adamw {
     /// Learning rate η, finite and at least 0. Default 1e-3.
     pub lr: f64,
-    /// Decay rate of the first moment, β1, in [0, 1). Default 0.9.
+    /// Decay rate of the first moment, β1, in [0, 1). Default 0.9. With 0 the first moment is the gradient,
+    /// and there is no state `m`.
     pub beta1: f64,
     /// Decay rate of the second moment, β2, in [0, 1). Default 0.999.
     pub beta2: f64,
@@ -257,25 +284,9 @@ impl Adam {
             BiasCorrection::None => (1.0, 1.0),
         }
     }
-}
-
-kernels!(Adam: 2, |config, w, g, [m, v], t| adam_step(w, g, m, v, t, config));
-kernels!(Adamw: 2, |config, w, g, [m, v], t| adamw_step(w, g, m, v, t, config));
-kernels!(Amsgrad: 3, |config, w, g, [m, v, v_max], t| amsgrad_step(w, g, m, v, v_max, t, &config.0));
-
-impl Configuration<2> for Adam {
-    const NAME: &'static str = "adam";
-    const STATES: [State; 2] = [State::signed("m"), State::squares("v")];
-
-    type Formula = Constants;
 
     #[inline(always)]
-    fn check_further(&self, t: u64) -> Result<(), Error> {
-        check::step(t)
-    }
-
-    #[inline(always)]
-    fn formula(&self, t: u64) -> Constants {
+    fn constants(&self, t: u64) -> Constants {
         let (c1, c2) = self.corrections(t);
         Constants {
             beta1: self.beta1 as f32,
@@ -287,17 +298,34 @@ impl Configuration<2> for Adam {
             eps: self.eps as f32,
         }
     }
-
-    #[inline(always)]
-    fn decay(&self) -> WeightDecay {
-        let Self { decay, weight_decay, lr, .. } = *self;
-        WeightDecay { decay, weight_decay, lr }
-    }
 }
 
-impl Configuration<2> for Adamw {
-    const NAME: &'static str = "adamw";
-    const STATES: [State; 2] = Adam::STATES;
+kernels!(Adam, |config, w, g, t|
+    1: [v] => adam_step(w, g, &mut [], v, t, config) if config.beta1 == 0.0;
+    2: [m, v] => adam_step(w, g, m, v, t, config);
+);
+kernels!(Adamw, |config, w, g, t|
+    1: [v] => adamw_step(w, g, &mut [], v, t, config) if config.beta1 == 0.0;
+    2: [m, v] => adamw_step(w, g, m, v, t, config);
+);
+kernels!(Amsgrad: 3, |config, w, g, [m, v, v_max], t| amsgrad_step(w, g, m, v, v_max, t, &config.0));
+
+/// The second moment, and before it the first if there are two.
+const fn moments<const N: usize>() -> [State; N] {
+    let mut states = [State::squares("v"); N];
+    if N == 2 {
+        states[0] = State::signed("m");
+    }
+    states
+}
+
+impl<const N: usize> Configuration<N> for Adam
+where
+    Self: Kernels<N>,
+    Constants: Formula<N>,
+{
+    const NAME: &'static str = "adam";
+    const STATES: [State; N] = moments();
 
     type Formula = Constants;
 
@@ -308,12 +336,40 @@ impl Configuration<2> for Adamw {
 
     #[inline(always)]
     fn formula(&self, t: u64) -> Constants {
-        self.adam().formula(t)
+        self.constants(t)
     }
 
     #[inline(always)]
     fn decay(&self) -> WeightDecay {
-        self.adam().decay()
+        let Self { decay, weight_decay, lr, .. } = *self;
+        WeightDecay { decay, weight_decay, lr }
+    }
+}
+
+impl<const N: usize> Configuration<N> for Adamw
+where
+    Self: Kernels<N>,
+    Constants: Formula<N>,
+{
+    const NAME: &'static str = "adamw";
+    const STATES: [State; N] = moments();
+
+    type Formula = Constants;
+
+    #[inline(always)]
+    fn check_further(&self, t: u64) -> Result<(), Error> {
+        check::step(t)
+    }
+
+    #[inline(always)]
+    fn formula(&self, t: u64) -> Constants {
+        self.adam().constants(t)
+    }
+
+    #[inline(always)]
+    fn decay(&self) -> WeightDecay {
+        let Self { weight_decay, lr, .. } = *self;
+        WeightDecay { decay: Decay::Decoupled, weight_decay, lr }
     }
 }
 
@@ -331,12 +387,13 @@ impl Configuration<3> for Amsgrad {
 
     #[inline(always)]
     fn formula(&self, t: u64) -> Constants {
-        self.0.formula(t)
+        self.0.constants(t)
     }
 
     #[inline(always)]
     fn decay(&self) -> WeightDecay {
-        self.0.decay()
+        let Adam { decay, weight_decay, lr, .. } = self.0;
+        WeightDecay { decay, weight_decay, lr }
     }
 }
 
@@ -373,6 +430,30 @@ impl Formula<2> for Constants {
             [m, v],
             #[inline(always)]
             move || w - (self.a * m) / (root * self.k + self.eps),
+        )
+    }
+}
+
+/// Without a first moment: the gradient takes its place.
+impl Formula<1> for Constants {
+    #[inline(always)]
+    fn rates(&self) -> [f32; 2] {
+        [self.a; 2]
+    }
+
+    #[inline(always)]
+    fn update<S: Lanes>(
+        self,
+        w: Lane<S>,
+        g: Lane<S>,
+        [v]: [Lane<S>; 1],
+    ) -> ([Lane<S>; 1], impl FnOnce() -> Lane<S>) {
+        let v = self.beta2 * v + (self.one_minus_beta2 * g) * g;
+        let root = v.sqrt();
+        (
+            [v],
+            #[inline(always)]
+            move || w - (self.a * g) / (root * self.k + self.eps),
         )
     }
 }

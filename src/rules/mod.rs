@@ -18,6 +18,7 @@ mod signum;
 
 pub use adadelta::{Adadelta, adadelta_step};
 pub use adagrad::{Adagrad, adagrad_step};
+pub(crate) use adam::first_moment;
 pub use adam::{Adam, Adamw, Amsgrad, BiasCorrection, adam_step, adamw_step, amsgrad_step};
 pub use adamax::{Adamax, adamax_step};
 pub use decay::Decay;
@@ -66,7 +67,8 @@ mod tests {
     use super::*;
     use crate::Range;
 
-    /// Every rule with every combination of its choices, with momentum and without.
+    /// Every rule with every combination of its choices, with momentum or a first moment
+    /// and without.
     fn variants() -> Vec<Box<dyn Optimizer>> {
         rules().into_iter().flat_map(variants_of).collect()
     }
@@ -76,7 +78,7 @@ mod tests {
         for parameter in rule.hyperparameters() {
             let values = match parameter.range {
                 Range::OneOf(names) => (0..names.len()).map(|place| place as f64).collect(),
-                _ if parameter.name == "momentum" => vec![0.0, 0.5],
+                _ if ["momentum", "beta1"].contains(&parameter.name) => vec![0.0, 0.5],
                 _ => vec![parameter.value],
             };
             let with = |rule: &dyn Optimizer, value| {

@@ -12,7 +12,7 @@ pub fn with(rule: &Rule, name: &str, value: f64) -> Rule {
 }
 
 /// Every rule with every combination of its options: each choice, and what is 0 by default also with a
-/// number. All numbers are others than the defaults.
+/// number, and what takes a state away with 0. All numbers are others than the defaults.
 pub fn every_option() -> Vec<Rule> {
     rules().iter().flat_map(options_of).collect()
 }
@@ -21,7 +21,10 @@ pub fn every_option() -> Vec<Rule> {
 pub fn options_of(rule: &Rule) -> Vec<Rule> {
     let mut all = vec![rule.clone()];
     for parameter in rule.hyperparameters() {
-        let values = values_of(&parameter);
+        let mut values = values_of(&parameter);
+        if with(rule, parameter.name, 0.0).states() != rule.states() {
+            values.push(0.0);
+        }
         all = all
             .iter()
             .flat_map(|rule| values.iter().map(|&value| with(rule, parameter.name, value)))

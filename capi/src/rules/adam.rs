@@ -31,7 +31,8 @@ pub struct downhill_adam {
     pub decay: downhill_decay,
     /// Learning rate, finite and >= 0.
     pub lr: f64,
-    /// Decay rate of the first moment, in [0, 1).
+    /// Decay rate of the first moment, in [0, 1). With 0 the first moment is the gradient, and there is
+    /// no state m, but for AMSGrad.
     pub beta1: f64,
     /// Decay rate of the second moment, in [0, 1).
     pub beta2: f64,
@@ -134,9 +135,47 @@ impl CRule for Amsgrad {
     }
 }
 
-/// Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m, v. With c1 and c2
-/// as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
-///     m = beta1*m + (1-beta1)*g
+/// The step of Adam or AdamW.
+///
+/// # Safety
+/// The preconditions at the top of the header.
+#[inline]
+unsafe fn step<R>(
+    n: usize,
+    w: *mut f32,
+    g: *const f32,
+    [m, v]: [*mut f32; 2],
+    config: *const downhill_adam,
+    t: u64,
+    beta1: impl FnOnce(&R) -> f64,
+) -> downhill_status
+where
+    R: CRule<Config = downhill_adam> + Configuration<1> + Configuration<2>,
+{
+    boundary::call(|| {
+        // SAFETY: this function's contract.
+        let config = unsafe { read::<R>(config)? };
+        let has_m = beta1(&config) != 0.0;
+        // Without elements the pointers may be anything.
+        if n > 0 {
+            check_state(("m", m), "beta1", has_m)?;
+        }
+        // SAFETY: the same.
+        unsafe {
+            if has_m {
+                let (w, g, state) = slices(n, w, g, [m, v], &["m", "v"])?;
+                Ok(config.plain_step(Isa::current()?, w, g, state, t)?)
+            } else {
+                let (w, g, state) = slices(n, w, g, [v], &["v"])?;
+                Ok(config.plain_step(Isa::current()?, w, g, state, t)?)
+            }
+        }
+    })
+}
+
+/// Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m if beta1 > 0, else
+/// NULL; v. With c1 and c2 as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
+///     m = beta1*m + (1-beta1)*g; without m it is g
 ///     v = beta2*v + ((1-beta2)*g)*g
 ///     w -= (a*m)/(sqrt(v)*k + eps)
 #[unsafe(no_mangle)]
@@ -150,7 +189,7 @@ pub unsafe extern "C" fn downhill_adam_step(
     config: *const downhill_adam,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe { plain_step::<Adam, _>(n, w, g, [m, v], config, t) }
+    unsafe { step(n, w, g, [m, v], config, t, |config: &Adam| config.beta1) }
 }
 
 /// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
@@ -167,7 +206,7 @@ pub unsafe extern "C" fn downhill_adamw_step(
     config: *const downhill_adam,
 ) -> downhill_status {
     // SAFETY: the C caller keeps the preconditions of plain steps.
-    unsafe { plain_step::<Adamw, _>(n, w, g, [m, v], config, t) }
+    unsafe { step(n, w, g, [m, v], config, t, |config: &Adamw| config.beta1) }
 }
 
 /// AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias

@@ -266,6 +266,21 @@ unsafe fn plain_step<R: CRule + Configuration<N>, const N: usize>(
     })
 }
 
+/// Is a state there if and only if the configuration asks for it?
+#[inline(always)]
+fn check_state((name, array): (&str, *mut f32), field: &str, is_needed: bool) -> Result<(), Failure> {
+    if array.is_null() == is_needed { Err(wrong_state(name, array.addr(), field)) } else { Ok(()) }
+}
+
+#[cold]
+fn wrong_state(name: &str, address: usize, field: &str) -> Failure {
+    if address == 0 {
+        let message = format!("`{name}` is NULL; it is needed where `{field}` is not 0");
+        return Failure::new(DOWNHILL_STATUS_NULL_POINTER, message);
+    }
+    invalid(format!("`{name}` is {address:#x}; it must be NULL where `{field}` is 0"))
+}
+
 // ---- any rule
 
 /// A [`CRule`] as a value, to be looked up by its tag.

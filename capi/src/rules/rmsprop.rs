@@ -109,18 +109,3 @@ pub unsafe extern "C" fn downhill_rmsprop_step(
         Ok(())
     })
 }
-
-/// Is a state there if and only if the configuration asks for it?
-#[inline(always)]
-fn check_state((name, array): (&str, *mut f32), field: &str, is_needed: bool) -> Result<(), Failure> {
-    if array.is_null() == is_needed { Err(wrong_state(name, array.addr(), field)) } else { Ok(()) }
-}
-
-#[cold]
-fn wrong_state(name: &str, address: usize, field: &str) -> Failure {
-    if address == 0 {
-        let message = format!("`{name}` is NULL; it is needed where `{field}` is not 0");
-        return Failure::new(DOWNHILL_STATUS_NULL_POINTER, message);
-    }
-    invalid(format!("`{name}` is {address:#x}; it must be NULL where `{field}` is 0"))
-}
