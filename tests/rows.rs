@@ -222,6 +222,25 @@ fn bits_do_not_depend_on_threads() {
     }
 }
 
+/// Two tables of which each thread has one; and such that the part of one ends in a row that is listed
+/// up to the end.
+#[test]
+fn tables_are_cut_where_they_end() {
+    let (count, row_length) = (4096, 64);
+    let pool = Pool::new(2);
+    let last = count as i64 - 1;
+    for rows in [(0..=last).collect(), [(0..last).collect(), vec![last; 9000]].concat()] {
+        let merge = rows.len() > count;
+        let rows = OwnedRows { merge, ..OwnedRows::new(row_length, rows) };
+        let table = |seed| {
+            let rows = rows.clone();
+            Owned::table(&Adagrad::default(), count, rows, Types::F32, uniform_from(seed))
+        };
+        let groups = [one(Adagrad::default().into(), 2, vec![table(1), table(2)])];
+        check(&groups, &Extras::default(), Threads::Pool(&pool));
+    }
+}
+
 #[test]
 fn each_row_has_a_step_of_its_own() {
     let config = Adam::default();

@@ -79,7 +79,8 @@ impl<'a> Table<'a> {
         let Self { tensor, row_length, first, order, row_t, t, rounding, number } = self;
         let entry = if entry == 0 { 0 } else { order.end_of_row(entry - 1) };
         let (order, order_rest) = order.split_at(entry);
-        let first_rest = if order_rest.len() == 0 { first } else { order_rest.row(0) };
+        // What comes after may have no rows at all.
+        let first_rest = if order.len() == 0 { first } else { order.row(order.len() - 1) + 1 };
         let rows = first_rest - first;
         let (row_t, row_t_rest) = row_t.map(|row_t| row_t.split_at_mut(rows)).unzip();
         let element = rows * row_length;
