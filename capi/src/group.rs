@@ -489,6 +489,10 @@ impl Group {
                 }
                 continue;
             };
+            // The gradient of a table of which no row is listed.
+            if range.is_empty() {
+                continue;
+            }
             let Kind { size, is_written } = self.kinds[k];
             let (start, bytes) = (range.start, range.end.wrapping_sub(range.start));
             if !is_address(start, size.into(), bytes) {
@@ -517,9 +521,6 @@ impl Group {
             _ if k >= STATE && self.is_row_rule => tensor.n / tensor.row_length * size,
             _ => tensor.n * size,
         };
-        if bytes == 0 {
-            return None;
-        }
         Some(pointer.addr()..pointer.addr().wrapping_add(bytes))
     }
 

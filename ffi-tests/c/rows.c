@@ -187,6 +187,19 @@ static void compare(const table *start, int has_row_t, int repeats, int zero, do
   free_table(&ours), free_table(&plain);
 }
 
+/* No row at all: nothing is written, but the step is one. */
+static void no_rows(const rule *r) {
+  table t = new_table(r, 0, 5, 8, 1, 0), before = copy_table(&t);
+  downhill_tensor tensor = tensor_of(&t, 1, 0);
+  const downhill_group group = group_of(&t, &tensor);
+  downhill_report report = downhill_report_default();
+  tensor.row_count = 0;
+  CHECK(downhill_step(1, &group, NULL, NULL, &report) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(report.tensors_updated == 1 && report.grad_norm == 0.0, "%lu", (unsigned long)report.tensors_updated);
+  compare_tables(&t, &before);
+  free_table(&t), free_table(&before);
+}
+
 static unsigned long every_length(const rule *r, int variant) {
   const size_t lengths[] = {1, 2, 15, 16, 17, 64, 100, 300};
   unsigned long compared = 0;
@@ -312,6 +325,7 @@ int main(void) {
   }
   for (variant = 0; variant < 2; variant++) compared += every_length(NULL, variant);
   with_threads(NULL);
+  no_rows(NULL), no_rows(&rules[6]);
   the_function_of_a_row();
   what_is_wrong_is_told();
   a_state_for_each_row_needs_rows();
