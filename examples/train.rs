@@ -28,7 +28,7 @@ mod palette;
 mod run;
 #[path = "common/target.rs"]
 mod target;
-#[path = "common/variants.rs"]
+#[path = "train/variants.rs"]
 mod variants;
 
 use arguments::Arguments;

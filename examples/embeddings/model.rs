@@ -1,128 +1,98 @@
-//! Two tables of vectors, and the gradient of the rows that a mini-batch touches.
+//! Two tables with a row for each word, the gradients of a mini-batch, and steps: of its rows, or of all.
 
+use downhill::{Adagrad, Error, Extras, Group, Rows, Tensor, Threads, step};
 use rand_pcg::Pcg32;
 use rayon::prelude::*;
 
 use crate::{
     mixed::mixed,
-    table::{RowGradient, Table},
-    text::{Sample, unit},
+    text::{NEGATIVES, unit},
 };
-
-/// Sums that a dot product is added up in.
-const SUMS: usize = 16;
-/// Fewer samples, or rows, are not worth another thread.
-const SAMPLES_PER_THREAD: usize = 256;
-const ROWS_PER_THREAD: usize = 64;
 
 #[derive(Clone)]
 pub struct Model {
-    pub dimension: usize,
-    /// The vectors of words, which are what is wanted.
-    input: Table,
-    /// The vectors of words that stand near.
-    output: Table,
+    dimension: usize,
+    /// Weights and Adagrad's states: of words, whose vectors are what is wanted, and of words that stand
+    /// near.
+    tables: [[Vec<f32>; 2]; 2],
+    /// Steps that were made.
+    pub t: u64,
 }
 
 impl Model {
-    /// Input vectors uniform in ±½/dimension, output vectors zero.
-    pub fn new(words: usize, dimension: usize, states: usize, seed: u64) -> Self {
-        let random = &mut Pcg32::new(seed, 1);
-        let mut element = || ((unit(random) - 0.5) / dimension as f64) as f32;
-        let input = (0..words * dimension).map(|_| element()).collect();
-        let output = vec![0.0; words * dimension];
-        Self { dimension, input: Table::new(input, states), output: Table::new(output, states) }
+    /// Vectors of words uniform in ±½/dimension, the others and all states zero.
+    pub fn new(words: usize, dimension: usize) -> Self {
+        let (n, mut random) = (words * dimension, Pcg32::new(0, 1));
+        let first = (0..n).map(|_| ((unit(&mut random) - 0.5) / dimension as f64) as f32).collect();
+        let zeros = || vec![0.0; n];
+        Self { dimension, tables: [[first, zeros()], [zeros(), zeros()]], t: 0 }
     }
 
-    pub fn tables(&mut self) -> [&mut Table; 2] {
-        [&mut self.input, &mut self.output]
-    }
-
-    /// Of the bits of both tables.
+    /// Of the bits of all weights and states.
     pub fn hash(&self) -> u64 {
-        mixed(self.input.hash() ^ mixed(self.output.hash()))
+        let [first, second] = self
+            .tables
+            .each_ref()
+            .map(|[w, s]| w.iter().chain(s).fold(0, |hash, x| mixed(hash ^ u64::from(x.to_bits()))));
+        mixed(first ^ mixed(second))
     }
 
-    /// The vector of a word.
-    pub fn vector(&self, word: u32) -> &[f32] {
-        row(&self.input, word, self.dimension)
-    }
-
-    /// The cosine of the angle between the vectors of two words.
-    pub fn cosine(&self, a: u32, b: u32) -> f32 {
-        let (a, b) = (self.vector(a), self.vector(b));
-        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-    }
-
-    /// The sum of the samples' losses.
-    pub fn loss(&self, samples: &[Sample]) -> f64 {
-        self.derivatives(samples).0
-    }
-
-    /// The same, and its gradients in both tables.
-    pub fn gradients(&self, samples: &[Sample]) -> (f64, [RowGradient; 2]) {
-        let (loss, derivatives) = self.derivatives(samples);
-        let input =
-            self.gradient(samples, &derivatives, |sample| (sample.input, sample.output), &self.output);
-        let output =
-            self.gradient(samples, &derivatives, |sample| (sample.output, sample.input), &self.input);
-        (loss, [input, output])
+    /// The vector of a word in one of the tables.
+    pub fn vector(&self, table: usize, word: usize) -> &[f32] {
+        &self.tables[table][0][word * self.dimension..][..self.dimension]
     }
 
     /// The sum over the samples of −ln σ(±x), where x is the dot product of their two vectors and + is
-    /// for those that stand near; and each one's derivative by x.
-    fn derivatives(&self, samples: &[Sample]) -> (f64, Vec<f32>) {
-        let of = |sample: &Sample| {
-            let output = row(&self.output, sample.output, self.dimension);
-            let x = f64::from(dot(self.vector(sample.input), output));
-            let sign = if sample.is_near { 1.0 } else { -1.0 };
-            let e = libm::exp(-sign * x);
-            (libm::log1p(e), (-sign / (1.0 + 1.0 / e)) as f32)
-        };
-        let samples = samples.par_iter().with_min_len(SAMPLES_PER_THREAD);
-        let (losses, derivatives): (Vec<f64>, Vec<f32>) = samples.map(of).unzip();
-        (losses.iter().sum(), derivatives)
+    /// for those that stand near; and its gradient in a row of each table for each sample.
+    pub fn gradients(&self, [first, second]: &[Vec<i64>; 2]) -> (f64, [Vec<f32>; 2]) {
+        let mut g = [(); 2].map(|()| vec![0.0; first.len() * self.dimension]);
+        let [of_first, of_second] = g.each_mut().map(|g| g.par_chunks_mut(self.dimension));
+        let samples = (first, second, of_first, of_second).into_par_iter().enumerate();
+        let losses = samples.with_min_len(256).map(|(k, (&first, &second, of_first, of_second))| {
+            let (first, second) = (self.vector(0, first as usize), self.vector(1, second as usize));
+            let sign = if k % (1 + NEGATIVES) == 0 { 1.0 } else { -1.0 };
+            let e = libm::exp(-sign * f64::from(dot(first, second)));
+            let derivative = (-sign / (1.0 + 1.0 / e)) as f32;
+            of_first.iter_mut().zip(second).for_each(|(g, x)| *g = derivative * x);
+            of_second.iter_mut().zip(first).for_each(|(g, x)| *g = derivative * x);
+            libm::log1p(e)
+        });
+        (losses.collect::<Vec<f64>>().iter().sum(), g)
     }
 
-    /// For each row of a table that samples have, the sum of its partners, rows of the `other` table,
-    /// times the derivatives: in the order of the samples, whichever thread does it.
-    fn gradient(
-        &self,
-        samples: &[Sample],
-        derivatives: &[f32],
-        row_and_partner: impl Fn(&Sample) -> (u32, u32),
-        other: &Table,
-    ) -> RowGradient {
-        let with_place = |(place, sample)| {
-            let (row, partner) = row_and_partner(sample);
-            (row, place, partner)
-        };
-        let mut places: Vec<(u32, usize, u32)> = samples.iter().enumerate().map(with_place).collect();
-        places.sort_unstable();
-        let rows: Vec<_> = places.chunk_by(|a, b| a.0 == b.0).collect();
-        let mut g = vec![0.0; rows.len() * self.dimension];
-        g.par_chunks_mut(self.dimension).zip(&rows).with_min_len(ROWS_PER_THREAD).for_each(
-            |(g, places)| {
-                for &(_, place, partner) in *places {
-                    for (g, x) in g.iter_mut().zip(row(other, partner, self.dimension)) {
-                        *g += derivatives[place] * x;
-                    }
-                }
-            },
-        );
-        RowGradient { rows: rows.iter().map(|places| places[0].0.into()).collect(), g }
+    /// Gradients of the whole tables, from those of rows, some of them more than once.
+    pub fn whole(&self, g: &[Vec<f32>; 2], rows: &[Vec<i64>; 2]) -> [Vec<f32>; 2] {
+        let mut whole = [(); 2].map(|()| vec![0.0; self.tables[0][0].len()]);
+        for (whole, (g, rows)) in whole.iter_mut().zip(g.iter().zip(rows)) {
+            for (g, &row) in g.chunks(self.dimension).zip(rows) {
+                let sum = &mut whole[row as usize * self.dimension..][..self.dimension];
+                sum.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
+            }
+        }
+        whole
     }
-}
 
-fn row(table: &Table, number: u32, length: usize) -> &[f32] {
-    &table.w[number as usize * length..][..length]
+    /// A step of the rows that are listed, some of them more than once; without lists, of all.
+    pub fn step(&mut self, g: &[Vec<f32>; 2], lists: Option<&[Vec<i64>; 2]>) -> Result<(), Error> {
+        let [[w, s], [w_near, s_near]] = &mut self.tables;
+        let mut tensors = [Tensor::new(w, &g[0], [s]), Tensor::new(w_near, &g[1], [s_near])];
+        for (tensor, rows) in tensors.iter_mut().zip(lists.into_iter().flatten()) {
+            let mut rows = Rows::new(self.dimension, rows);
+            rows.merge = true;
+            tensor.rows = Some(rows);
+        }
+        self.t += 1;
+        let config = Adagrad { lr: 0.05, ..Adagrad::default() };
+        step(&mut [Group::new(&config, self.t, &mut tensors)], &Extras::default(), Threads::Rayon)?;
+        Ok(())
+    }
 }
 
 /// The sum of the products, every 16th in the same sum, so that a compiler can do 16 at once without
 /// another order.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; SUMS];
-    for (a, b) in a.chunks(SUMS).zip(b.chunks(SUMS)) {
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 16];
+    for (a, b) in a.chunks(sums.len()).zip(b.chunks(sums.len())) {
         for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
             *sum += a * b;
         }

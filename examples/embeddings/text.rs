@@ -1,6 +1,6 @@
 //! The text: its words by number, and pairs of words that stand near each other.
 
-use std::{collections::HashMap, io::Read};
+use std::{cmp::Reverse, collections::HashMap, io::Read};
 
 use flate2::read::GzDecoder;
 use rand_pcg::{Pcg32, rand_core::Rng};
@@ -9,31 +9,15 @@ use rand_pcg::{Pcg32, rand_core::Rng};
 const WINDOW: u32 = 5;
 /// Words with a larger share of the text than this are left out at random.
 const FREQUENT: f64 = 1e-3;
-/// Every so many paragraphs one is not trained on.
+/// Every so many paragraphs one is held out.
 const HELD_OUT: usize = 20;
 /// Drawn words for each pair.
-const NEGATIVES: usize = 5;
+pub const NEGATIVES: usize = 5;
 
-/// What stands in the file, the most frequent word first.
 pub struct Text {
-    pub words: Vec<String>,
-    pub counts: Vec<u32>,
+    /// With their counts, the most frequent one first.
+    pub words: Vec<(String, u32)>,
     paragraphs: Vec<Vec<u32>>,
-}
-
-/// Which paragraphs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    Training,
-    HeldOut,
-}
-
-/// A word, and one that stands near it in the text or, for the negative ones, was drawn.
-#[derive(Clone, Copy)]
-pub struct Sample {
-    pub input: u32,
-    pub output: u32,
-    pub is_near: bool,
 }
 
 impl Text {
@@ -42,37 +26,19 @@ impl Text {
         let mut text = String::new();
         GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("the file is whole");
         let mut counts: HashMap<&str, u32> = HashMap::new();
-        for word in text.split_whitespace() {
-            *counts.entry(word).or_default() += 1;
-        }
+        text.split_whitespace().for_each(|word| *counts.entry(word).or_default() += 1);
         let mut words: Vec<(&str, u32)> = counts.into_iter().collect();
-        words.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        words.sort_unstable_by_key(|&(word, count)| (Reverse(count), word));
         let numbers: HashMap<&str, u32> = words.iter().map(|word| word.0).zip(0..).collect();
         let paragraph = |line: &str| line.split_whitespace().map(|word| numbers[word]).collect();
-        Self {
-            paragraphs: text.lines().map(paragraph).collect(),
-            counts: words.iter().map(|word| word.1).collect(),
-            words: words.iter().map(|word| word.0.to_owned()).collect(),
-        }
+        let paragraphs = text.lines().map(paragraph).collect();
+        let words = words.into_iter().map(|(word, count)| (word.to_owned(), count)).collect();
+        Self { words, paragraphs }
     }
 
-    /// How many words it has, each as often as it stands there.
-    pub fn len(&self) -> u32 {
-        self.counts.iter().sum()
-    }
-
-    /// The number of a word.
-    pub fn number(&self, word: &str) -> Result<u32, String> {
-        let place = self.words.iter().position(|other| other == word);
-        place.map(|place| place as u32).ok_or_else(|| format!("`{word}` is not in the text"))
-    }
-
-    fn part(&self, part: Part) -> impl Iterator<Item = &Vec<u32>> {
-        let paragraphs = self.paragraphs.iter().enumerate();
-        let is_held_out = move |k: usize| k % HELD_OUT == HELD_OUT - 1;
-        paragraphs
-            .filter(move |(k, _)| is_held_out(*k) == (part == Part::HeldOut))
-            .map(|(_, words)| words)
+    /// The number of a word that is in the text.
+    pub fn number(&self, word: &str) -> usize {
+        self.words.iter().position(|(other, _)| other == word).expect("a word of the novels")
     }
 }
 
@@ -88,37 +54,30 @@ pub struct Sampler<'a> {
 }
 
 impl<'a> Sampler<'a> {
-    pub fn new(text: &'a Text, seed: u64, stream: u64) -> Self {
-        let total = f64::from(text.len());
-        let kept = |count: &u32| (FREQUENT * total / f64::from(*count)).sqrt();
+    pub fn new(text: &'a Text, stream: u64) -> Self {
+        let counts = || text.words.iter().map(|&(_, count)| f64::from(count));
+        let total: f64 = counts().sum();
+        let kept = counts().map(|count| (FREQUENT * total / count).sqrt()).collect();
         let mut sum = 0.0;
-        let weights = text.counts.iter().map(|&count| {
-            let root = f64::from(count).sqrt();
-            sum += root * root.sqrt();
+        let add = |count: f64| {
+            sum += count.sqrt() * count.sqrt().sqrt();
             sum
-        });
-        Self {
-            weights: weights.collect(),
-            kept: text.counts.iter().map(kept).collect(),
-            random: Pcg32::new(seed, stream),
-            text,
-        }
+        };
+        Self { text, random: Pcg32::new(0, stream), kept, weights: counts().map(add).collect() }
     }
 
-    /// The pairs of an epoch, shuffled: each kept word with those within a distance that is drawn anew
-    /// for each.
-    pub fn pairs(&mut self, part: Part) -> Vec<(u32, u32)> {
+    /// Pairs from all paragraphs that are held out, or from all others, shuffled: each word that is not
+    /// left out, with those within a distance that is drawn anew for each.
+    pub fn pairs(&mut self, is_held_out: bool) -> Vec<[u32; 2]> {
         let mut pairs = Vec::new();
-        for paragraph in self.text.part(part) {
-            let kept = paragraph
-                .iter()
-                .copied()
-                .filter(|&word| self.kept[word as usize] > unit(&mut self.random));
-            let kept: Vec<u32> = kept.collect();
+        let is_wanted = |k: usize| (k % HELD_OUT == HELD_OUT - 1) == is_held_out;
+        for (_, paragraph) in self.text.paragraphs.iter().enumerate().filter(|(k, _)| is_wanted(*k)) {
+            let mut kept = paragraph.clone();
+            kept.retain(|&word| self.kept[word as usize] > unit(&mut self.random));
             for (i, &word) in kept.iter().enumerate() {
                 let reach = 1 + below(&mut self.random, WINDOW) as usize;
                 let near = i.saturating_sub(reach)..kept.len().min(i + reach + 1);
-                pairs.extend(near.filter(|&j| j != i).map(|j| (word, kept[j])));
+                pairs.extend(near.filter(|&j| j != i).map(|j| [word, kept[j]]));
             }
         }
         for i in (1..pairs.len()).rev() {
@@ -127,24 +86,24 @@ impl<'a> Sampler<'a> {
         pairs
     }
 
-    /// A mini-batch: each pair, and after it the negative samples for its word.
-    pub fn samples(&mut self, pairs: &[(u32, u32)]) -> Vec<Sample> {
-        let mut samples = Vec::with_capacity(pairs.len() * (1 + NEGATIVES));
-        for &(input, output) in pairs {
-            samples.push(Sample { input, output, is_near: true });
-            for _ in 0..NEGATIVES {
-                samples.push(Sample { input, output: self.other_than(output), is_near: false });
-            }
+    /// A mini-batch, as a list of first words and one of second words: each pair, and after it the first
+    /// word of it with each of its negative samples.
+    pub fn samples(&mut self, pairs: &[[u32; 2]]) -> [Vec<i64>; 2] {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for &[word, near] in pairs {
+            first.extend([i64::from(word); 1 + NEGATIVES]);
+            second.push(near.into());
+            second.extend((0..NEGATIVES).map(|_| self.other_than(near)));
         }
-        samples
+        [first, second]
     }
 
     /// A word drawn by its count^¾.
-    fn other_than(&mut self, word: u32) -> u32 {
+    fn other_than(&mut self, word: u32) -> i64 {
         loop {
             let place = unit(&mut self.random) * self.weights[self.weights.len() - 1];
-            let drawn = self.weights.partition_point(|&sum| sum <= place) as u32;
-            if drawn != word {
+            let drawn = self.weights.partition_point(|&sum| sum <= place) as i64;
+            if drawn != word.into() {
                 return drawn;
             }
         }
