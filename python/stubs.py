@@ -48,6 +48,10 @@ class Tensor:
     copy: Array | None
     t: int
     first_element: int | None
+    rows: Array | None
+    row_length: int | None
+    merge: bool
+    row_t: Array | None
     def __init__(
         self,
         w: Array,
@@ -57,6 +61,10 @@ class Tensor:
         copy: Array | None = None,
         t: int = 0,
         first_element: int | None = None,
+        rows: Array | None = None,
+        row_length: int | None = None,
+        merge: bool = False,
+        row_t: Array | None = None,
     ) -> None: ...
 
 class Group:

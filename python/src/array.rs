@@ -2,7 +2,7 @@
 
 use pyo3::{exceptions::PyValueError, prelude::*};
 
-use crate::foreign::{self, Held, Kind, Memory, Refusal};
+use crate::foreign::{self, Held, Kind, Memory};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -14,30 +14,50 @@ pub enum Role {
     Low,
     /// The same, to be read.
     LowRead,
+    /// The rows of a table.
+    Rows,
+    /// The numbers of their steps.
+    RowSteps,
+}
+
+impl Role {
+    /// What the elements may be, and that in words.
+    fn kinds(self) -> (&'static [Kind], &'static str) {
+        match self {
+            Self::Low | Self::LowRead => (&[Kind::I16], "int16"),
+            Self::Rows => (&[Kind::I64], "int64"),
+            Self::RowSteps => (&[Kind::U64], "uint64"),
+            Self::State => (&[Kind::F32, Kind::Bf16, Kind::U8], "float32, bfloat16 or, packed, uint8"),
+            Self::Read | Self::Written => (
+                &[Kind::F32, Kind::Bf16, Kind::F16],
+                "float32, bfloat16 (of ml_dtypes, or its bits as uint16) or float16",
+            ),
+        }
+    }
 }
 
 /// The array of an argument.
 pub fn of(name: &str, object: &Bound<'_, PyAny>, role: Role) -> PyResult<Held> {
-    let held = foreign::array(object).map_err(|refusal: Refusal| refusal.of(name))?;
+    let (kinds, allowed) = role.kinds();
+    let held = foreign::array(object).map_err(|refusal| refusal.of_elements(name, allowed))?;
     let memory = held.memory;
-    let (allowed, is_allowed) = match role {
-        Role::Low | Role::LowRead => ("int16", memory.kind() == Kind::I16),
-        Role::State => (
-            "float32, bfloat16 or, packed, uint8",
-            matches!(memory.kind(), Kind::F32 | Kind::Bf16 | Kind::U8),
-        ),
-        Role::Read | Role::Written => {
-            ("float32, bfloat16 or float16", matches!(memory.kind(), Kind::F32 | Kind::Bf16 | Kind::F16))
-        }
-    };
-    if !is_allowed {
+    if !kinds.contains(&memory.kind()) {
         let kind = memory.kind().name();
         return Err(PyValueError::new_err(format!("`{name}` must be {allowed}; it is {kind}")));
     }
-    if !matches!(role, Role::Read | Role::LowRead) && !memory.is_writable() {
+    if !matches!(role, Role::Read | Role::LowRead | Role::Rows) && !memory.is_writable() {
         return Err(PyValueError::new_err(format!("`{name}` is read-only, and would be written")));
     }
     Ok(held)
+}
+
+/// The same, of one dimension.
+pub fn list(name: &str, object: &Bound<'_, PyAny>, role: Role) -> PyResult<Held> {
+    let held = of(name, object, role)?;
+    if held.memory.has_shape(&[held.memory.len()]) {
+        return Ok(held);
+    }
+    Err(PyValueError::new_err(format!("`{name}` must have one dimension")))
 }
 
 /// Arrays of one tensor have one shape.

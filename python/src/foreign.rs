@@ -22,7 +22,7 @@ use std::{
     },
 };
 
-use downhill::{Gradient, ParallelFor, States, Tensor, Values, WeightCopy, Weights};
+use downhill::{Gradient, ParallelFor, Rows, States, Tensor, Values, WeightCopy, Weights};
 use half::{bf16, f16};
 use numpy::{
     PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods,
@@ -42,7 +42,9 @@ pub enum Kind {
     Bf16,
     F16,
     I16,
+    I64,
     U8,
+    U64,
 }
 
 impl Kind {
@@ -52,12 +54,15 @@ impl Kind {
             Self::Bf16 => "bfloat16",
             Self::F16 => "float16",
             Self::I16 => "int16",
+            Self::I64 => "int64",
             Self::U8 => "uint8",
+            Self::U64 => "uint64",
         }
     }
 
     fn size(self) -> usize {
         match self {
+            Self::I64 | Self::U64 => 8,
             Self::F32 => 4,
             Self::Bf16 | Self::F16 | Self::I16 => 2,
             Self::U8 => 1,
@@ -76,11 +81,15 @@ pub struct Memory {
     order: u64,
     /// A number that differs where shapes do.
     shape: u64,
+    /// How long the rows of a matrix are.
+    row_length: Option<usize>,
 }
 
 /// Why an object is no array to step with.
 pub enum Refusal {
     Python(PyErr),
+    /// What its elements are: "it is ...".
+    Elements(String),
     /// What it should be: "must be ...; it is ...".
     Text(String),
 }
@@ -92,10 +101,18 @@ impl From<PyErr> for Refusal {
 }
 
 impl Refusal {
-    /// The error of an argument.
+    /// The error of an argument whose elements should be floats.
     pub fn of(self, argument: &str) -> PyErr {
+        self.of_elements(argument, "float32, bfloat16 or float16")
+    }
+
+    /// The error of an argument whose elements should be these.
+    pub fn of_elements(self, argument: &str, allowed: &str) -> PyErr {
         match self {
             Self::Python(error) => error,
+            Self::Elements(what) => {
+                PyValueError::new_err(format!("`{argument}` must be {allowed}; {what}"))
+            }
             Self::Text(text) => PyValueError::new_err(format!("`{argument}` {text}")),
         }
     }
@@ -120,6 +137,15 @@ impl Memory {
 
     pub fn has_shape_of(&self, other: &Self) -> bool {
         self.len == other.len && self.shape == other.shape
+    }
+
+    pub fn has_shape(&self, shape: &[usize]) -> bool {
+        self.shape == number_of(shape.iter().map(|&n| n as u64))
+    }
+
+    /// How long the rows are, if it is a matrix.
+    pub fn row_length(&self) -> Option<usize> {
+        self.row_length
     }
 
     /// Are the elements of both in the same order?
@@ -159,7 +185,8 @@ impl Memory {
         len: usize,
         kind: Kind,
         is_writable: bool,
-        (order, shape): (u64, u64),
+        order: u64,
+        shape: impl ExactSizeIterator<Item = u64> + Clone,
     ) -> Result<Self, Refusal> {
         if len > 0 && (address == 0 || !address.is_multiple_of(kind.size())) {
             let text = format!("is at address {address:#x}, which is not aligned for {}", kind.name());
@@ -168,7 +195,9 @@ impl Memory {
         if len.checked_mul(kind.size()).is_none_or(|bytes| address.checked_add(bytes).is_none()) {
             return Err(Refusal::Text(format!("has {len} elements, too many for memory")));
         }
-        Ok(Self { address, len, kind, is_writable, order, shape })
+        let row_length = if shape.len() == 2 { shape.clone().nth(1) } else { None };
+        let (row_length, shape) = (row_length.map(|n| n as usize), number_of(shape));
+        Ok(Self { address, len, kind, is_writable, order, shape, row_length })
     }
 }
 
@@ -260,12 +289,13 @@ impl DlTensor {
             (4, 16, 1) | (1, 16, 1) => Kind::Bf16,
             (2, 16, 1) => Kind::F16,
             (0, 16, 1) => Kind::I16,
+            (0, 64, 1) => Kind::I64,
             (1, 8, 1) => Kind::U8,
+            (1, 64, 1) => Kind::U64,
             (code, bits, _) => {
                 let names = ["int", "uint", "float", "opaque", "bfloat", "complex", "bool"];
                 let name = names.get(usize::from(code)).unwrap_or(&"something of ");
-                let text = format!("must be float32, bfloat16 or float16; it is {name}{bits}");
-                return Err(Refusal::Text(text));
+                return Err(Refusal::Elements(format!("it is {name}{bits}")));
             }
         };
         let ndim = self.ndim.max(0) as usize;
@@ -276,7 +306,7 @@ impl DlTensor {
         let order = if len <= 1 || self.strides.is_null() { Some(0) } else { order(shape, strides) };
         let order = order.ok_or_else(|| Refusal::Text(NOT_DENSE.into()))?;
         let address = self.data as usize + self.byte_offset as usize;
-        Memory::new(address, len, kind, true, (order, number_of(shape.iter().map(|&n| n as u64))))
+        Memory::new(address, len, kind, true, order, shape.iter().map(|&n| n as u64))
     }
 }
 
@@ -342,8 +372,8 @@ fn of_numpy(array: &Bound<'_, PyUntypedArray>) -> Result<Memory, Refusal> {
         let text = "must be contiguous (C order): its elements are not next to each other in order";
         return Err(Refusal::Text(text.into()));
     }
-    let shape = number_of(array.shape().iter().map(|&n| n as u64));
-    Memory::new(data, array.len(), kind, flags & NPY_ARRAY_WRITEABLE != 0, (0, shape))
+    let shape = array.shape().iter().map(|&n| n as u64);
+    Memory::new(data, array.len(), kind, flags & NPY_ARRAY_WRITEABLE != 0, 0, shape)
 }
 
 fn kind_of_numpy(array: &Bound<'_, PyUntypedArray>) -> Result<Kind, Refusal> {
@@ -360,7 +390,9 @@ fn kind_of_numpy(array: &Bound<'_, PyUntypedArray>) -> Result<Kind, Refusal> {
         (b'f', 2) if is_native => return Ok(Kind::F16),
         (b'u', 2) if is_native => return Ok(Kind::Bf16),
         (b'i', 2) if is_native => return Ok(Kind::I16),
+        (b'i', 8) if is_native => return Ok(Kind::I64),
         (b'u', 1) => return Ok(Kind::U8),
+        (b'u', 8) if is_native => return Ok(Kind::U64),
         _ => {}
     }
     let name = dtype.str()?.to_string();
@@ -368,9 +400,7 @@ fn kind_of_numpy(array: &Bound<'_, PyUntypedArray>) -> Result<Kind, Refusal> {
         BF16.store(number, Ordering::Relaxed);
         return Ok(Kind::Bf16);
     }
-    Err(Refusal::Text(format!(
-        "must be float32, bfloat16 (of ml_dtypes, or its bits as uint16) or float16; its dtype is {name}"
-    )))
+    Err(Refusal::Elements(format!("its dtype is {name}")))
 }
 
 /// The array that is, or is inside, whatever has a buffer or DLPack.
@@ -587,6 +617,14 @@ impl Held {
     }
 }
 
+/// Which rows of a table a gradient has.
+pub struct RowList {
+    pub rows: Held,
+    pub row_length: usize,
+    pub merge: bool,
+    pub row_t: Option<Held>,
+}
+
 /// The arrays of one tensor of a step.
 pub struct Slot {
     pub w: Held,
@@ -599,13 +637,16 @@ pub struct Slot {
     pub copy: Option<Held>,
     pub t: u64,
     pub first_element: u64,
+    /// Where `w` is a table.
+    pub rows: Option<RowList>,
 }
 
 impl Slot {
     /// What is written, but for a gradient.
     fn written(&self) -> impl Iterator<Item = &Memory> {
         let states = self.states.iter().map(|held| &held.memory);
-        let others = [Some(&self.w), self.low.as_ref(), self.copy.as_ref()];
+        let row_t = self.rows.as_ref().and_then(|rows| rows.row_t.as_ref());
+        let others = [Some(&self.w), self.low.as_ref(), self.copy.as_ref(), row_t];
         states.chain(others.into_iter().flatten().map(|held| &held.memory)).filter(|m| m.len > 0)
     }
 
@@ -640,6 +681,12 @@ impl Slot {
                 };
             }
             (tensor.t, tensor.first_element) = (self.t, self.first_element);
+            tensor.rows = self.rows.as_ref().map(|list| {
+                let mut rows = Rows::new(list.row_length, list.rows.memory.shared());
+                rows.merge = list.merge;
+                rows.row_t = list.row_t.as_ref().map(|row_t| row_t.memory.exclusive());
+                rows
+            });
             tensor
         }
     }
@@ -680,8 +727,15 @@ pub struct Slots {
 pub struct Overlap {
     pub one: usize,
     pub other: usize,
-    /// It is the gradient of `one`.
-    pub is_gradient: bool,
+    /// What of `one`.
+    pub what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Gradient,
+    Rows,
+    Written,
 }
 
 impl Slots {
@@ -718,24 +772,15 @@ impl Slots {
         if self.checked.is_some_and(|checked| checked || !zero_grad) {
             return Ok(());
         }
-        for (k, slot) in self.slots.iter().enumerate() {
-            let Some(g) = slot.g.as_ref().map(|g| g.memory).filter(|g| g.len > 0) else { continue };
-            // The last one that begins before the gradient ends.
-            let place = self.written.partition_point(|&(start, ..)| start < g.end());
-            if place > 0 && self.written[place - 1].1 > g.address {
-                return Err(Overlap { one: k, other: self.written[place - 1].2, is_gradient: true });
-            }
-        }
+        let gradients = self.slots.iter().map(|slot| slot.g.as_ref().map(|g| g.memory));
+        let rows = self.slots.iter().map(|slot| slot.rows.as_ref().map(|list| list.rows.memory));
+        check_apart(gradients.clone(), &self.written, What::Gradient)?;
+        check_apart(rows.clone(), &self.written, What::Rows)?;
         if zero_grad {
-            let gradients =
-                self.slots.iter().enumerate().filter_map(|(k, slot)| {
-                    slot.g.as_ref().map(|g| (g.memory.address, g.memory.end(), k))
-                });
-            sorted(gradients.filter(|(start, end, _)| start < end)).map_err(|(one, other)| Overlap {
-                one,
-                other,
-                is_gradient: true,
-            })?;
+            let ranges = gradients.enumerate().filter_map(|(k, g)| Some((g?.address, g?.end(), k)));
+            let ranges = sorted(ranges.filter(|(start, end, _)| start < end))
+                .map_err(|(one, other)| Overlap { one, other, what: What::Gradient })?;
+            check_apart(rows, &ranges, What::Rows)?;
         }
         self.gradients.clear();
         self.gradients.extend(self.slots.iter().map(|slot| slot.g.as_ref().map(|g| g.memory)));
@@ -749,7 +794,7 @@ impl Slots {
                 slot.written().map(move |memory| (memory.address, memory.end(), k))
             });
             self.written =
-                sorted(all).map_err(|(one, other)| Overlap { one, other, is_gradient: false })?;
+                sorted(all).map_err(|(one, other)| Overlap { one, other, what: What::Written })?;
             (self.is_sorted, self.checked) = (true, None);
         }
         Ok(())
@@ -770,6 +815,23 @@ impl Slots {
 
 /// From one address to another, and the slot.
 type Range = (usize, usize, usize);
+
+/// Does any of these, one for each slot, overlap a range? Ranges are in order.
+fn check_apart(
+    all: impl Iterator<Item = Option<Memory>>,
+    ranges: &[Range],
+    what: What,
+) -> Result<(), Overlap> {
+    for (one, memory) in all.enumerate() {
+        let Some(memory) = memory.filter(|memory| memory.len > 0) else { continue };
+        // The last one that begins before this ends.
+        let before = ranges.partition_point(|&(start, ..)| start < memory.end());
+        if before > 0 && ranges[before - 1].1 > memory.address {
+            return Err(Overlap { one, other: ranges[before - 1].2, what });
+        }
+    }
+    Ok(())
+}
 
 /// Sorts ranges, no two of which may overlap.
 fn sorted(ranges: impl Iterator<Item = Range>) -> Result<Vec<Range>, (usize, usize)> {

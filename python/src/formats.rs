@@ -37,7 +37,7 @@ fn packed_and_states(
     states: &[Bound<'_, PyAny>],
     is_written: bool,
 ) -> PyResult<(Held, Vec<Held>)> {
-    let bytes = foreign::array(packed.0).map_err(|refusal| refusal.of("packed"))?;
+    let bytes = foreign::array(packed.0).map_err(|refusal| refusal.of_elements("packed", "uint8"))?;
     if bytes.memory.kind() != Kind::U8 {
         let text = format!("`packed` must be uint8; it is {}", bytes.memory.kind().name());
         return Err(PyValueError::new_err(text));

@@ -10,7 +10,7 @@ use pyo3::{
 };
 
 use crate::{
-    foreign::{Held, Kind, Memory, Overlap, Reader, Refusal, Slot, Slots, Watch},
+    foreign::{Held, Kind, Memory, Overlap, Reader, Refusal, Slot, Slots, Watch, What},
     rule::{self, number, value_error},
     threads::Workers,
     whole::{Part, PyReport, rounding, run},
@@ -212,6 +212,7 @@ fn parameter(
         copy: None,
         t: 0,
         first_element,
+        rows: None,
     };
     let mut known = Vec::new();
     let Some(state) = state else {
@@ -392,7 +393,7 @@ impl Plan {
         loop {
             match self.slots.check(zero_grad) {
                 Ok(()) => return Ok(()),
-                Err(Overlap { one, is_gradient: true, .. }) => {
+                Err(Overlap { one, what: What::Gradient, .. }) => {
                     let parameter = &mut self.parameters[one];
                     let tensor = parameter.tensor.bind(py);
                     let g = tensor.getattr(intern!(py, "grad"))?;

@@ -1,6 +1,8 @@
 //! Rules by name, with hyper-parameters from Python, and the plain step of each.
 
-use downhill::{Error, Extras, Hyperparameter, Numbering, Optimizer, Range, Rounding, Threads, rules};
+use downhill::{
+    Error, Extras, Hyperparameter, Numbering, Optimizer, Range, Rounding, RowwiseAdagrad, Threads, rules,
+};
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     prelude::*,
@@ -9,7 +11,7 @@ use pyo3::{
 
 use crate::{
     array::{self, Role},
-    foreign::{Held, Kind, Memory, Slot, Slots, with_plain},
+    foreign::{Held, Kind, Memory, Slot, Slots, What, with_plain},
     whole::{Part, rounding, run},
 };
 
@@ -19,7 +21,8 @@ pub fn value_error(error: Error) -> PyErr {
 
 /// A rule with its default hyper-parameters.
 pub fn find(name: &str) -> PyResult<Box<dyn Optimizer>> {
-    let all = rules();
+    let mut all = rules();
+    all.push(RowwiseAdagrad::default().into());
     let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
     let text = format!("`rule` is {name:?}; it must be one of {}", names.join(", "));
     all.into_iter().find(|rule| rule.name() == name).ok_or_else(|| PyValueError::new_err(text))
@@ -340,10 +343,11 @@ impl<'py> Call<'py> {
         let t = self.t(is_random)?;
         let names = self.config.states().iter().map(|state| state.name);
         array::check_states(names.zip(states.iter().map(|held| held.memory)))?;
-        let slot = Slot { w, low: None, g: Some(g), states, copy: None, t: 0, first_element: 0 };
+        let slot =
+            Slot { w, low: None, g: Some(g), states, copy: None, t: 0, first_element: 0, rows: None };
         let mut slots = Slots::new(vec![slot]);
         slots.check(false).map_err(|overlap| {
-            let what = if overlap.is_gradient { "`g`" } else { "one of `w` and the states" };
+            let what = if overlap.what == What::Gradient { "`g`" } else { "one of `w` and the states" };
             PyValueError::new_err(format!("{what} overlaps another array, which would be written"))
         })?;
         let part = Part {

@@ -1,8 +1,8 @@
 //! The whole step: groups of tensors, and what Python is told of it.
 
 use downhill::{
-    Error, Extras, Group, Hyperparameter, Numbering, Optimizer, Report, Rounding, Threads, grad_squares,
-    step,
+    Error, Extras, Group, Hyperparameter, Numbering, Optimizer, Report, Rounding, State, StateKind,
+    Threads, grad_squares, step,
 };
 use pyo3::{
     exceptions::PyValueError,
@@ -12,7 +12,7 @@ use pyo3::{
 
 use crate::{
     array::{self, Role},
-    foreign::{Kind, Overlap, Slot, Slots},
+    foreign::{Held, Kind, Memory, Overlap, RowList, Slot, Slots, What},
     rule::{self, value_error},
     threads::Workers,
 };
@@ -75,6 +75,13 @@ fn with_groups<T>(
 /// the low halves of `w`, which then is bfloat16 (split weights); `copy` is where the new weights also go;
 /// `t` is the number of this step for this tensor alone, 0 for the group's; `first_element` is the number
 /// of its first element in the model, a multiple of 64, for random rounding (None: by place).
+///
+/// With `rows`, an int64 array, `w` is a table, and `g` has these rows of it, one after another; the others
+/// are left alone. A row has `row_length` elements: of a `w` with two dimensions all of a row (None), and
+/// `g` then has as many columns. A row that is listed twice is an error, or with `merge` its gradients are
+/// added, in the order of the list. `row_t` is a uint64 array with the number of steps that each row of the
+/// table has had: a row that is listed has one more, which is its `t`. The rule "rowwise_adagrad" is for
+/// tables, and its state has a float32 for each row.
 #[pyclass(module = "downhill", get_all, set_all)]
 pub struct Tensor {
     w: Py<PyAny>,
@@ -84,12 +91,17 @@ pub struct Tensor {
     copy: Option<Py<PyAny>>,
     t: u64,
     first_element: Option<u64>,
+    rows: Option<Py<PyAny>>,
+    row_length: Option<usize>,
+    merge: bool,
+    row_t: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Tensor {
     #[new]
-    #[pyo3(signature = (w, g, *states, low=None, copy=None, t=0, first_element=None))]
+    #[pyo3(signature = (w, g, *states, low=None, copy=None, t=0, first_element=None, rows=None, row_length=None, merge=false, row_t=None))]
+    #[allow(clippy::too_many_arguments, reason = "Python's keyword arguments")]
     fn new(
         w: Py<PyAny>,
         g: Option<Py<PyAny>>,
@@ -98,8 +110,12 @@ impl Tensor {
         copy: Option<Py<PyAny>>,
         t: u64,
         first_element: Option<u64>,
+        rows: Option<Py<PyAny>>,
+        row_length: Option<usize>,
+        merge: bool,
+        row_t: Option<Py<PyAny>>,
     ) -> Self {
-        Self { w, g, states, low, copy, t, first_element }
+        Self { w, g, states, low, copy, t, first_element, rows, row_length, merge, row_t }
     }
 }
 
@@ -124,20 +140,50 @@ impl Tensor {
             return Err(PyValueError::new_err(text));
         }
         let names = config.states().iter().map(|state| state.name);
-        array::check_states(names.clone().zip(&states).map(|(name, held)| (name, held.memory)))?;
+        array::check_states(names.zip(&states).map(|(name, held)| (name, held.memory)))?;
         let is_packed = states.first().is_some_and(|held| held.memory.kind() == Kind::U8);
         if is_packed && states.len() != 1 {
             let text = format!("{} packed states were passed; all are in one array", states.len());
             return Err(PyValueError::new_err(text));
         }
-        let of_state = names.zip(&states).filter(|_| !is_packed);
-        let others = [("g", &g), ("low", &low), ("copy", &copy)];
-        let others = others.iter().filter_map(|(name, held)| Some((*name, held.as_ref()?)));
+        let rows = self.row_list(py, &w.memory, g.as_ref())?;
+        let is_whole = |(state, _): &(&State, _)| !is_packed && state.kind != StateKind::Row;
+        let of_state = config.states().iter().zip(&states).filter(is_whole);
+        let of_state = of_state.map(|(state, held)| (state.name, held));
+        let g_of_all = g.as_ref().filter(|_| rows.is_none());
+        let others = [("g", g_of_all), ("low", low.as_ref()), ("copy", copy.as_ref())];
+        let others = others.into_iter().filter_map(|(name, held)| Some((name, held?)));
         for (name, held) in of_state.chain(others) {
             array::check_shape(name, &held.memory, &w.memory)?;
         }
         let first_element = self.first_element.unwrap_or(0);
-        Ok(Slot { w, low, g, states, copy, t: self.t, first_element })
+        Ok(Slot { w, low, g, states, copy, t: self.t, first_element, rows })
+    }
+
+    /// The rows of the table `w`, if there are some.
+    fn row_list(&self, py: Python<'_>, w: &Memory, g: Option<&Held>) -> PyResult<Option<RowList>> {
+        let Self { rows, row_length, merge, row_t, .. } = self;
+        let Some(rows) = rows else {
+            let others =
+                [("row_length", row_length.is_some()), ("merge", *merge), ("row_t", row_t.is_some())];
+            return match others.iter().find(|(_, is_given)| *is_given) {
+                None => Ok(None),
+                Some((name, _)) => {
+                    Err(PyValueError::new_err(format!("`{name}` was passed, and `rows` was not")))
+                }
+            };
+        };
+        let rows = array::list("rows", rows.bind(py), Role::Rows)?;
+        let row_t = row_t.as_ref().map(|row_t| array::list("row_t", row_t.bind(py), Role::RowSteps));
+        let row_t = row_t.transpose()?;
+        let text = "`row_length` was not passed, and `w` does not have two dimensions";
+        let row_length = row_length.or(w.row_length()).ok_or_else(|| PyValueError::new_err(text))?;
+        let shape = (rows.memory.len(), row_length);
+        if self.row_length.is_none() && g.is_some_and(|g| !g.memory.has_shape(&[shape.0, shape.1])) {
+            let text = format!("`g` must have the shape {shape:?}, a row for each of `rows`");
+            return Err(PyValueError::new_err(text));
+        }
+        Ok(Some(RowList { rows, row_length, merge: *merge, row_t }))
     }
 }
 
@@ -287,9 +333,13 @@ fn with_all<T>(
         parts.push(part.map_err(|error| within(py, error, "group", k))?);
     }
     let mut slots = Slots::new(slots);
-    slots.check(zero_grad).map_err(|Overlap { one, other, is_gradient }| {
+    slots.check(zero_grad).map_err(|Overlap { one, other, what }| {
         let place = |slot: usize| place(groups, slot);
-        let what = if is_gradient { "`g`" } else { "an array that is written" };
+        let what = match what {
+            What::Gradient => "`g`",
+            What::Rows => "`rows`",
+            What::Written => "an array that is written",
+        };
         PyValueError::new_err(format!("{what} of {} overlaps one of {}", place(one), place(other)))
     })?;
     Ok(with_groups(&mut slots, &parts, zero_grad, f))

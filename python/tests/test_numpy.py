@@ -209,6 +209,16 @@ def test_shapes(shape):
             downhill.adam_step(w, np.ones(w.size + 1, np.float32), m, v, 2)
 
 
+class Exporter:
+    """As an array library without a buffer."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __dlpack__(self):
+        return self.x.__dlpack__()
+
+
 def test_buffers_views_and_dlpack():
     w, g = array.array("f", [1, 2]), memoryview(array.array("f", [1, 1]))
     downhill.sgd_step(w, g, lr=0.5)
@@ -219,16 +229,6 @@ def test_buffers_views_and_dlpack():
     big = np.ones((4, 6), np.float32)
     downhill.sgd_step(big[1:3], np.ones((2, 6), np.float32), lr=1.0)
     assert big[0].all() and not big[1:3].any()
-
-    class Exporter:
-        """As an array library without a buffer."""
-
-        def __init__(self, x):
-            self.x = x
-
-        def __dlpack__(self):
-            return self.x.__dlpack__()
-
     x = np.ones(4, np.float32)
     downhill.sgd_step(Exporter(x), Exporter(np.ones(4, np.float32)), lr=0.25)
     assert (x == 0.75).all()
@@ -514,6 +514,150 @@ def test_gradients_may_be_one_array():
     assert all((tensor.w == -1).all() for tensor in tensors)
     with pytest.raises(ValueError, match="`g` of group 0, tensor 1 overlaps one of group 0, tensor 0"):
         downhill.step([group], zero_grad=True)
+
+
+def sums_of_rows(rows, g):
+    """The gradient of each row that is listed, and where it is listed first."""
+    sums = {}
+    for row, of_row in zip(rows.tolist(), g):
+        sums[row] = sums[row] + of_row if row in sums else of_row
+    return sums
+
+
+@each_rule
+@settings(max_examples=15, deadline=None)
+@given(
+    count=st.integers(1, 9),
+    length=st.integers(1, 70),
+    data=st.data(),
+    merge=st.booleans(),
+    has_own=st.booleans(),
+    weights=st.sampled_from([np.float32, bf16]),
+)
+def test_rows_are_the_plain_steps_of_each(name, count, length, data, merge, has_own, weights):
+    listed = data.draw(st.lists(st.integers(0, count - 1), max_size=12, unique=not merge))
+    rows = np.array(listed, np.int64)
+    w, states = arguments(name, (count, length))
+    w = w.astype(weights)
+    g = np.random.default_rng(length).standard_normal((len(rows), length), np.float32)
+    row_t = np.arange(count, dtype=np.uint64) if has_own else None
+    x, s = w.copy(), {key: state.copy() for key, state in states.items()}
+    for row, total in sums_of_rows(rows, g).items():
+        t = row + 1 if has_own else 3
+        of_row = {key: state[row] for key, state in s.items()}
+        step_of(name)(x[row], total, **of_row, t=t, rounding="nearest", lr=0.01)
+    table = downhill.Tensor(w, g, *states.values(), rows=rows, merge=merge, row_t=row_t)
+    report = downhill.step([downhill.Group(name, [table], 3, rounding="nearest", lr=0.01)], grad_norm=True)
+    assert same_bits(w, x) and all(same_bits(states[key], s[key]) for key in s)
+    assert report.grad_norm == pytest.approx(np.sqrt(np.square(g, dtype=np.float64).sum()))
+    if has_own:
+        assert (row_t == np.arange(count) + np.isin(np.arange(count), rows)).all()
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "adam", "lion"])
+def test_rows_against_float64(name):
+    h = {key: default for key, default, _ in RULES[name].hyperparameters} | {"lr": 0.01, "weight_decay": 0.1}
+    w, states = arguments(name, (30, 7))
+    x, s = w.astype(np.float64), {key: state.astype(np.float64) for key, state in states.items()}
+    rng = np.random.default_rng(4)
+    for t in range(1, 31):
+        rows = rng.choice(30, 12)
+        # Of one sign in a column, so that Lion's does not hang on the last bit.
+        g = (rng.random((12, 7), np.float32) + 0.1) * np.array([1, -1] * 3 + [1], np.float32)
+        table = downhill.Tensor(w, g, *states.values(), rows=rows, merge=True)
+        downhill.step([downhill.Group(name, [table], t, lr=0.01, weight_decay=0.1)])
+        for row, total in sums_of_rows(rows, g.astype(np.float64)).items():
+            float64_step(name, x[row], total, {key: state[row] for key, state in s.items()}, t, h)
+    np.testing.assert_allclose(w, x, rtol=3e-4, atol=3e-6)
+
+
+def test_rowwise_adagrad():
+    rng = np.random.default_rng(5)
+    w, s = rng.standard_normal((6, 10), np.float32), np.zeros(6, np.float32)
+    x, sums = w.astype(np.float64), np.zeros(6)
+    for t in range(1, 21):
+        rows, g = rng.permutation(6)[:4], rng.standard_normal((4, 10), np.float32)
+        group = downhill.Group("rowwise_adagrad", [downhill.Tensor(w, g, s, rows=rows)], t, lr=0.1)
+        downhill.step([group])
+        sums[rows] += np.square(g, dtype=np.float64).mean(1)
+        x[rows] -= 0.1 / (np.sqrt(sums[rows, None]) + 1e-10) * g
+    np.testing.assert_allclose(w, x, rtol=3e-4, atol=3e-6)
+    np.testing.assert_allclose(s, sums, rtol=1e-6)
+    with pytest.raises(ValueError, match="`rows` is missing; rowwise_adagrad has a state for each row"):
+        downhill.step([downhill.Group("rowwise_adagrad", [downhill.Tensor(w, w + 1, s)], 1)])
+
+
+def test_rows_of_any_buffer():
+    w, g = np.ones(12, np.float32), np.ones(4, np.float32)
+    for rows in [array.array("q", [5, 0]), Exporter(np.array([5, 0])), memoryview(np.array([5, 0]))]:
+        row_t = np.zeros(6, np.uint64)
+        table = downhill.Tensor(w, g, rows=rows, row_length=2, row_t=Exporter(row_t))
+        downhill.step([downhill.Group("sgd", [table], 1, lr=0.25)])
+        assert (row_t == [1, 0, 0, 0, 0, 1]).all()
+    assert (w == [0.25] * 2 + [1.0] * 8 + [0.25] * 2).all()
+
+
+def good_table():
+    return {
+        "w": np.ones((5, 2), np.float32),
+        "g": np.ones((2, 2), np.float32),
+        "s": np.ones((5, 2), np.float32),
+        "rows": np.array([3, 0]),
+        "row_t": np.zeros(5, np.uint64),
+    }
+
+
+def read_only(x):
+    x.flags.writeable = False
+    return x
+
+
+WRONG_TABLES = {
+    "a list": (lambda a: {"rows": [3, 0]}, "`rows` must be an array: .* it is list"),
+    "int32": (lambda a: {"rows": np.array([3, 0], np.int32)}, "`rows` must be int64; its dtype is int32"),
+    "float32": (lambda a: {"rows": np.ones(2, np.float32)}, "`rows` must be int64; it is float32"),
+    "swapped": (lambda a: {"rows": np.array([3, 0], ">i8")}, "`rows` must be int64; its dtype is >i8"),
+    "a matrix": (lambda a: {"rows": np.array([[3, 0]])}, "`rows` must have one dimension"),
+    "strided": (lambda a: {"rows": np.array([3, 1, 0, 1])[::2]}, "`rows` must be contiguous"),
+    "too large": (lambda a: {"rows": np.array([3, 5])}, r"`rows\[1\]` is 5; it must be at least 0 and below 5"),
+    "negative": (lambda a: {"rows": np.array([-1, 0])}, r"`rows\[0\]` is -1"),
+    "twice": (lambda a: {"rows": np.array([3, 3])}, r"`rows\[1\]` is 3, as `rows\[0\]` is"),
+    "a row more": (lambda a: {"rows": np.arange(3)}, r"`g` must have the shape \(3, 2\), a row for each of `rows`"),
+    "g of the table": (lambda a: {"g": a["s"] + 1}, r"`g` must have the shape \(2, 2\)"),
+    "flat g": (lambda a: {"g": np.ones(4, np.float32)}, r"`g` must have the shape \(2, 2\)"),
+    "g of other rows": (lambda a: {"row_length": 5}, "`g` has 4 elements; with these rows it must have 10"),
+    "a state of another shape": (lambda a: {"s": np.ones(5, np.float32)}, "`s` has 5 elements and `w` has 10"),
+    "no length": (
+        lambda a: {"w": np.ones(10, np.float32), "s": np.ones(10, np.float32)},
+        "`row_length` was not passed, and `w` does not have two dimensions",
+    ),
+    "length 0": (lambda a: {"row_length": 0}, "`row_length` is 0; it must be at least 1 and divide the 10"),
+    "length 3": (lambda a: {"row_length": 3}, "`row_length` is 3"),
+    "signed steps": (lambda a: {"row_t": np.zeros(5, np.int64)}, "`row_t` must be uint64; it is int64"),
+    "few steps": (lambda a: {"row_t": np.zeros(4, np.uint64)}, "`row_t` has 4 elements; .* it must have 5"),
+    "steps as a matrix": (lambda a: {"row_t": np.zeros((5, 1), np.uint64)}, "`row_t` must have one dimension"),
+    "read-only steps": (lambda a: {"row_t": read_only(np.zeros(5, np.uint64))}, "`row_t` is read-only"),
+    "steps in the weights": (lambda a: {"row_t": a["w"].view(np.uint64)[:, 0]}, "an array that is written of group 0"),
+    "rows in the steps": (lambda a: {"rows": a["row_t"][:2].view(np.int64)}, "`rows` of group 0, tensor 0 overlaps"),
+    "rows in the gradient": (
+        lambda a: {"rows": a["g"].view(np.int64)[:, 0], "row_t": None},
+        "`rows` of group 0, tensor 0 overlaps",
+    ),
+    "a length alone": (lambda a: {"rows": None, "row_t": None, "row_length": 2}, "`row_length` was passed, and `rows`"),
+    "merge alone": (lambda a: {"rows": None, "row_t": None, "merge": True}, "`merge` was passed, and `rows`"),
+    "steps alone": (lambda a: {"rows": None}, "`row_t` was passed, and `rows` was not"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TABLES)
+def test_wrong_rows(case):
+    change, text = WRONG_TABLES[case]
+    arrays = good_table()
+    given = {**arrays, **change(arrays)}
+    table = downhill.Tensor(given.pop("w"), given.pop("g"), given.pop("s"), **given)
+    with pytest.raises(ValueError, match=text):
+        downhill.step([downhill.Group("adagrad", [table], 1)], zero_grad=True)
+    assert all(same_bits(arrays[key], fresh) for key, fresh in good_table().items())
 
 
 def test_group_set():
