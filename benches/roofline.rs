@@ -358,7 +358,7 @@ fn main() -> Result<(), Error> {
         calls::print_calls(&effort, &vectors);
     }
     if wanted(Table::Rows) {
-        rows::print_rows(loops.as_ref(), &effort, &vectors);
+        rows::print_rows(loops.as_ref(), &effort, &vectors, options.quick);
     }
     Ok(())
 }

@@ -90,8 +90,9 @@ impl Case {
     }
 }
 
-/// Ratios above 1 mean that the step is faster.
-pub fn print_rows(loops: Option<&Loops>, effort: &Effort, isas: &[Isa]) {
+/// Ratios above 1 mean that the step is faster. With `quick` of the smaller table only: the other one takes
+/// 6 GiB.
+pub fn print_rows(loops: Option<&Loops>, effort: &Effort, isas: &[Isa], quick: bool) {
     println!("\n{LISTED} random rows of a table, each list in an order of its own\n");
     println!(
         "| {:<8} | {:<14} | {:<7} | {:>7} | {:>7} | {:>6} | {:>9} | {:>8} |",
@@ -100,7 +101,7 @@ pub fn print_rows(loops: Option<&Loops>, effort: &Effort, isas: &[Isa]) {
     println!("|---|---|---|--:|--:|--:|--:|--:|");
     let rules: [&dyn Optimizer; 3] = [&Sgd::default(), &Adagrad::default(), &Adam::default()];
     let pool = Pool::new(2);
-    for (count, row_length) in TABLES {
+    for &(count, row_length) in if quick { &TABLES[1..] } else { &TABLES[..] } {
         for rule in rules {
             let case = RefCell::new(Case::new(rule, count, row_length));
             for &isa in isas {
@@ -133,7 +134,7 @@ fn print_row(
     for f in &plain {
         contestants.push(Box::new(move || case.borrow_mut().by_c(threads, f)));
     }
-    let times = samples(&mut contestants, effort);
+    let times = samples(&mut contestants, &effort.part(4));
     let ns = median(&times[0]);
     let (moving, stepping) = times[1..].split_at(moved.len());
     let against = |samples| cell(fastest(samples).map(|other| ratio(other, &times[0])));

@@ -175,6 +175,28 @@ static void lists_that_cannot_be_had(void) {
   free(groups), free(sums);
 }
 
+/* A list of rows that would have to be sorted. */
+static void rows_that_cannot_be_sorted(void) {
+  const any_config config = rules[0].defaults();
+  float *const memory = (float *)allocate((MANY + 2) * sizeof *memory);
+  int64_t *const rows = (int64_t *)allocate(MANY * sizeof *rows);
+  downhill_tensor tensor;
+  downhill_group group = new_group(&config, 1);
+  size_t i;
+  memset(&tensor, 0, sizeof tensor);
+  for (i = 0; i < MANY + 2; i++) memory[i] = 1.0f;
+  for (i = 0; i < MANY; i++) rows[i] = (int64_t)(1 - i % 2);
+  tensor.n = 2, tensor.w = memory, tensor.g = memory + 2;
+  tensor.rows = rows, tensor.row_count = MANY, tensor.row_length = 1, tensor.row_flags = DOWNHILL_ROWS_MERGE;
+  group.tensors = &tensor;
+  leave_room(2 * (size_t)MANY);
+  out_of_memory(downhill_step(1, &group, NULL, NULL, NULL), memory, MANY + 2, "rows to sort");
+  leave_all_room();
+  CHECK(downhill_step(1, &group, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(memory[0] < 1.0f && memory[1] < 1.0f, "no step");
+  free(memory), free(rows);
+}
+
 /* With whatever room: a step by threads, or alone without memory to share, or none, but never an abort. */
 static void any_room(void) {
   /* The list of these does not fit into what the C library keeps for the pool's threads. */
@@ -241,6 +263,7 @@ int main(void) {
   apart(threads_that_the_user_may_not_have);
   /* In this order: what threads have had, stacks and memory, the C library keeps for the next who asks. */
   lists_that_cannot_be_had();
+  rows_that_cannot_be_sorted();
   threads_that_cannot_start();
   more_threads_than_are_of_use();
   any_room();

@@ -241,6 +241,59 @@ static void the_function_of_a_row(void) {
   CHECK(downhill_rowwise_adagrad_step(4, w, g, NULL, &config) == DOWNHILL_STATUS_NULL_POINTER, "s is NULL");
 }
 
+/* ---- a small stack ---- */
+
+enum { COUNT = 6, LENGTH = 1100, LISTED = 4 };
+
+/* Everything in bfloat16, rounded at random, and a row that is listed three times. */
+typedef struct {
+  uint16_t w[COUNT * LENGTH], m[COUNT * LENGTH], v[COUNT * LENGTH], g[LISTED * LENGTH];
+} narrow_table;
+
+static uint16_t narrow_float(void) {
+  const float x = uniform();
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return (uint16_t)(bits >> 16 & 0x7fff);
+}
+
+static void *step_narrow(void *argument) {
+  static const int64_t rows[LISTED] = {4, 1, 4, 4};
+  narrow_table *const t = (narrow_table *)argument;
+  downhill_adam config = downhill_adam_default();
+  downhill_group group = downhill_group_default();
+  downhill_tensor tensor;
+  memset(&tensor, 0, sizeof tensor);
+  config.weight_decay = 0.5;
+  tensor.n = COUNT * LENGTH, tensor.w = t->w, tensor.g = t->g, tensor.state[0] = t->m, tensor.state[1] = t->v;
+  tensor.rows = rows, tensor.row_count = LISTED, tensor.row_length = LENGTH, tensor.row_flags = DOWNHILL_ROWS_MERGE;
+  group.weight_type = group.gradient_type = group.state_type = DOWNHILL_TYPE_BF16;
+  group.config = &config, group.t = 2, group.count = 1, group.tensors = &tensor;
+  CHECK(downhill_step(1, &group, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  return NULL;
+}
+
+static void on_a_small_stack(void) {
+  narrow_table *const usual = (narrow_table *)allocate(sizeof *usual);
+  narrow_table *before, *small;
+  uint16_t *const all = usual->w;
+  pthread_attr_t attributes;
+  pthread_t thread;
+  size_t i;
+  for (i = 0; i < sizeof *usual / sizeof *all; i++) all[i] = narrow_float();
+  before = (narrow_table *)copy(usual, sizeof *usual), small = (narrow_table *)copy(usual, sizeof *usual);
+  step_narrow(usual);
+  CHECK(memcmp(usual->w, before->w, LENGTH * sizeof *all) == 0, "row 0 is not listed");
+  CHECK(memcmp(usual->w + 4 * LENGTH, before->w + 4 * LENGTH, LENGTH * sizeof *all) != 0, "row 4 is");
+  pthread_attr_init(&attributes);
+  if (pthread_attr_setstacksize(&attributes, 32 << 10) != 0) printf("SKIPPED: this system has no stacks of 32 KiB\n");
+  CHECK(pthread_create(&thread, &attributes, step_narrow, small) == 0, "no thread");
+  pthread_join(thread, NULL);
+  pthread_attr_destroy(&attributes);
+  CHECK(memcmp(small, usual, sizeof *usual) == 0, "on a small stack");
+  free(usual), free(before), free(small);
+}
+
 /* ---- what is refused ---- */
 
 static void refuse(const table *t, const downhill_tensor *tensor, downhill_status status, const char *told) {
@@ -330,6 +383,7 @@ int main(void) {
   what_is_wrong_is_told();
   a_state_for_each_row_needs_rows();
   squares_of_rows();
+  on_a_small_stack();
   free_pools();
   printf("%s: %lu tables, all the same bits\n", downhill_isa(), compared);
   return 0;

@@ -35,7 +35,8 @@ fn headers_are_free_of_warnings() {
         fs::write(&source, program).unwrap();
         for &standard in standards {
             let mut flags = vec!["-Wconversion", "-Wsign-conversion", "-Wshadow"];
-            flags.extend(matches!(standard, Cxx11 | Cxx17 | Cxx20).then_some("-Wold-style-cast"));
+            let is_cpp = matches!(standard, Cxx11 | Cxx17 | Cxx20);
+            flags.push(if is_cpp { "-Wold-style-cast" } else { "-Wc++-compat" });
             run(&compile_with(&flags, &source, standard, Shared), &[]);
         }
     }
