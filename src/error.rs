@@ -134,6 +134,14 @@ pub enum Error {
         /// The rule.
         rule: &'static str,
     },
+    /// A list has so many rows, and so large ones, that a row and its place do not fit into 64 bits
+    /// together. It has to ascend.
+    UnsortedRows {
+        /// How many rows are listed.
+        len: usize,
+        /// The largest row.
+        largest: i64,
+    },
     /// There is no memory to sort a list.
     NoMemory {
         /// The list.
@@ -272,6 +280,10 @@ impl fmt::Display for Error {
             Self::RowState { argument, rule } => {
                 write!(f, "`{argument}` of {rule} must be f32: it has one number for each row")
             }
+            Self::UnsortedRows { len, largest } => write!(
+                f,
+                "`rows` has {len} elements up to {largest}, too many for them to be sorted here: let them ascend"
+            ),
             Self::NoMemory { argument, len } => {
                 write!(f, "there is no memory to sort `{argument}`, which has {len} elements")
             }

@@ -137,9 +137,9 @@ impl Sorted {
     /// Of a list without negative rows.
     fn new(rows: &[i64]) -> Result<Self, Error> {
         let shift = shift(rows.len());
-        let largest = rows.iter().fold(0, |all, &row| all | row as u64);
+        let largest = rows.iter().copied().max().unwrap_or(0);
         if largest.leading_zeros() < shift {
-            return Err(Error::TooLong { argument: "rows", len: rows.len() });
+            return Err(Error::UnsortedRows { len: rows.len(), largest });
         }
         let mut all =
             with_room(rows.len()).ok_or(Error::NoMemory { argument: "rows", len: rows.len() })?;
@@ -221,5 +221,38 @@ impl<'a> Order<'a> {
                 (Self::Sorted(head, shift), Self::Sorted(rest, shift))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No table here has so many rows.
+    #[test]
+    fn a_row_and_its_place_have_64_bits() {
+        let last = (1 << 62) - 1;
+        let rows = [last, 0];
+        let sorted = Sorted::new(&rows).unwrap();
+        let order = Order::of(&rows, Some(&sorted));
+        assert_eq!([order.row(0), order.row(1)], [0, last as usize]);
+        assert_eq!([order.position(0), order.position(1)], [1, 0]);
+        let error = Sorted::new(&[last + 1, 0]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`rows` has 2 elements up to 4611686018427387904, too many"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_listed_twice_keeps_its_order() {
+        let rows = [5, 3, 5, 3, 5];
+        let sorted = Sorted::new(&rows).unwrap();
+        let order = Order::of(&rows, Some(&sorted));
+        let positions: Vec<_> = (0..5).map(|k| order.position(k)).collect();
+        assert_eq!(positions, [1, 3, 0, 2, 4]);
+        assert_eq!([order.end_of_row(0), order.end_of_row(2)], [2, 5]);
+        let (head, rest) = order.split_at(2);
+        assert_eq!((head.len(), rest.len(), rest.row(0), rest.position(0)), (2, 3, 5, 0));
     }
 }
