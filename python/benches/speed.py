@@ -4,7 +4,7 @@ All contestants of a row take turns on the same parameters and gradients; a rati
 own, and above 1 downhill is faster.
 
 python benches/speed.py [--rounds 15] [--threads 1] [--models gpt2 many large mlp] [--rules AdamW SGD ...]
-                         [--max-norm 1] [--cold]
+                         [--max-norm 1] [--cold] [--sparse]
 """
 
 import argparse
@@ -76,6 +76,14 @@ def contestants(rule, params, max_norm):
         yield "NumPy", numpy_adamw(params)
 
 
+def sparse_contestants(count, length, listed):
+    """SparseAdam, with a gradient of random rows of a table, some of them more than once."""
+    table = torch.nn.Parameter(torch.zeros(count, length))
+    rows = torch.randint(count, (1, listed))
+    table.grad = torch.sparse_coo_tensor(rows, torch.randn(listed, length), table.shape)
+    return {who: of.SparseAdam([table]).step for who, of in (("downhill", dt), ("torch", torch.optim))}
+
+
 def race(steps, rounds, evict):
     """Seconds of each step in each round; right after each other, or when caches hold something else."""
     times = {name: [] for name in steps}
@@ -100,6 +108,13 @@ def race(steps, rounds, evict):
     return times
 
 
+def ratio(times, name):
+    """How much longer than downhill this one takes."""
+    if name not in times:
+        return "–"
+    return f"{statistics.median(a / b for a, b in zip(times[name], times['downhill'])):.2f}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
@@ -108,9 +123,16 @@ def main():
     parser.add_argument("--rules", nargs="+", choices=RULES, default=["AdamW"])
     parser.add_argument("--max-norm", type=float, default=0.0)
     parser.add_argument("--cold", action="store_true", help="something else is in the caches before each step")
+    parser.add_argument("--sparse", action="store_true", help="SparseAdam instead, on 64 Ki of a table's 1 Mi rows")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, downhill {downhill.__version__}, {downhill.isa()}, {args.threads} threads")
+    if args.sparse:
+        times = race(sparse_contestants(1 << 20, 128, 1 << 16), args.rounds, args.cold)
+        print("| rows | rule | downhill, µs | vs torch |\n|---|---|--:|--:|")
+        own = f"{statistics.median(times['downhill']) * 1e6:,.0f}"
+        print(f"| 64 Ki of 128, of 1 Mi | SparseAdam | {own} | {ratio(times, 'torch')} |")
+        return
     print("| tensors | rule | downhill, µs | vs foreach | vs fused | vs NumPy |\n|---|---|--:|--:|--:|--:|")
     for model in args.models:
         label, shapes = MODELS[model]
@@ -121,10 +143,8 @@ def main():
                 p.grad = torch.randn_like(p)
             times = race(dict(contestants(rule, params, args.max_norm)), args.rounds, args.cold)
             own = times["downhill"]
-            ratio = lambda name: (
-                f"{statistics.median(a / b for a, b in zip(times[name], own)):.2f}" if name in times else "–"
-            )
-            cells = [label, rule, f"{statistics.median(own) * 1e6:,.0f}", *map(ratio, ("foreach", "fused", "NumPy"))]
+            ratios = [ratio(times, name) for name in ("foreach", "fused", "NumPy")]
+            cells = [label, rule, f"{statistics.median(own) * 1e6:,.0f}", *ratios]
             print("|", " | ".join(cells), "|", flush=True)
 
 

@@ -23,6 +23,8 @@ gradients to zero. What it did is in `report` (a `downhill.Report`).
 
 Parameters must be dense tensors on the CPU, float32, bfloat16 or float16. `step` counters are in
 `state_dict()` and not in `state`.
+
+`SparseAdam`, for sparse gradients, has the arguments of torch's and `threads`.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from __future__ import annotations
 import collections
 import functools
 import inspect
+import math
 from typing import Any, Callable, Literal
 
 import torch
@@ -37,7 +40,8 @@ from torch.optim import Optimizer
 from torch.optim import optimizer as _torch_optimizer
 from torch.utils.dlpack import from_dlpack, to_dlpack
 
-from ._downhill import Plan, Pool, Report, Watch, convert, pack, rules, state_bytes, unpack
+from ._downhill import Group, Plan, Pool, Report, Tensor, Watch, convert, pack, rules, state_bytes, unpack
+from ._downhill import step as _whole_step
 
 __all__ = [
     "SGD",
@@ -50,6 +54,7 @@ __all__ = [
     "Lion",
     "NAdam",
     "RMSprop",
+    "SparseAdam",
 ]
 
 _RULES = {rule.name: rule for rule in rules()}
@@ -757,6 +762,58 @@ class CPUAdam(Adam):
         return {**super().__getstate__(), **own}
 
 
+class SparseAdam(torch.optim.SparseAdam):
+    """Adam on the rows that sparse gradients have, as those of `torch.nn.Embedding(..., sparse=True)`.
+
+    Other rows are left alone. Parameters are contiguous, float32 and on the CPU. A gradient need not be
+    coalesced: rows that it has more than once are added up by the step.
+    """
+
+    threads = None  # In a copy, too: threads stay behind.
+    _names = {"m": "exp_avg", "v": "exp_avg_sq"}
+
+    def __init__(
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, *, threads: int | Pool | None = None, **kwargs
+    ):
+        super().__init__(params, lr, betas, eps, **kwargs)
+        self.threads = threads
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Makes one step and returns what `closure`, which computes the loss and its gradients, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        groups = [self._group(group, p) for group, p in found]
+        _whole_step(groups, threads=torch.get_num_threads() if self.threads is None else self.threads)
+        for _, p in found:
+            self.state[p]["step"] += 1
+        if _increment_version is not None:
+            _increment_version([p for _, p in found])
+        return loss
+
+    def _group(self, group, p):
+        grad = p.grad.detach()
+        if grad.layout is not torch.sparse_coo or grad.sparse_dim() != 1:
+            raise RuntimeError("a gradient is not sparse in its first dimension alone; Adam takes dense ones")
+        if p.dtype is not torch.float32:
+            raise ValueError(f"`params`: a parameter is {p.dtype}; it must be float32")
+        state = self.state[p]
+        if not state:
+            state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+        t, (beta1, beta2) = int(state["step"]) + 1, group["betas"]
+        # torch adds it to the root of the v that is not corrected.
+        eps = group["eps"] / math.sqrt(1 - beta2**t)
+        adam = Group("adam", [], t, lr=group["lr"], beta1=beta1, beta2=beta2, eps=eps)
+        states = [state[self._names[name]] for name in adam.states]
+        g = (-grad._values() if group.get("maximize") else grad._values()).contiguous()
+        table = {"rows": grad._indices()[0], "row_length": math.prod(p.shape[1:]), "merge": True}
+        adam.tensors = [Tensor(p.detach(), g, *states, **table)]
+        return adam
+
+
 def _signature(cls):
     """The arguments of torch's class, and those of all classes here."""
     ours = [p for p in inspect.signature(_Step.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
@@ -766,6 +823,6 @@ def _signature(cls):
     return inspect.Signature(theirs[1:] + ours)
 
 
-for _name in __all__:
+for _name in set(__all__) - {"SparseAdam"}:
     globals()[_name].__signature__ = _signature(globals()[_name])
 del _name

@@ -638,6 +638,91 @@ def test_sparse_gradients_are_refused():
     assert torch.equal(before, embedding.weight.detach())
 
 
+TABLES = [(20, 6), (9, 2, 3), (7,)]
+
+
+def set_sparse_gradients(params, step):
+    """Rows in any order, some of them more than once."""
+    generator = torch.Generator().manual_seed(1000 + step)
+    for p in params:
+        rows = torch.randint(p.shape[0], (1 + step % 9,), generator=generator)
+        values = torch.randn((len(rows), *p.shape[1:]), generator=generator)
+        p.grad = torch.sparse_coo_tensor(rows[None], values, p.shape)
+
+
+def run_sparse(optimizer, params, steps, start=0):
+    for step in range(start, start + steps):
+        set_sparse_gradients(params, step)
+        optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"eps": 0.1, "betas": (0.8, 0.99)}, {"betas": (0.0, 0.99)}, {"maximize": True}], ids=str
+)
+def test_sparse_adam(options):
+    a, b = parameters(TABLES), parameters(TABLES)
+    ours, theirs = (f.SparseAdam(p, lr=LR, **options) for f, p in ((dt, a), (torch.optim, b)))
+    run_sparse(ours, a, 50)
+    run_sparse(theirs, b, 50)
+    assert_close(a, b)
+    states, expected = ours.state_dict(), theirs.state_dict()
+    assert states["param_groups"] == expected["param_groups"]
+    for key, state in expected["state"].items():
+        assert states["state"][key].keys() == state.keys() and states["state"][key]["step"] == state["step"] == 50
+        # The first moment is not there where it is multiplied by 0.
+        for name in ("exp_avg", "exp_avg_sq")[options.get("betas", (0.9,))[0] == 0 :]:
+            torch.testing.assert_close(states["state"][key][name], state[name], rtol=1e-4, atol=1e-6)
+    # Each goes on from the other.
+    ours.load_state_dict(copy.deepcopy(expected))
+    theirs.load_state_dict(copy.deepcopy(states))
+    run_sparse(ours, a, 5, start=50)
+    run_sparse(theirs, b, 5, start=50)
+    assert_close(a, b)
+
+
+def test_sparse_adam_of_an_embedding():
+    embedding = torch.nn.Embedding(10, 4, sparse=True)
+    optimizer = pickle.loads(pickle.dumps(dt.SparseAdam(embedding.parameters(), lr=0.5, threads=2)))
+    embedding.weight = optimizer.param_groups[0]["params"][0]
+    before = embedding.weight.detach().clone()
+
+    def closure():
+        embedding.weight.grad = None
+        loss = embedding(torch.tensor([7, 1, 7])).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure) == before[[7, 1, 7]].sum()
+    moved = before - embedding.weight.detach()
+    torch.testing.assert_close(moved[[1, 7]], torch.full((2, 4), 0.5))
+    assert not moved[[0, 2, 3, 4, 5, 6, 8, 9]].any()
+    if dt._increment_version is not None:
+        assert embedding.weight._version > 0
+    before = embedding.weight.detach().clone()
+    embedding.weight.grad = torch.sparse_coo_tensor(torch.zeros((1, 0), dtype=torch.long), torch.zeros(0, 4), (10, 4))
+    optimizer.step()
+    assert torch.equal(embedding.weight.detach(), before)
+
+
+def test_sparse_adam_refuses_other_gradients():
+    first, second = parameters([(5, 3), (4, 3)])
+    optimizer = dt.SparseAdam([first, second], lr=LR)
+    set_sparse_gradients([first], 3)
+    before = copy.deepcopy([first, second])
+    for wrong in (torch.ones(4, 3), torch.ones(4, 3).to_sparse()):
+        second.grad = wrong
+        with pytest.raises(RuntimeError, match="a gradient is not sparse in its first dimension alone"):
+            optimizer.step()
+    half = torch.nn.Parameter(torch.ones(4, 3, dtype=torch.bfloat16))
+    half.grad = torch.sparse_coo_tensor([[0]], torch.ones((1, 3), dtype=torch.bfloat16), (4, 3))
+    with pytest.raises(ValueError, match="a parameter is torch.bfloat16; it must be float32"):
+        dt.SparseAdam([half]).step()
+    assert_same([first, second], before)
+    assert optimizer.state[first]["step"] == 0 and not optimizer.state[first]["exp_avg"].any()
+    with pytest.raises(ValueError, match="Invalid learning rate"):
+        dt.SparseAdam([first], lr=-1)
+
+
 def test_everything_may_move():
     """Parameters, gradients and states in other places than at the step before."""
     a, b = parameters(), parameters()
