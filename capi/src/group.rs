@@ -489,8 +489,9 @@ impl Group {
                 }
                 continue;
             };
-            // The gradient of a table of which no row is listed.
-            if range.is_empty() {
+            // The gradient of a table of which no row is listed. (Not `is_empty`: an end may be past the
+            // address space, and so before its start.)
+            if range.start == range.end {
                 continue;
             }
             let Kind { size, is_written } = self.kinds[k];
