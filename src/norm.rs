@@ -197,25 +197,33 @@ impl<E: Value> Kernel for Squares<'_, E> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, _: S) {
         let Self { prelude, w, g, sums } = self;
-        let mut x = [0.0; SUMS];
-        for (k, g) in g.chunks(SUMS).enumerate() {
-            // Zeros add nothing.
-            x[g.len()..].fill(0.0);
-            if prelude.is_l2() {
-                let w = &w[k * SUMS..][..g.len()];
-                for i in 0..g.len() {
-                    x[i] = prelude.gradient(w[i], g[i].float());
-                }
-            } else {
-                for i in 0..g.len() {
-                    x[i] = prelude.gradient(0.0, g[i].float());
-                }
-            }
-            for i in 0..SUMS {
-                // The square of an `f32` is exact in `f64`.
-                sums[i] += f64::from(x[i]) * f64::from(x[i]);
-            }
+        let (rows, rest) = g.as_chunks::<SUMS>();
+        for (k, g) in rows.iter().enumerate() {
+            let x = g.map(Value::float);
+            add_row(*prelude, w.as_chunks().0.get(k), x, sums);
         }
+        let mut x = [0.0; SUMS];
+        for (x, g) in x.iter_mut().zip(rest) {
+            *x = g.float();
+        }
+        let mut last = [0.0; SUMS];
+        let from = if prelude.is_l2() { &w[g.len() - rest.len()..g.len()] } else { &[] };
+        for (last, w) in last.iter_mut().zip(from) {
+            *last = *w;
+        }
+        // What fills the row up is zero, and adds nothing.
+        add_row(*prelude, Some(&last), x, sums);
+    }
+}
+
+/// Adds the square of one element to each sum. Without `w` there is no L2.
+#[inline(always)]
+fn add_row(prelude: Prelude, w: Option<&[f32; SUMS]>, g: [f32; SUMS], sums: &mut [f64; SUMS]) {
+    let w = w.filter(|_| prelude.is_l2()).unwrap_or(&[0.0; SUMS]);
+    for i in 0..SUMS {
+        let x = prelude.gradient(w[i], g[i]);
+        // The square of an `f32` is exact in `f64`.
+        sums[i] += f64::from(x) * f64::from(x);
     }
 }
 

@@ -253,7 +253,7 @@ fn blocks_of(range: &Range<usize>) -> Range<usize> {
 /// Widens a range of an array.
 #[inline(always)]
 fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats, offset: usize) {
-    widen(&array[range.clone()], &mut wide.0[offset..]);
+    widen(&array[range.clone()], &mut wide.0[offset..offset + range.len()]);
 }
 
 /// Narrows floats, to nearest or at random: with these bits, or, if they are for the value before, with
