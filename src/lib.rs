@@ -126,7 +126,7 @@ pub use threads::{ParallelFor, Pool, Threads};
 #[allow(missing_docs, reason = "nobody else uses it")]
 pub mod abi {
     pub use crate::{
-        check::step as check_step,
+        check::{clamp as check_clamp, step as check_step},
         norm::each_sum,
         rule::{Configuration, Engine},
         step::{Sizes, check_extras, check_number, step_checked},

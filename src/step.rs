@@ -7,7 +7,7 @@ use crate::{
     Error, Gradient, Group, Isa, Numbering, Optimizer, Tensor, Threads, WeightCopy, Weights, check,
     formats::{BLOCK, FusedWeights, Key, Mixed, Scratch, check_bytes, fusible},
     norm::{first_nonfinite, sum_of_squares},
-    rule::{Step, check_length, check_states},
+    rule::{Around, Step, check_length, check_states},
     sweep::is_far,
     tensor::{Arrays, Shared, States},
     threads::{self, Piece},
@@ -119,7 +119,7 @@ pub struct NonFinite {
 ///
 /// # Errors
 /// [`Error::Group`] with what a rule's own function returns for its hyper-parameters and `t` (0 is
-/// refused for every rule); in that [`Error::Tensor`] with [`Error::Length`] if an array is not as long
+/// refused for every rule), or for the bounds of a group; in that [`Error::Tensor`] with [`Error::Length`] if an array is not as long
 /// as its tensor's `w`, and with [`Error::StateCount`], [`Error::PackedLength`], [`Error::NotInBits8`],
 /// [`Error::FirstElement`], [`Error::SharedGradient`]. [`Error::Hyperparameter`] for `grad_scale`,
 /// `max_norm` and `norm_squared`, [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then. A
@@ -258,8 +258,9 @@ pub(crate) fn check_all(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result
 }
 
 fn check_group(group: &mut Group<'_, '_>, zero_grad: bool, sizes: &mut Sizes) -> Result<(), Error> {
-    let Group { config, t, numbering, tensors, .. } = group;
+    let Group { config, t, numbering, clamp_low, clamp_high, tensors, .. } = group;
     check::step(*t)?;
+    check::clamp(*clamp_low, *clamp_high)?;
     config.check_at(*t)?;
     let (mut result, mut index) = (Ok(()), 0);
     tensors.each_mut(|tensor| {
@@ -414,9 +415,10 @@ fn with_new_scratch(f: impl FnOnce(Option<&mut Scratch>)) {
 fn in_order(groups: &mut [Group<'_, '_>], how: How, mut scratch: Option<&mut Scratch>) {
     let mut place = 0;
     for group in groups {
-        let Group { config, t, rounding, numbering, tensors } = group;
+        let around = group.around(how.scale);
+        let Group { config, t, rounding, numbering, tensors, .. } = group;
         let (config, t, rounding, numbering) = (*config, *t, *rounding, *numbering);
-        config.with_constants(how.isa, t, how.scale, &mut |step| {
+        config.with_constants(how.isa, t, around, &mut |step| {
             tensors.each_mut(|tensor| {
                 let number = number(tensor, numbering, &mut place);
                 if let Gradient::Absent = tensor.g {
@@ -427,7 +429,7 @@ fn in_order(groups: &mut [Group<'_, '_>], how: How, mut scratch: Option<&mut Scr
                 if own_t == t {
                     return step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
                 }
-                config.with_constants(how.isa, own_t, how.scale, &mut |step| {
+                config.with_constants(how.isa, own_t, around, &mut |step| {
                     step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
                 });
             });
@@ -457,6 +459,7 @@ struct Part<'a> {
     tensor: Tensor<'a>,
     config: &'a dyn Optimizer,
     t: u64,
+    around: Around,
     key: Key,
 }
 
@@ -472,7 +475,8 @@ fn share(
     let mut place = 0;
     let mut chunks = threads::Chunks::new(sizes.tensors, sizes.moved, workers)?;
     for group in groups {
-        let Group { config, t, rounding, numbering, tensors } = group;
+        let around = group.around(how.scale);
+        let Group { config, t, rounding, numbering, tensors, .. } = group;
         tensors.each(&mut |tensor| {
             let number = number(&tensor, *numbering, &mut place);
             if let Gradient::Absent = tensor.g {
@@ -480,7 +484,7 @@ fn share(
             }
             let t = own_step(&tensor, *t);
             let key = Key::of(*rounding, t, number);
-            chunks.push(Part { tensor, config: *config, t, key });
+            chunks.push(Part { tensor, config: *config, t, around, key });
         });
     }
     threads.run(workers, chunks, &|chunk: &mut [Part<'_>]| {
@@ -491,8 +495,8 @@ fn share(
 /// Steps the parts of a chunk.
 fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch>) {
     for run in chunk.chunk_by_mut(Part::has_constants_of) {
-        let Part { config, t, .. } = run[0];
-        config.with_constants(how.isa, t, how.scale, &mut |step| {
+        let Part { config, t, around, .. } = run[0];
+        config.with_constants(how.isa, t, around, &mut |step| {
             for Part { tensor, key, .. } in &mut *run {
                 step_tensor(tensor, step, config, || *key, how, scratch.as_deref_mut());
             }
@@ -597,7 +601,7 @@ impl Part<'_> {
     /// Are the constants those of `other`, the tensor before?
     fn has_constants_of(&self, other: &Self) -> bool {
         let address = |part: &Self| (&raw const *part.config).cast::<()>();
-        address(self) == address(other) && self.t == other.t
+        address(self) == address(other) && (self.t, self.around) == (other.t, other.around)
     }
 }
 
@@ -632,15 +636,15 @@ impl Piece for Part<'_> {
     }
 
     fn split_at(self, i: usize) -> (Self, Self) {
-        let Self { tensor: Tensor { w, g, state, copy, t: own_t, first_element }, config, t, key } =
-            self;
+        let Self { tensor, config, t, around, key } = self;
+        let Tensor { w, g, state, copy, t: own_t, first_element } = tensor;
         let (w, w_rest) = w.split_at(i);
         let (g, g_rest) = g.split_at(i);
         let (state, state_rest) = state.split_at(i, config.states().len());
         let (copy, copy_rest) = copy.split_at(i);
         let part = |w, g, state, copy, key| {
             let tensor = Tensor { w, g, state, copy, t: own_t, first_element };
-            Self { tensor, config, t, key }
+            Self { tensor, config, t, around, key }
         };
         (part(w, g, state, copy, key), part(w_rest, g_rest, state_rest, copy_rest, key.after(i)))
     }

@@ -58,7 +58,7 @@ MEMBER(tensor, state_bytes, 72, 8);
 MEMBER(tensor, t, 80, 8);
 MEMBER(tensor, first_element, 88, 8);
 
-SIZE(group, 72);
+SIZE(group, 88);
 MEMBER(group, struct_size, 0, 4);
 MEMBER(group, tensor_size, 4, 4);
 MEMBER(group, weight_type, 8, 4);
@@ -72,6 +72,8 @@ MEMBER(group, t, 40, 8);
 MEMBER(group, config, 48, 8);
 MEMBER(group, count, 56, 8);
 MEMBER(group, tensors, 64, 8);
+MEMBER(group, clamp_low, 72, 8);
+MEMBER(group, clamp_high, 80, 8);
 
 #endif
 
@@ -80,6 +82,7 @@ MEMBER(group, tensors, 64, 8);
   static_assert(offsetof(downhill_##type, last) + sizeof(((downhill_##type *)0)->last) == sizeof(downhill_##type), "the end of downhill_" #type)
 NO_HOLE(extras, norm_squared);
 NO_HOLE(tensor, first_element);
+NO_HOLE(group, clamp_high);
 
 /* On every machine: the head, uint32_t fields up to byte 16, then doubles, without a hole, in the table's order. */
 static void check_configuration(const rule *r) {

@@ -13,7 +13,7 @@ use crate::{
     foreign::{Held, Kind, Memory, Overlap, Reader, Refusal, Slot, Slots, Watch},
     rule::{self, number, value_error},
     threads::Workers,
-    whole::{Part, PyReport, rounding, run},
+    whole::{Part, PyReport, UNBOUNDED, rounding, run},
 };
 
 /// Elements of different tensors share no random bits: each tensor's begin at a multiple of this.
@@ -44,6 +44,7 @@ struct Members {
     /// Is the first step of momentum without its dampening?
     is_first_undamped: bool,
     rounding: Rounding,
+    clamp: (f64, f64),
     count: usize,
 }
 
@@ -88,7 +89,7 @@ impl From<PyErr> for Failure {
 #[pymethods]
 impl Plan {
     /// `groups` has for each group `(rule, choices, names of hyper-parameters, lr_decay,
-    /// is_first_undamped, rounding, seed, [(parameter, its state or None, steps made)])`; the state's keys
+    /// is_first_undamped, rounding, seed, clamp or None, [(parameter, its state or None, steps made)])`; the state's keys
     /// are in `state_names`.
     #[new]
     #[allow(clippy::too_many_arguments, reason = "as below")]
@@ -273,6 +274,7 @@ impl Members {
                 &group.get_item("rounding")?.extract::<String>()?,
                 group.get_item("seed")?.extract()?,
             )?,
+            clamp: group.get_item("clamp")?.extract::<Option<_>>()?.unwrap_or(UNBOUNDED),
             count: group.get_item("params")?.len()?,
         })
     }
@@ -429,6 +431,7 @@ impl Plan {
             t: run.t,
             rounding: groups[run.group].rounding,
             numbering: Numbering::Given,
+            clamp: groups[run.group].clamp,
             count: run.count,
         };
         let parts: Vec<_> = runs

@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// [`crate::step()`], as a plain loop: every number is widened to `f32`, the gradient multiplied by the
-/// scale, the tensor stepped by the rule's reference, and every number rounded back to its type.
+/// scale, the tensor stepped by the rule's reference, its weights kept within bounds, and every number
+/// rounded back to its type.
 ///
 /// # Random rounding
 /// A number `x` between two neighbours of its type, the fraction `f` of the way from the one that is
@@ -63,7 +64,8 @@ pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Err
         });
     }
     let (mut place, mut tensors_updated, mut result) = (0, 0, Ok(()));
-    for Group { config, t, rounding, numbering, tensors } in groups {
+    for Group { config, t, rounding, numbering, clamp_low, clamp_high, tensors } in groups {
+        let clamp = [*clamp_low as f32, *clamp_high as f32];
         tensors.each(&mut |tensor| {
             let number = if *numbering == Numbering::ByPlace { place } else { tensor.first_element };
             place = (place + tensor.w.len() as u64).next_multiple_of(64);
@@ -72,7 +74,7 @@ pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Err
             }
             let t = if tensor.t == 0 { *t } else { tensor.t };
             let bits = RandomBits::new(*rounding, t, number);
-            if let Err(error) = step_tensor(*config, t, scale, &bits, tensor, extras.zero_grad) {
+            if let Err(error) = step_tensor(*config, t, scale, clamp, &bits, tensor, extras.zero_grad) {
                 result = Err(error);
             }
             tensors_updated += 1;
@@ -92,6 +94,7 @@ fn step_tensor(
     config: &dyn Optimizer,
     t: u64,
     scale: f32,
+    [low, high]: [f32; 2],
     bits: &RandomBits,
     Tensor { mut w, mut g, mut state, mut copy, .. }: Tensor<'_>,
     zero_grad: bool,
@@ -105,6 +108,15 @@ fn step_tensor(
     let mut wide_state = states(config, n, &mut state);
     let mut arrays: Vec<&mut [f32]> = wide_state.iter_mut().map(|array| &mut array[..]).collect();
     config.reference_step(&mut wide_w, &wide_g, &mut arrays, t)?;
+    for w in &mut wide_w {
+        // Not `f32::clamp`, which does not say which zero it gives.
+        if *w < low {
+            *w = low;
+        }
+        if *w > high {
+            *w = high;
+        }
+    }
     store_states(config, &wide_state, bits, &mut state);
     store_weights(&wide_w, bits, &mut w);
     store_copy(&weights(&w), &mut copy);
