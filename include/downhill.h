@@ -1130,6 +1130,14 @@ typedef struct downhill_group {
   size_t count;
   /** The tensors. */
   const struct downhill_tensor *tensors;
+  /**
+   * From where to where new weights are kept, at most clamp_high: a weight that is beyond after the
+   * update becomes the bound, before it is rounded to its type (which can go beyond, to a neighbour)
+   * or copied; a NaN stays one. Finite as floats, or -INFINITY or INFINITY for no bound. Both 0, the
+   * default: no bounds. A plain step has none; a group of one tensor does the same with them.
+   */
+  double clamp_low;
+  double clamp_high;
 } downhill_group;
 
 /** No array. Only for copy_type. */
@@ -1176,7 +1184,7 @@ typedef struct downhill_group {
  */
 #define DOWNHILL_NUMBERING_GIVEN 1
 
-/** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
+/** All floats, no copy, random rounding with seed 0, numbered by place, no bounds; config, count, tensors and t are to be set. */
 DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   downhill_group group;
   group.struct_size = sizeof group; group.tensor_size = sizeof(downhill_tensor);
@@ -1184,6 +1192,7 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   group.copy_type = DOWNHILL_TYPE_NONE;
   group.rounding = DOWNHILL_ROUNDING_STOCHASTIC; group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
   group.seed = group.t = 0; group.config = 0; group.count = 0; group.tensors = 0;
+  group.clamp_low = group.clamp_high = 0.0;
   return group;
 }
 

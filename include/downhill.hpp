@@ -546,6 +546,8 @@ class tensors {
   downhill_numbering numbering = DOWNHILL_NUMBERING_BY_PLACE;
   /** What random bits are made from. */
   std::uint64_t seed = 0;
+  /** From where to where new weights are kept, as in C: both 0: no bounds. */
+  double clamp_low = 0, clamp_high = 0;
 
   /** How many tensors. */
   std::size_t size() const noexcept { return list_.size(); }
@@ -598,6 +600,8 @@ class tensors {
     group.rounding = rounding;
     group.numbering = numbering;
     group.seed = seed;
+    group.clamp_low = clamp_low;
+    group.clamp_high = clamp_high;
     group.count = list_.size();
     group.tensors = list_.data();
     return group;

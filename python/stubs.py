@@ -75,6 +75,7 @@ class Group:
     t: int
     rounding: Rounding
     seed: int
+    clamp: tuple[float, float] | None
     def __init__(
         self,
         rule: str,
@@ -83,6 +84,7 @@ class Group:
         *,
         rounding: Rounding = "stochastic",
         seed: int = 0,
+        clamp: tuple[float, float] | None = None,
         **hyperparameters: Any,
     ) -> None: ...
     def set(self, **hyperparameters: Any) -> None: ...

@@ -36,6 +36,22 @@ pub(crate) fn at_most_one(argument: &'static str, value: f64) -> Result<(), Erro
     within(argument, value, (0.0..=1.0).contains(&value), "from 0 to 1")
 }
 
+/// May weights be kept from `low` to `high`?
+pub fn clamp(low: f64, high: f64) -> Result<(), Error> {
+    if low != f64::NEG_INFINITY {
+        within("clamp_low", low, true, "finite in f32, or minus infinity")?;
+    }
+    if high != f64::INFINITY {
+        within("clamp_high", high, true, "finite in f32, or infinity")?;
+    }
+    let allowed = "at most clamp_high";
+    if low <= high {
+        Ok(())
+    } else {
+        Err(Error::Hyperparameter { argument: "clamp_low", value: low, allowed })
+    }
+}
+
 /// Is what was derived from the hyper-parameter `argument` finite?
 #[inline(always)]
 pub(crate) fn finite(

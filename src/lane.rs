@@ -246,6 +246,15 @@ impl<S: Lanes> Lane<S> {
         Self { x: select(s, all, self.x, s.splat_f32s(other)), ..self }
     }
 
+    /// From `low` to `high`: the bound that it is beyond, else itself. A NaN stays one.
+    #[inline(always)]
+    pub(crate) fn clamp(self, [low, high]: [f32; 2]) -> Self {
+        let Self { s, x } = self;
+        let (low, high) = (s.splat_f32s(low), s.splat_f32s(high));
+        let x = select(s, s.less_than_f32s(x, low), low, x);
+        Self { x: select(s, s.less_than_f32s(high, x), high, x), ..self }
+    }
+
     /// Itself, but `+0` where `x ≤ most`. (Where `x` is NaN it is not.)
     #[inline(always)]
     pub(crate) fn zero_where_at_most(self, x: Self, most: f32) -> Self {

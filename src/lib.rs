@@ -128,7 +128,7 @@ pub use threads::{ParallelFor, Pool, Threads};
 #[allow(missing_docs, reason = "nobody else uses it")]
 pub mod abi {
     pub use crate::{
-        check::step as check_step,
+        check::{clamp as check_clamp, step as check_step},
         norm::each_sum,
         rows::Listed as ListedRows,
         rule::{Configuration, Engine},

@@ -97,9 +97,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// All checks of the configuration at step `t`.
     fn check_at(&self, t: u64) -> Result<(), Error>;
 
-    /// Derives the constants of step `t`, for gradients that are multiplied by `scale`, and calls `then`
-    /// once with what steps arrays by them. After `check_at`.
-    fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(&dyn Step));
+    /// Derives the constants of step `t`, and calls `then` once with what steps arrays by them. After
+    /// `check_at`.
+    fn with_constants(&self, isa: Isa, t: u64, around: Around, then: &mut dyn FnMut(&dyn Step));
 
     /// The rule itself, if it makes a rate for each row of a table and has one state for it.
     fn row_rule(&self) -> Option<&RowwiseAdagrad> {
@@ -123,13 +123,22 @@ pub trait Engine: fmt::Debug + Send + Sync {
     ) -> Result<(), Error>;
 }
 
+/// What a whole step does around a rule's formula.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Around {
+    /// What gradients are multiplied by.
+    pub scale: f32,
+    /// From where to where new weights are kept, if there are bounds.
+    pub clamp: Option<[f32; 2]>,
+}
+
 /// Steps arrays that are equally long: weights, gradient and states.
 pub trait Step {
     /// The step of `f32` alone. `far`: is their memory to be asked for early?
     fn plain(&self, w: &mut [f32], g: &[f32], state: &mut [&mut [f32]], far: bool);
 
     /// The same for whole vectors of other types, in one loop. False, and nothing is done, if there is
-    /// none for this rule, with L2, or on this instruction set.
+    /// none for this rule, with L2 or bounds, or on this instruction set.
     fn fused(&self, w: FusedWeights<'_>, g: &[bf16], state: &mut [&mut [f32]]) -> bool;
 }
 
@@ -175,13 +184,13 @@ macro_rules! kernels {
                 &self,
                 isa: $crate::Isa,
                 t: u64,
-                scale: f32,
+                around: $crate::rule::Around,
                 then: &mut dyn FnMut(&dyn $crate::rule::Step),
             ) {
                 let $this = self;
                 match () {
                     $(() $(if $condition)? => {
-                        $crate::sweep::with_constants::<$n, Self>(isa, $this, t, scale, then);
+                        $crate::sweep::with_constants::<$n, Self>(isa, $this, t, around, then);
                     })+
                 }
             }

@@ -12,7 +12,7 @@ use crate::{
     formats::{BLOCK, Key, Scratch, check_bytes},
     norm::{first_nonfinite, sum_of_squares},
     rows::{Listed, Order, Sorted, check_rows},
-    rule::{Step, check_length, check_states},
+    rule::{Around, Step, check_length, check_states},
     sweep::is_far,
     tensor::{Arrays, States},
     threads::{self, Piece},
@@ -126,7 +126,7 @@ pub struct NonFinite {
 ///
 /// # Errors
 /// [`Error::Group`] with what a rule's own function returns for its hyper-parameters and `t` (0 is
-/// refused for every rule); in that [`Error::Tensor`] with [`Error::Length`] if an array is not as long
+/// refused for every rule), or for the bounds of a group; in that [`Error::Tensor`] with [`Error::Length`] if an array is not as long
 /// as its tensor's `w`, and with [`Error::StateCount`], [`Error::PackedLength`], [`Error::NotInBits8`],
 /// [`Error::FirstElement`], [`Error::SharedGradient`]. [`Error::Hyperparameter`] for `grad_scale`,
 /// `max_norm` and `norm_squared`, [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then. A
@@ -267,8 +267,9 @@ pub(crate) fn check_all(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result
 }
 
 fn check_group(group: &mut Group<'_, '_>, zero_grad: bool, sizes: &mut Sizes) -> Result<(), Error> {
-    let Group { config, t, numbering, tensors, .. } = group;
+    let Group { config, t, numbering, clamp_low, clamp_high, tensors, .. } = group;
     check::step(*t)?;
+    check::clamp(*clamp_low, *clamp_high)?;
     config.check_at(*t)?;
     let (mut result, mut index) = (Ok(()), 0);
     tensors.each_mut(|tensor| {
@@ -453,9 +454,10 @@ fn in_order(
 ) {
     let (mut place, mut sorted) = (0, sorted.iter());
     for group in groups {
-        let Group { config, t, rounding, numbering, tensors } = group;
+        let around = group.around(how.scale);
+        let Group { config, t, rounding, numbering, tensors, .. } = group;
         let (config, t, rounding, numbering) = (*config, *t, *rounding, *numbering);
-        config.with_constants(how.isa, t, how.scale, &mut |step| {
+        config.with_constants(how.isa, t, around, &mut |step| {
             tensors.each_mut(|tensor| {
                 let number = number(tensor, numbering, &mut place);
                 if let Gradient::Absent = tensor.g {
@@ -465,7 +467,8 @@ fn in_order(
                 let mut apply = |step: &dyn Step| {
                     if let Some(order) = order(&tensor.rows, &mut sorted) {
                         let mut table = Table::new(tensor.reborrow(), order, own_t, rounding, number);
-                        return table.step(Using { step, config, how }, scratch.as_deref_mut());
+                        let using = Using { step, config, around, how };
+                        return table.step(using, scratch.as_deref_mut());
                     }
                     let key = || Key::of(rounding, own_t, number);
                     step_tensor(tensor, step, config, key, how, scratch.as_deref_mut());
@@ -473,7 +476,7 @@ fn in_order(
                 if own_t == t {
                     return apply(step);
                 }
-                config.with_constants(how.isa, own_t, how.scale, &mut apply);
+                config.with_constants(how.isa, own_t, around, &mut apply);
             });
         });
     }
@@ -511,6 +514,7 @@ struct Part<'a> {
     what: What<'a>,
     config: &'a dyn Optimizer,
     t: u64,
+    around: Around,
 }
 
 enum What<'a> {
@@ -530,7 +534,8 @@ fn share(
     let (mut place, mut sorted) = (0, sizes.sorted.iter());
     let mut chunks = threads::Chunks::new(sizes.tensors, sizes.moved, workers)?;
     for group in &mut *groups {
-        let Group { config, t, rounding, numbering, tensors } = group;
+        let around = group.around(how.scale);
+        let Group { config, t, rounding, numbering, tensors, .. } = group;
         tensors.each(&mut |tensor| {
             let number = number(&tensor, *numbering, &mut place);
             if let Gradient::Absent = tensor.g {
@@ -541,7 +546,7 @@ fn share(
                 None => What::Tensor(tensor, Key::of(*rounding, t, number)),
                 Some(order) => What::Table(Table::new(tensor, order, t, *rounding, number)),
             };
-            chunks.push(Part { what, config: *config, t });
+            chunks.push(Part { what, config: *config, t, around });
         });
     }
     threads.run(workers, chunks, &|chunk: &mut [Part<'_>]| {
@@ -570,15 +575,15 @@ fn zero_tables(groups: &mut [Group<'_, '_>]) {
 /// Steps the parts of a chunk.
 fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch>) {
     for run in chunk.chunk_by_mut(Part::has_constants_of) {
-        let Part { config, t, .. } = run[0];
-        config.with_constants(how.isa, t, how.scale, &mut |step| {
+        let Part { config, t, around, .. } = run[0];
+        config.with_constants(how.isa, t, around, &mut |step| {
             for Part { what, .. } in &mut *run {
                 let scratch = scratch.as_deref_mut();
                 match what {
                     What::Tensor(tensor, key) => {
                         step_tensor(tensor, step, config, || *key, how, scratch);
                     }
-                    What::Table(table) => table.step(Using { step, config, how }, scratch),
+                    What::Table(table) => table.step(Using { step, config, around, how }, scratch),
                 }
             }
         });
@@ -589,7 +594,7 @@ impl Part<'_> {
     /// Are the constants those of `other`, the tensor before?
     fn has_constants_of(&self, other: &Self) -> bool {
         let address = |part: &Self| (&raw const *part.config).cast::<()>();
-        address(self) == address(other) && self.t == other.t
+        address(self) == address(other) && (self.t, self.around) == (other.t, other.around)
     }
 }
 
@@ -620,7 +625,7 @@ impl Piece for Part<'_> {
     }
 
     fn split_at(self, i: usize) -> (Self, Self) {
-        let Self { what, config, t } = self;
+        let Self { what, config, t, around } = self;
         let states = config.states().len();
         let (what, rest) = match what {
             What::Tensor(tensor, key) => {
@@ -633,6 +638,6 @@ impl Piece for Part<'_> {
                 (What::Table(table), What::Table(rest))
             }
         };
-        (Self { what, config, t }, Self { what: rest, config, t })
+        (Self { what, config, t, around }, Self { what: rest, config, t, around })
     }
 }

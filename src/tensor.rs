@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::{Optimizer, Rounding, Rows, Values, formats::Bits8};
+use crate::{Optimizer, Rounding, Rows, Values, formats::Bits8, rule::Around};
 
 /// The most states that a rule has.
 pub(crate) const MOST_STATES: usize = 4;
@@ -136,6 +136,13 @@ pub struct Group<'a, 'b> {
     pub rounding: Rounding,
     /// How the elements are numbered for that. Default by place, from [`Group::new`].
     pub numbering: Numbering,
+    /// The least that a weight may be after the update: a new one that is less becomes this, before it is
+    /// rounded to its type (which can go beyond, to a neighbour) or copied. A NaN stays one. Finite in
+    /// `f32`, or minus infinity, the default: no bound. A plain step has no bounds; the same step of a
+    /// group of one tensor has.
+    pub clamp_low: f64,
+    /// The most that it may be, at least `clamp_low`, and finite in `f32` or infinite. Default infinity.
+    pub clamp_high: f64,
     pub(crate) tensors: Tensors<'a, 'b>,
 }
 
@@ -180,7 +187,16 @@ impl<'a, 'b> Group<'a, 'b> {
     }
 
     fn of(config: &'a dyn Optimizer, t: u64, tensors: Tensors<'a, 'b>) -> Self {
-        Self { config, t, rounding: Rounding::default(), numbering: Numbering::default(), tensors }
+        let (rounding, numbering) = (Rounding::default(), Numbering::default());
+        let (clamp_low, clamp_high) = (f64::NEG_INFINITY, f64::INFINITY);
+        Self { config, t, rounding, numbering, clamp_low, clamp_high, tensors }
+    }
+
+    /// What a step does around the rule's formula, if gradients are multiplied by `scale`.
+    pub(crate) fn around(&self, scale: f32) -> Around {
+        let (low, high) = (self.clamp_low, self.clamp_high);
+        let is_clamped = low > f64::NEG_INFINITY || high < f64::INFINITY;
+        Around { scale, clamp: is_clamped.then_some([low as f32, high as f32]) }
     }
 }
 

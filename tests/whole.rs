@@ -6,14 +6,14 @@ mod common;
 use common::{
     Arrays, any_length, any_rule, any_value, config, every_option, mixed_from,
     owned::{
-        COPIES, FLOATS, FloatType, Floats, Owned, OwnedGroup, STATES, StateType, Types, WEIGHTS,
-        WeightType, check, one, stepped,
+        COPIES, FLOATS, FloatType, Floats, Owned, OwnedGroup, STATES, StateType, Types, UNBOUNDED,
+        WEIGHTS, WeightType, check, one, stepped,
     },
     same, uniform, uniform_from,
 };
 use downhill::{
-    Extras, Group, Isa, Numbering, Report, Rounding, Sgd, Tensor, Threads, Values, Weights, convert,
-    reference, rules, step, step_on,
+    Extras, Group, Isa, Numbering, Pool, Report, Rounding, Sgd, Tensor, Threads, Values, Weights,
+    convert, reference, rules, step, step_on,
 };
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -66,8 +66,8 @@ fn any_groups() -> impl Strategy<Value = Vec<OwnedGroup>> {
     ];
     let values = prop::collection::vec(any_value(), 1..200);
     let t = prop_oneof![1_u64..1000, Just(u64::MAX)];
-    let group = (any_rule(), types, tensors, rounding, t, any::<bool>(), values).prop_map(
-        |(config, mut types, lengths, rounding, t, is_given, values)| {
+    let group = (any_rule(), types, tensors, rounding, t, any::<bool>(), any_bounds(), values).prop_map(
+        |(config, mut types, lengths, rounding, t, is_given, clamp, values)| {
             if downhill::state_bytes(&*config, 0).is_err() && types.state == StateType::Bits8 {
                 types.state = StateType::Bf16;
             }
@@ -85,10 +85,26 @@ fn any_groups() -> impl Strategy<Value = Vec<OwnedGroup>> {
                 tensors.push(tensor);
             }
             let numbering = if is_given { Numbering::Given } else { Numbering::ByPlace };
-            OwnedGroup { config, t, rounding, numbering, tensors }
+            OwnedGroup { config, t, rounding, numbering, clamp, tensors }
         },
     );
     prop::collection::vec(group, 0..4)
+}
+
+/// None, and any that are in order.
+fn any_bounds() -> impl Strategy<Value = [f64; 2]> {
+    let bound = || {
+        prop_oneof![
+            4 => -1.0..1.0,
+            2 => prop::sample::select(vec![0.0, -0.0, 0.5, 1e-45, -1e-300, 3.4e38, -3.4e38]),
+        ]
+    };
+    let bounds = prop_oneof![
+        1 => bound().prop_map(|low| [low, f64::INFINITY]),
+        1 => bound().prop_map(|high| [f64::NEG_INFINITY, high]),
+        2 => (bound(), bound()).prop_map(|(a, b)| if a <= b { [a, b] } else { [b, a] }),
+    ];
+    prop_oneof![2 => Just(UNBOUNDED), 1 => bounds]
 }
 
 fn any_extras() -> impl Strategy<Value = Extras> {
@@ -311,6 +327,87 @@ fn rounded(weight: WeightType, x: f32) -> f32 {
         WeightType::F32 | WeightType::Split => x,
         WeightType::Bf16 => bf16::from_f32(x).to_f32(),
         WeightType::F16 => f16::from_f32(x).to_f32(),
+    }
+}
+
+/// For every rule, type and instruction set: as the reference, within the bounds but for rounding, and
+/// where the weight was within them as without.
+#[test]
+fn weights_are_kept_within_bounds() {
+    const BOUNDS: [f64; 2] = [-0.25, 0.5];
+    for (seed, rule) in every_option().into_iter().enumerate() {
+        for types in Types::all(&*rule).into_iter().skip(seed % 3).step_by(3) {
+            let tensor = Owned::new(&*rule, 130, types, mixed_from(seed as u64));
+            let group = |clamp, rounding| {
+                let tensors = vec![tensor.clone()];
+                OwnedGroup { clamp, rounding, ..one(rule.clone(), 3, tensors) }
+            };
+            let extras = Extras { grad_scale: 0.5, ..Extras::default() };
+            check(&[group(BOUNDS, Rounding::Stochastic { seed: 7 })], &extras, Threads::Caller);
+            let after = |clamp| {
+                let groups = [group(clamp, Rounding::Nearest)];
+                check(&groups, &extras, Threads::Caller);
+                wide_weights(&stepped(&groups, None, &extras, Threads::Caller).0[0][0])
+            };
+            let (free, kept) = (after(UNBOUNDED), after(BOUNDS));
+            for (free, kept) in free.into_iter().zip(kept) {
+                // Both bounds are numbers of every type.
+                let expected = match free {
+                    _ if free < -0.25 => -0.25,
+                    _ if free > 0.5 => 0.5,
+                    _ => free,
+                };
+                assert!(same(kept, expected), "{rule:?} {types:?}: {free} became {kept}");
+            }
+        }
+    }
+}
+
+/// The bits of a step without bounds; a NaN and both zeros stay.
+#[test]
+fn bounds_change_no_number_within_them() {
+    let rule = Sgd { lr: 0.0, ..Sgd::default() };
+    let w = [0.0, -0.0, f32::NAN, 1e-45, 2.0, -2.0, f32::INFINITY, f32::NEG_INFINITY];
+    for (bounds, expected) in [
+        ([-0.0, 0.0], [0.0, -0.0, f32::NAN, 0.0, 0.0, -0.0, 0.0, -0.0]),
+        ([0.0, -0.0], [0.0, -0.0, f32::NAN, -0.0, -0.0, 0.0, -0.0, 0.0]),
+        (
+            [f64::NEG_INFINITY, 3.4e38],
+            [0.0, -0.0, f32::NAN, 1e-45, 2.0, -2.0, 3.4e38, f32::NEG_INFINITY],
+        ),
+        ([-1.0, f64::INFINITY], [0.0, -0.0, f32::NAN, 1e-45, 2.0, -1.0, f32::INFINITY, -1.0]),
+    ] {
+        for isa in Isa::available() {
+            let mut ours = w.repeat(5);
+            let g = [0.0; 40];
+            let mut tensors = [Tensor::new(&mut ours, &g, downhill::States::default())];
+            let mut group = Group::new(&rule, 1, &mut tensors);
+            [group.clamp_low, group.clamp_high] = bounds;
+            step_on(isa, &mut [group], &Extras::default(), Threads::Caller).unwrap();
+            for (ours, expected) in ours.iter().zip(expected.repeat(5)) {
+                assert!(same(*ours, expected), "{isa} {bounds:?}: {ours}, not {expected}");
+            }
+        }
+    }
+}
+
+/// One configuration and step count, and other bounds: with threads the parts of both follow each other.
+#[test]
+fn each_group_has_its_own_bounds() {
+    let rule = Sgd { lr: 1.0, ..Sgd::default() };
+    let pool = Pool::new(2);
+    for threads in [Threads::Caller, Threads::Pool(&pool)] {
+        let (mut w, g) = (vec![[0.0; 300_000]; 3], vec![-1.0; 300_000]);
+        let mut tensors: Vec<_> =
+            w.iter_mut().map(|w| [Tensor::new(w, &g, downhill::States::default())]).collect();
+        let mut groups: Vec<_> =
+            tensors.iter_mut().map(|tensors| Group::new(&rule, 1, tensors)).collect();
+        groups[1].clamp_high = 0.5;
+        groups[2].clamp_high = 0.25;
+        step(&mut groups, &Extras::default(), threads).unwrap();
+        for (w, expected) in w.iter().zip([1.0, 0.5, 0.25]) {
+            assert!(w.iter().all(|&w| w == expected), "{expected}");
+        }
     }
 }
 

@@ -124,6 +124,38 @@ fn check_lengths(mut groups: Vec<OwnedGroup>, index: usize, argument: &'static s
     }
 }
 
+/// Bounds that are no numbers, that are too large, or that are not in order.
+#[test]
+fn bounds_of_a_group() {
+    const INF: f64 = f64::INFINITY;
+    let (finite, or_minus) = ("finite in f32, or infinity", "finite in f32, or minus infinity");
+    let of = |clamp| OwnedGroup { clamp, ..group(&rules()[0], Types::F32, &[20, 0]) };
+    let order = "at most clamp_high";
+    for (clamp, argument, value, allowed) in [
+        ([f64::MAX, INF], "clamp_low", f64::MAX, or_minus),
+        ([-1e39, 0.0], "clamp_low", -1e39, or_minus),
+        ([INF, INF], "clamp_low", INF, or_minus),
+        ([-INF, -INF], "clamp_high", -INF, finite),
+        ([-INF, 1e39], "clamp_high", 1e39, finite),
+        ([1.0, 0.5], "clamp_low", 1.0, order),
+        ([1e-300, 0.0], "clamp_low", 1e-300, order),
+    ] {
+        let error = Error::Hyperparameter { argument, value, allowed };
+        refuse(&[of([-0.5, 0.5]), of(clamp)], &ALL, &in_group(1, error));
+    }
+    for clamp in [[f64::NAN, 0.0], [0.0, f64::NAN], [f64::NAN; 2]] {
+        let argument = if clamp[0].is_nan() { "clamp_low" } else { "clamp_high" };
+        let groups = [of(clamp)];
+        let mut tensors = vec![groups[0].tensors.clone()];
+        let result = with_groups(&groups, &mut tensors, true, |groups| {
+            step_on(Isa::current().unwrap(), groups, &ALL, Threads::Caller)
+        });
+        let text = result.unwrap_err().to_string();
+        assert!(text.starts_with(&format!("group 0: `{argument}` is NaN; it must be")), "{text}");
+        assert_same(&groups, &tensors, &[groups[0].tensors.clone()], "it wrote");
+    }
+}
+
 #[test]
 fn too_few_or_too_many_states() {
     for rule in every_option() {

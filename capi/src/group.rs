@@ -13,7 +13,7 @@ use super::{
 };
 use downhill::{
     Arrays, Decay, Gradient, Numbering, Optimizer, Rounding, Sgd, States, Tensor, WeightCopy, Weights,
-    abi::{Foreign, Sizes, check_has_rows, check_number, check_step},
+    abi::{Foreign, Sizes, check_clamp, check_has_rows, check_number, check_step},
     state_bytes,
 };
 
@@ -141,6 +141,12 @@ pub struct downhill_group {
     pub count: usize,
     /// The tensors.
     pub tensors: *const downhill_tensor,
+    /// From where to where new weights are kept, at most clamp_high: a weight that is beyond after the
+    /// update becomes the bound, before it is rounded to its type (which can go beyond, to a neighbour)
+    /// or copied; a NaN stays one. Finite as floats, or -INFINITY or INFINITY for no bound. Both 0, the
+    /// default: no bounds. A plain step has none; a group of one tensor does the same with them.
+    pub clamp_low: f64,
+    pub clamp_high: f64,
 }
 
 /// What weights can be made of.
@@ -296,6 +302,9 @@ fn check_stride(name: &str, stride: usize, own: usize) -> Result<(), Failure> {
     )))
 }
 
+/// No bounds of weights.
+const UNBOUNDED: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
+
 /// A group, read.
 #[derive(Clone, Copy)]
 pub(super) struct Group {
@@ -304,6 +313,8 @@ pub(super) struct Group {
     pub t: u64,
     pub rounding: Rounding,
     pub numbering: Numbering,
+    /// From where to where weights are kept.
+    pub clamp: [f64; 2],
     kinds: [Kind; KINDS],
     weight: Weight,
     gradient: Float,
@@ -322,7 +333,7 @@ impl Group {
     /// # Safety
     /// `config` and `tensors` are what the header says of them.
     unsafe fn read(group: downhill_group, zero_grad: bool) -> Result<Self, Failure> {
-        let downhill_group { seed, t, config, .. } = group;
+        let downhill_group { seed, t, config, clamp_low, clamp_high, .. } = group;
         // SAFETY: this function's contract.
         let gradients = unsafe { Self::read_gradients(group)? };
         let roundings = [
@@ -341,6 +352,11 @@ impl Group {
             t,
             rounding,
             numbering,
+            clamp: if clamp_low == 0.0 && clamp_high == 0.0 {
+                UNBOUNDED
+            } else {
+                [clamp_low, clamp_high]
+            },
             kinds: kinds(weight, gradients.gradient, zero_grad, copy, state, rule.slots()),
             weight,
             state,
@@ -371,6 +387,7 @@ impl Group {
             t: 0,
             rounding: Rounding::Nearest,
             numbering: Numbering::ByPlace,
+            clamp: UNBOUNDED,
             kinds,
             weight: Weight::F32,
             gradient,
@@ -410,6 +427,7 @@ impl Group {
         let rule = self.rule.as_ref().map(AnyConfig::optimizer);
         if let Some(rule) = rule {
             check_step(self.t)?;
+            check_clamp(self.clamp[0], self.clamp[1])?;
             rule.check_at(self.t)?;
         }
         for index in 0..self.count {

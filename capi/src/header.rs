@@ -83,7 +83,7 @@ const PLAIN_STEPS: &str = "
 ";
 
 const GROUP: &str = "
-/** All floats, no copy, random rounding with seed 0, numbered by place; config, count, tensors and t are to be set. */
+/** All floats, no copy, random rounding with seed 0, numbered by place, no bounds; config, count, tensors and t are to be set. */
 DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   downhill_group group;
   group.struct_size = sizeof group; group.tensor_size = sizeof(downhill_tensor);
@@ -91,6 +91,7 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
   group.copy_type = DOWNHILL_TYPE_NONE;
   group.rounding = DOWNHILL_ROUNDING_STOCHASTIC; group.numbering = DOWNHILL_NUMBERING_BY_PLACE;
   group.seed = group.t = 0; group.config = 0; group.count = 0; group.tensors = 0;
+  group.clamp_low = group.clamp_high = 0.0;
   return group;
 }
 ";

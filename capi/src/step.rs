@@ -297,6 +297,7 @@ unsafe fn with_rust<T>(
 fn made<'a, 'b>(group: &'a Group, tensors: &'a mut CTensors<'_>) -> downhill::Group<'a, 'b> {
     let mut made = downhill::Group::foreign(group.optimizer(), group.t, tensors);
     (made.rounding, made.numbering) = (group.rounding, group.numbering);
+    [made.clamp_low, made.clamp_high] = group.clamp;
     made
 }
 

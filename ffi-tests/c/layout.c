@@ -65,7 +65,7 @@ MEMBER(tensor, row_t, 120, 8);
 MEMBER(tensor, row_flags, 128, 4);
 MEMBER(tensor, reserved, 132, 4);
 
-SIZE(group, 72);
+SIZE(group, 88);
 MEMBER(group, struct_size, 0, 4);
 MEMBER(group, tensor_size, 4, 4);
 MEMBER(group, weight_type, 8, 4);
@@ -79,6 +79,8 @@ MEMBER(group, t, 40, 8);
 MEMBER(group, config, 48, 8);
 MEMBER(group, count, 56, 8);
 MEMBER(group, tensors, 64, 8);
+MEMBER(group, clamp_low, 72, 8);
+MEMBER(group, clamp_high, 80, 8);
 
 #endif
 
@@ -88,6 +90,7 @@ MEMBER(group, tensors, 64, 8);
 NO_HOLE(extras, norm_squared);
 NO_HOLE(tensor, reserved);
 NO_HOLE(rowwise_adagrad, weight_decay);
+NO_HOLE(group, clamp_high);
 
 /* On every machine: the head, uint32_t fields up to byte 16, then doubles, without a hole, in the table's order. */
 static void check_configuration(const rule *r) {

@@ -111,6 +111,17 @@ static inline uint64_t step_number(const downhill_group *group, const downhill_t
 
 /* ---- memory ---- */
 
+/* Bounds for some of the groups: none, either, both, and those that change nothing. */
+static inline void any_bounds(model *m) {
+  const double infinite = (double)INFINITY;
+  const double bounds[][2] = {{0.0, 0.0}, {-0.25, 0.5}, {-infinite, 0.25}, {0.0, infinite}, {-infinite, infinite}, {0.125, 0.125}};
+  size_t i;
+  for (i = 0; i < m->count; i++) {
+    const double *const chosen = bounds[draw() % 2 == 0 ? 0 : draw() % 6];
+    m->groups[i].clamp_low = chosen[0], m->groups[i].clamp_high = chosen[1];
+  }
+}
+
 /* What may be where nothing is looked at. */
 static inline void *no_array(void) {
   void *const bad[] = {NULL, (void *)1, (void *)(UINTPTR_MAX - 7)};

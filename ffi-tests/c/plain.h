@@ -118,6 +118,10 @@ static inline void plain_tensor(const downhill_group *group, downhill_tensor *te
   for (i = 0; i < n && scale != 1.0f; i++) g[i] = g[i] * scale;
   CHECK(r->step(n, w, g, states, step_number(group, tensor), group->config) == DOWNHILL_STATUS_OK, "%s: %s", r->name,
         downhill_last_error());
+  for (i = 0; i < n && (group->clamp_low != 0.0 || group->clamp_high != 0.0); i++) {
+    if (w[i] < (float)group->clamp_low) w[i] = (float)group->clamp_low;
+    if (w[i] > (float)group->clamp_high) w[i] = (float)group->clamp_high;
+  }
   narrow(w, group->weight_type, tensor->w, tensor->w_low, n);
   if (has_array(group, tensor, COPY))
     for (i = 0; i < n; i++)

@@ -57,6 +57,7 @@ static model small_model(const any_config *first, float (*number)(void)) {
   }
   for (i = 0; i < tensors; i++) n[i] = random_size();
   m = new_model(count, groups, n, (layout)(draw() % LAYOUTS), draw() % 60);
+  any_bounds(&m);
   fill_model(&m, number);
   some_without_gradient_and_some_with_their_own_t(&m);
   return m;
@@ -71,6 +72,7 @@ static model few_large_tensors(const any_config *config, float (*number)(void)) 
   const any_config other = any_rule();
   const downhill_group groups[] = {new_group(config, 5), new_group(&other, 0), new_group(config, 3)};
   model m = new_model(3, groups, n, (layout)(draw() % LAYOUTS), draw() % 60);
+  any_bounds(&m);
   fill_model(&m, number);
   return m;
 }
@@ -84,6 +86,7 @@ static model many_small_tensors(const any_config *config, float (*number)(void))
   for (i = 0; i < count; i++) n[i] = draw() % 400;
   n[count / 2] += 20000;
   m = new_model(2, groups, n, (layout)(draw() % LAYOUTS), draw() % 60);
+  any_bounds(&m);
   fill_model(&m, number);
   free(n);
   return m;

@@ -62,6 +62,27 @@ static void types(scene *s, size_t index) {
     }
 }
 
+/* Bounds that are no numbers, that are too large, or that are not in order. */
+static void bounds(scene *s, size_t index) {
+  const double infinite = (double)INFINITY, no_number = (double)NAN;
+  const struct {
+    double low, high;
+    const char *name, *value;
+  } wrong[] = {{no_number, 1.0, "`clamp_low`", "is NaN"},       {1.0, no_number, "`clamp_high`", "is NaN"},
+               {-1e39, 1.0, "`clamp_low`", "is -1e39"},         {-1.0, 1e39, "`clamp_high`", "is 1e39"},
+               {infinite, infinite, "`clamp_low`", "is inf"},   {-infinite, -infinite, "`clamp_high`", "is -inf"},
+               {0.5, 0.25, "`clamp_low`", "is 0.5; it must be"}, {0.5, 0.0, "`clamp_low`", "is 0.5; it must be"}};
+  downhill_group *const group = &s->m.groups[index], was = *group;
+  size_t i;
+  for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    group->clamp_low = wrong[i].low, group->clamp_high = wrong[i].high;
+    refuse(s, DOWNHILL_STATUS_INVALID_CONFIG, in_group(index), wrong[i].name, wrong[i].value);
+  }
+  group->clamp_low = -infinite, group->clamp_high = 0.0;
+  accept(s);
+  *group = was;
+}
+
 static void lists_of_tensors(scene *s, size_t index) {
   const size_t size = sizeof(downhill_tensor), too_many[] = {SIZE_MAX, SIZE_MAX / size + 2, PTRDIFF_MAX / size + 1};
   downhill_group *const group = &s->m.groups[index], was = *group;
@@ -566,6 +587,7 @@ static void errors(const downhill_group *group, layout how, downhill_pool *pool)
   lists_of_groups(&s);
   for (index = 0; index < GROUPS; index++) {
     types(&s, index);
+    bounds(&s, index);
     lists_of_tensors(&s, index);
     configurations(&s, index);
     step_numbers(&s, index);

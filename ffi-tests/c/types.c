@@ -59,6 +59,7 @@ static void every_length(downhill_group *group) {
   model m;
   group->count = 7;
   m = new_model(1, group, n, (layout)(draw() % LAYOUTS), draw() % 50);
+  any_bounds(&m);
   fill_model(&m, draw() % 2 == 0 ? any_float : uniform);
   m.tensors[3].w_copy = NULL;
   m.tensors[4].t = 7;
@@ -87,6 +88,7 @@ static void large_mixture(size_t first_pool) {
     n[2 * i + 1] = 60000 + draw() % 1000;
   }
   m = new_model(GROUPS, groups, n, SHUFFLED, 10);
+  any_bounds(&m);
   fill_model(&m, any_float);
   for (i = first_pool; i < POOLS; i += 2) compare_steps(&m, &extras, pools[i]);
   free_model(&m);

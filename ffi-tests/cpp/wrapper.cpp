@@ -367,12 +367,14 @@ void check_group(const Rule &config, const downhill_type (&types)[4]) {
   group.seed = 3;
   sgd.add(w, g);
   sgd.rounding = DOWNHILL_ROUNDING_NEAREST;
+  group.clamp_low = -INFINITY, group.clamp_high = sgd.clamp_high = 0.25;
   const downhill_tensor tensors[] = {theirs.tensor_of_c(0), theirs.tensor_of_c(1)};
   downhill_tensor other = {};
   other.n = 9;
   other.w = their_w.data();
   other.g = their_g.data();
   downhill_group groups[] = {group_of_c<our_model>(&config, tensors, types), downhill_group_default()};
+  groups[0].clamp_low = -INFINITY, groups[0].clamp_high = groups[1].clamp_high = 0.25;
   groups[1].rounding = DOWNHILL_ROUNDING_NEAREST;
   groups[1].config = &sgd.config;
   groups[1].count = 1;
@@ -396,6 +398,7 @@ void check_group(const Rule &config, const downhill_type (&types)[4]) {
           name);
     CHECK(our_report.tensors_updated == 3, "%s", name);
     CHECK(same_bits(g, std::vector<float>(9)), "%s: gradients are zero", name);
+    for (const float x : w) CHECK(x >= 0.0f && x <= 0.25f, "%s: %g", name, static_cast<double>(x));
     checks++;
   }
 }

@@ -1,7 +1,7 @@
 //! Groups of tensors for a whole step: any, in memory as C passes them, what is wrong with them, and the
 //! same in Rust.
 
-use std::ptr;
+use std::{array, ptr};
 
 use arbitrary::Arbitrary;
 use downhill::{Gradient, Numbering, Optimizer, Rounding, States, Weights, reference, state_bytes};
@@ -25,6 +25,7 @@ pub struct Group {
     rounding: Choice,
     numbering: Choice,
     seed: u64,
+    clamp: Bounds,
     t: Step,
     list: List,
     pub tensors: Vec<Tensor>,
@@ -138,6 +139,8 @@ impl Group {
             config: config.pointer.cast(),
             count: self.list.count(self.tensors.len(), size),
             tensors: ptr::null(),
+            clamp_low: self.clamp.0[0],
+            clamp_high: self.clamp.0[1],
         };
         let kinds = kinds(&c, self.config.slots(optimizer.as_deref()));
         let mut placed = Placed { optimizer, c, kinds, tensors: Vec::new(), config, list: Array::NULL };
@@ -169,6 +172,9 @@ fn kinds(group: &downhill_group, slots: [bool; SLOTS]) -> [Option<Kind>; ARRAYS]
         DOWNHILL_TYPE_F16 => Some(Kind::F16),
         _ => None,
     };
+    // In eight bits all are in the first one.
+    let is_8bit = group.state_type == DOWNHILL_TYPE_8BIT;
+    let slots = if is_8bit { array::from_fn(|k| k == 0 && slots.contains(&true)) } else { slots };
     let mut kinds = [None; ARRAYS];
     kinds[WEIGHT] = float(group.weight_type);
     kinds[GRADIENT] = float(group.gradient_type);
@@ -176,8 +182,7 @@ fn kinds(group: &downhill_group, slots: [bool; SLOTS]) -> [Option<Kind>; ARRAYS]
     kinds[COPY] = float(group.copy_type);
     for (k, _) in slots.iter().enumerate().filter(|(_, is_there)| **is_there) {
         kinds[STATE + k] = match group.state_type {
-            // All are in the first one.
-            DOWNHILL_TYPE_8BIT => (k == 0).then_some(Kind::Byte),
+            DOWNHILL_TYPE_8BIT => Some(Kind::Byte),
             of_type => float(of_type),
         };
     }
@@ -204,7 +209,13 @@ impl Placed {
             (c.rounding, &ROUNDINGS),
             (c.numbering, &NUMBERINGS),
         ];
-        if choices.iter().any(|(choice, all)| !all.contains(choice)) || self.refuses(c.t.max(1)) {
+        let is_bound = |x: f64, none: f64| x == none || (x as f32).is_finite();
+        let (low, high) = (c.clamp_low, c.clamp_high);
+        let are_bounds = is_bound(low, f64::NEG_INFINITY) && is_bound(high, f64::INFINITY) && low <= high;
+        if choices.iter().any(|(choice, all)| !all.contains(choice))
+            || !are_bounds
+            || self.refuses(c.t.max(1))
+        {
             errors.step.insert(DOWNHILL_STATUS_INVALID_CONFIG);
         }
         if !FLOATS.contains(&c.gradient_type) {
@@ -372,6 +383,9 @@ impl Placed {
             DOWNHILL_ROUNDING_STOCHASTIC => Rounding::Stochastic { seed: self.c.seed },
             _ => Rounding::Nearest,
         };
+        if (self.c.clamp_low, self.c.clamp_high) != (0.0, 0.0) {
+            (group.clamp_low, group.clamp_high) = (self.c.clamp_low, self.c.clamp_high);
+        }
         group
     }
 }

@@ -136,6 +136,26 @@ impl<'a> Arbitrary<'a> for Magnitude {
     }
 }
 
+/// From where to where weights are to be kept; both 0: no bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds(pub [f64; 2]);
+
+impl<'a> Arbitrary<'a> for Bounds {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let mut bound = |u: &mut Unstructured<'a>| Ok(f64::from(i16::arbitrary(u)?) / 1024.0);
+        Ok(Self(match dice(u)? {
+            0..=149 => [0.0; 2],
+            150..=179 => [f64::NEG_INFINITY, bound(u)?],
+            180..=209 => [bound(u)?, f64::INFINITY],
+            210..=250 => {
+                let (a, b) = (bound(u)?, bound(u)?);
+                [a.min(b), a.max(b)]
+            }
+            251.. => [u64::arbitrary(u)?, u64::arbitrary(u)?].map(f64::from_bits),
+        }))
+    }
+}
+
 /// A number that is to be from 0 to 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Fraction(pub f64);

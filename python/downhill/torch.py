@@ -15,6 +15,8 @@ arguments of DeepSpeed's `DeepSpeedCPUAdam`). Beyond those, each class takes
   rounded;
 - `threads`: None (default) for as many as `torch.get_num_threads()`, and where OpenMP is loaded on the very
   threads of PyTorch; a number; or a `downhill.Pool`;
+- `clamp`: `(low, high)`, from where to where new weights are kept, of which one may be infinite; None (default):
+  no bounds. A parameter group may have another: its "clamp";
 - `max_norm`, `skip_nonfinite` and `zero_grad`: what `step()` does if it is not told.
 
 `step(closure=None, *, max_norm, skip_nonfinite, zero_grad)` makes the whole step in one call: clips by the
@@ -147,6 +149,7 @@ class _Step(Optimizer):
         rounding: Literal["stochastic", "nearest"] = "stochastic",
         seed: int = 0,
         threads: int | Pool | None = None,
+        clamp: tuple[float, float] | None = None,
         max_norm: float = 0.0,
         skip_nonfinite: bool = False,
         zero_grad: bool = False,
@@ -165,6 +168,7 @@ class _Step(Optimizer):
             "rounding": rounding,
             "seed": seed,
             "threads": threads,
+            "clamp": clamp,
             "max_norm": max_norm,
             "skip_nonfinite": skip_nonfinite,
             "zero_grad": zero_grad,
@@ -176,7 +180,7 @@ class _Step(Optimizer):
         self._adopt()
 
     def _forget(self):
-        self._plan, self._plan_rules, self._plan_parameters = None, None, []
+        self._plan, self._plan_rules, self._plan_clamps, self._plan_parameters = None, None, None, []
         self._watch = Watch()
         self._steps = {}
         self.report = None
@@ -442,13 +446,17 @@ class _Step(Optimizer):
         if self._plan is not None:
             self._steps.update(zip(self._plan_parameters, self._plan.steps))
 
-    def _build(self, found):
+    def _clamps(self):
+        clamps = [group.get("clamp", self._options["clamp"]) for group in self.param_groups]
+        return [clamp and tuple(clamp) for clamp in clamps]
+
+    def _build(self, found, clamps):
         self._pull()
         # What it alone keeps goes before a new plan looks, not behind its back.
         self._plan = None
         self._watch_states()
         groups, parameters = [], []
-        for group, (rule, choices, lr_decay, is_first_undamped, _) in zip(self.param_groups, found):
+        for group, clamp, (rule, choices, lr_decay, is_first_undamped, _) in zip(self.param_groups, clamps, found):
             entries = []
             for parameter in group["params"]:
                 has_state = parameter.grad is not None or parameter in self.state
@@ -466,12 +474,13 @@ class _Step(Optimizer):
                     "is_first_undamped": is_first_undamped,
                     "rounding": self._options["rounding"],
                     "seed": self._options["seed"],
+                    "clamp": clamp,
                     "state_names": self._state_names(group),
                     "params": entries,
                 }
             )
         self._plan = Plan(torch.Tensor, to_dlpack, _dense, _increment_version, self._watch, self.state, groups)
-        self._plan_rules, self._plan_parameters = found, parameters
+        self._plan_rules, self._plan_clamps, self._plan_parameters = found, clamps, parameters
 
     def _make(self, closure=None, *, max_norm=None, skip_nonfinite=None, zero_grad=None):
         loss = None
@@ -482,7 +491,7 @@ class _Step(Optimizer):
         maximize = {group.get("maximize", False) for group in groups}
         if len(maximize) > 1:
             raise ValueError("`maximize` is True in one group and False in another; one step does either")
-        found = [self._rule(group) for group in groups]
+        found, clamps = [self._rule(group) for group in groups], self._clamps()
         values = [self._values(group) for group in groups]
         extras = (
             options["max_norm"] if max_norm is None else max_norm,
@@ -491,12 +500,12 @@ class _Step(Optimizer):
             False,
         )
         threads = (options["threads"], torch.get_num_threads())
-        if self._plan is None or found != self._plan_rules:
-            self._build(found)
+        if self._plan is None or found != self._plan_rules or clamps != self._plan_clamps:
+            self._build(found, clamps)
         report = self._plan.step(groups, self.state, values, True in maximize, extras, threads)
         if report is None:
             # Something has moved, or has a gradient for the first time.
-            self._build(found)
+            self._build(found, clamps)
             report = self._plan.step(groups, self.state, values, True in maximize, extras, threads)
             if report is None:
                 raise RuntimeError("parameters, gradients or states move while the optimizer looks at them")

@@ -13,7 +13,7 @@ use crate::{
     foreign::{Held, Kind, Memory, Overlap, Reader, Refusal, Slot, Slots, Watch, What},
     rule::{self, number, value_error},
     threads::Workers,
-    whole::{Part, PyReport, rounding, run},
+    whole::{Part, PyReport, UNBOUNDED, rounding, run},
 };
 
 /// Elements of different tensors share no random bits: each tensor's begin at a multiple of this.
@@ -44,6 +44,7 @@ struct Members {
     /// Is the first step of momentum without its dampening?
     is_first_undamped: bool,
     rounding: Rounding,
+    clamp: (f64, f64),
     count: usize,
 }
 
@@ -88,7 +89,7 @@ impl From<PyErr> for Failure {
 #[pymethods]
 impl Plan {
     /// `groups` has for each group `(rule, choices, names of hyper-parameters, lr_decay,
-    /// is_first_undamped, rounding, seed, [(parameter, its state or None, steps made)])`; the state's keys
+    /// is_first_undamped, rounding, seed, clamp or None, [(parameter, its state or None, steps made)])`; the state's keys
     /// are in `state_names`.
     #[new]
     #[allow(clippy::too_many_arguments, reason = "as below")]
@@ -274,6 +275,7 @@ impl Members {
                 &group.get_item("rounding")?.extract::<String>()?,
                 group.get_item("seed")?.extract()?,
             )?,
+            clamp: group.get_item("clamp")?.extract::<Option<_>>()?.unwrap_or(UNBOUNDED),
             count: group.get_item("params")?.len()?,
         })
     }
@@ -430,6 +432,7 @@ impl Plan {
             t: run.t,
             rounding: groups[run.group].rounding,
             numbering: Numbering::Given,
+            clamp: groups[run.group].clamp,
             count: run.count,
         };
         let parts: Vec<_> = runs

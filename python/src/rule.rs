@@ -12,7 +12,7 @@ use pyo3::{
 use crate::{
     array::{self, Role},
     foreign::{Held, Kind, Memory, Slot, Slots, What, with_plain},
-    whole::{Part, rounding, run},
+    whole::{Part, UNBOUNDED, rounding, run},
 };
 
 pub fn value_error(error: Error) -> PyErr {
@@ -355,6 +355,7 @@ impl<'py> Call<'py> {
             t,
             rounding: self.rounding,
             numbering: Numbering::ByPlace,
+            clamp: UNBOUNDED,
             count: 1,
         };
         run(py, &mut slots, &[part], &Extras::default(), Threads::Caller)

@@ -33,8 +33,13 @@ pub struct Part<'a> {
     pub t: u64,
     pub rounding: Rounding,
     pub numbering: Numbering,
+    /// From where to where weights are kept.
+    pub clamp: (f64, f64),
     pub count: usize,
 }
+
+/// No bounds of weights.
+pub const UNBOUNDED: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
 /// The step of slots that have been checked.
 pub fn run(
@@ -61,6 +66,7 @@ fn with_groups<T>(
         rest = others;
         let mut group = Group::new(part.config, part.t, own);
         (group.rounding, group.numbering) = (part.rounding, part.numbering);
+        (group.clamp_low, group.clamp_high) = part.clamp;
         groups.push(group);
     }
     f(&mut groups)
@@ -189,6 +195,8 @@ impl Tensor {
 
 /// Tensors that share a rule and its hyper-parameters. `t` is the number of the step, from 1, and can be
 /// set, as `tensors`, `rounding` ("stochastic" or "nearest") and `seed` can; hyper-parameters by `set`.
+/// `clamp` is from where to where new weights are kept, `(low, high)`, of which one may be infinite; None:
+/// no bounds.
 #[pyclass(module = "downhill", name = "Group")]
 pub struct PyGroup {
     config: Box<dyn Optimizer>,
@@ -200,24 +208,28 @@ pub struct PyGroup {
     rounding: String,
     #[pyo3(get, set)]
     seed: u64,
+    #[pyo3(get, set)]
+    clamp: Option<(f64, f64)>,
 }
 
 #[pymethods]
 impl PyGroup {
     #[new]
-    #[pyo3(signature = (rule, tensors, t, *, rounding="stochastic", seed=0, **hyperparameters))]
+    #[pyo3(signature = (rule, tensors, t, *, rounding="stochastic", seed=0, clamp=None, **hyperparameters))]
     fn new(
         rule: &str,
         tensors: Vec<Py<Tensor>>,
         t: &Bound<'_, PyAny>,
         rounding: &str,
         seed: u64,
+        clamp: Option<(f64, f64)>,
         hyperparameters: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let mut config = rule::find(rule)?;
         hyperparameters.map_or(Ok(()), |values| rule::set_all(&mut *config, values))?;
         self::rounding(rounding, seed)?;
-        Ok(Self { config, tensors, t: crate::step_number(t)?, rounding: rounding.to_owned(), seed })
+        let (t, rounding) = (crate::step_number(t)?, rounding.to_owned());
+        Ok(Self { config, tensors, t, rounding, seed, clamp })
     }
 
     /// The rule's name.
@@ -270,7 +282,8 @@ impl PyGroup {
             return Err(PyValueError::new_err(text));
         }
         let rounding = rounding(&self.rounding, self.seed)?;
-        Ok(Part { config: &*self.config, t: self.t, rounding, numbering, count: self.tensors.len() })
+        let (clamp, count) = (self.clamp.unwrap_or(UNBOUNDED), self.tensors.len());
+        Ok(Part { config: &*self.config, t: self.t, rounding, numbering, clamp, count })
     }
 }
 

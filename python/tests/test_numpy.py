@@ -660,6 +660,21 @@ def test_wrong_rows(case):
     assert all(same_bits(arrays[key], fresh) for key, fresh in good_table().items())
 
 
+def test_clamp():
+    w = np.array([0.0, 0.5, 1.0, np.nan], np.float32)
+    for clamp, expected in [(None, [-1, -0.5, 0]), ((-0.75, np.inf), [-0.75, -0.5, 0]), ((-0.75, -0.25), [-0.75, -0.5, -0.25])]:
+        tensor = downhill.Tensor(w.copy(), np.ones(4, np.float32))
+        group = downhill.Group("sgd", [tensor], 1, clamp=clamp, lr=1.0)
+        assert group.clamp == clamp
+        downhill.step([group])
+        assert np.array_equal(tensor.w, np.array([*expected, np.nan], np.float32), equal_nan=True)
+    group.clamp = (1.0, 0.5)
+    with pytest.raises(ValueError, match="group 0: `clamp_low` is 1.0; it must be at most clamp_high"):
+        downhill.step([group])
+    group.clamp = None
+    downhill.step([group])
+
+
 def test_group_set():
     group = groups()[0]
     group.set(lr=0.25, bias_correction="none")

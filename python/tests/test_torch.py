@@ -415,6 +415,26 @@ def test_groups():
         ours.step()
 
 
+def test_clamp():
+    """Weights stay within the bounds of their group, or of the class; a change by hand is seen at once."""
+    p, q, free = parameters([(5, 7), (9,), (9,)])
+    groups = [{"params": [p]}, {"params": [q], "clamp": (-0.5, float("inf"))}, {"params": [free], "clamp": None}]
+    optimizer = dt.Adam(groups, lr=LR, clamp=[-0.25, 0.25])
+    before = free.detach().clone()
+    run(optimizer, [p, q, free], 3)
+    assert p.abs().max() == 0.25 and q.min() == -0.5 and q.max() > 0.25
+    assert (free - before).abs().max() < 0.1
+    again = copy.deepcopy(optimizer)
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert again.param_groups[1]["clamp"] == optimizer.param_groups[1]["clamp"] == (-0.5, float("inf"))
+    optimizer.param_groups[0]["clamp"] = (0.0, 0.125)
+    run(optimizer, [p, q, free], 1, start=3)
+    assert p.min() == 0.0 and p.max() == 0.125
+    optimizer.param_groups[0]["clamp"] = (1.0, 0.0)
+    with pytest.raises(ValueError, match="`clamp_low` is 1.0; it must be at most clamp_high"):
+        run(optimizer, [p, q, free], 1, start=4)
+
+
 def test_momentum_can_be_switched_on():
     a, b = parameters(), parameters()
     for optimizer, params in ((dt.SGD(a, lr=LR), a), (torch.optim.SGD(b, lr=LR), b)):

@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// [`crate::step()`], as a plain loop: every number is widened to `f32`, the gradient multiplied by the
-/// scale, the tensor stepped by the rule's reference, and every number rounded back to its type.
+/// scale, the tensor stepped by the rule's reference, its weights kept within bounds, and every number
+/// rounded back to its type.
 ///
 /// # Random rounding
 /// A number `x` between two neighbours of its type, the fraction `f` of the way from the one that is
@@ -73,7 +74,8 @@ pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Err
         });
     }
     let (mut place, mut tensors_updated, mut result) = (0, 0, Ok(()));
-    for Group { config, t, rounding, numbering, tensors } in groups {
+    for Group { config, t, rounding, numbering, clamp_low, clamp_high, tensors } in groups {
+        let clamp = [*clamp_low as f32, *clamp_high as f32];
         tensors.each(&mut |tensor| {
             let number = if *numbering == Numbering::ByPlace { place } else { tensor.first_element };
             place = (place + tensor.w.len() as u64).next_multiple_of(64);
@@ -81,11 +83,12 @@ pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Err
                 return;
             }
             let t = if tensor.t == 0 { *t } else { tensor.t };
+            let (around, zero_grad) = ((scale, clamp), extras.zero_grad);
             let done = if tensor.rows.is_some() {
-                step_rows(*config, t, scale, (*rounding, number), tensor, extras.zero_grad)
+                step_rows(*config, t, around, (*rounding, number), tensor, zero_grad)
             } else {
                 let bits = RandomBits::new(*rounding, t, number);
-                step_tensor(*config, t, scale, &bits, tensor, extras.zero_grad)
+                step_tensor(*config, t, around, &bits, tensor, zero_grad)
             };
             if let Err(error) = done {
                 result = Err(error);
@@ -106,7 +109,7 @@ pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Err
 fn step_tensor(
     config: &dyn Optimizer,
     t: u64,
-    scale: f32,
+    (scale, [low, high]): (f32, [f32; 2]),
     bits: &RandomBits,
     Tensor { mut w, mut g, mut state, mut copy, .. }: Tensor<'_>,
     zero_grad: bool,
@@ -120,6 +123,15 @@ fn step_tensor(
     let mut wide_state = states(config, n, &mut state);
     let mut arrays: Vec<&mut [f32]> = wide_state.iter_mut().map(|array| &mut array[..]).collect();
     config.reference_step(&mut wide_w, &wide_g, &mut arrays, t)?;
+    for w in &mut wide_w {
+        // Not `f32::clamp`, which does not say which zero it gives.
+        if *w < low {
+            *w = low;
+        }
+        if *w > high {
+            *w = high;
+        }
+    }
     store_states(config, &wide_state, bits, &mut state);
     store_weights(&wide_w, bits, &mut w);
     store_copy(&weights(&w), &mut copy);
@@ -141,7 +153,7 @@ fn zero(g: &mut Gradient<'_>) {
 fn step_rows(
     config: &dyn Optimizer,
     t: u64,
-    scale: f32,
+    around: (f32, [f32; 2]),
     (rounding, number): (Rounding, u64),
     Tensor { mut w, mut g, mut state, mut copy, rows, .. }: Tensor<'_>,
     zero_grad: bool,
@@ -164,7 +176,7 @@ fn step_rows(
             let of_row = bytes_of_row(bytes, range.clone(), config.states().len());
             let mut packed: Vec<u8> = of_row.iter().map(|&byte| bytes[byte]).collect();
             tensor.state = States::from(&mut packed);
-            step_tensor(config, t, scale, &bits, tensor, false)?;
+            step_tensor(config, t, around, &bits, tensor, false)?;
             of_row.into_iter().zip(packed).for_each(|(place, byte)| bytes[place] = byte);
         } else {
             let of_row = match config.states() {
@@ -172,7 +184,7 @@ fn step_rows(
                 _ => range,
             };
             tensor.state = state.range(of_row, config.states().len());
-            step_tensor(config, t, scale, &bits, tensor, false)?;
+            step_tensor(config, t, around, &bits, tensor, false)?;
         }
     }
     if zero_grad {

@@ -9,7 +9,7 @@ use crate::{
         Replaced, Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Engine, Formula, Kernels, Step, WeightDecay, kernels},
+    rule::{Around, Configuration, Engine, Formula, Kernels, Step, WeightDecay, kernels},
 };
 
 /// The hyper-parameters of [`rmsprop_step`].
@@ -149,8 +149,8 @@ impl Engine for Rmsprop {
         self.form(|rule| rule.check_at(t))
     }
 
-    fn with_constants(&self, isa: Isa, t: u64, scale: f32, then: &mut dyn FnMut(&dyn Step)) {
-        self.form(|rule| rule.with_constants(isa, t, scale, then));
+    fn with_constants(&self, isa: Isa, t: u64, around: Around, then: &mut dyn FnMut(&dyn Step)) {
+        self.form(|rule| rule.with_constants(isa, t, around, then));
     }
 
     fn replace(&mut self, mut fields: Replaced<'_>) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use crate::{
     hyperparameter::{Checked, Fields, Range::NonNegative, Replaced, Visitor},
     norm::{SUMS, add_squares, pairwise},
     reference,
-    rule::{Engine, Prelude, Step, WeightDecay, check_length, check_states},
+    rule::{Around, Engine, Prelude, Step, WeightDecay, check_length, check_states},
     sweep,
 };
 
@@ -102,7 +102,7 @@ impl RowwiseAdagrad {
             let mut sums = [0.0; SUMS];
             add_squares(isa, prelude, w, g, &mut sums);
             let rate = self.advance(sums, w.len(), s);
-            sweep::with_rate(isa, rate, prelude, &mut |step| step.plain(w, g, &mut [], false));
+            sweep::with_rate(isa, rate, prelude, None, &mut |step| step.plain(w, g, &mut [], false));
         }
         Ok(())
     }
@@ -142,8 +142,9 @@ impl Engine for RowwiseAdagrad {
     }
 
     /// The rate is that of a row whose root is 1: each row is given its own.
-    fn with_constants(&self, isa: Isa, _t: u64, scale: f32, then: &mut dyn FnMut(&dyn Step)) {
-        sweep::with_rate(isa, self.lr as f32, self.prelude(scale), then);
+    fn with_constants(&self, isa: Isa, _t: u64, around: Around, then: &mut dyn FnMut(&dyn Step)) {
+        let Around { scale, clamp } = around;
+        sweep::with_rate(isa, self.lr as f32, self.prelude(scale), clamp, then);
     }
 
     fn row_rule(&self) -> Option<&RowwiseAdagrad> {

@@ -8,7 +8,7 @@ use crate::{
     formats::{BLOCK, Key, Scratch, Value},
     norm::{SUMS, add_squares},
     rows::Order,
-    rule::Step,
+    rule::{Around, Step},
     sweep,
     sys::prefetch_at,
     tensor::{MOST_STATES, Shared, States},
@@ -119,7 +119,7 @@ impl<'a> Table<'a> {
             if t == self.t {
                 self.step_row(entries, t, using, scratch.as_deref_mut());
             } else {
-                using.config.with_constants(using.how.isa, t, using.how.scale, &mut |step| {
+                using.config.with_constants(using.how.isa, t, using.around, &mut |step| {
                     let using = Using { step, ..using };
                     self.step_row(entries.clone(), t, using, scratch.as_deref_mut());
                 });
@@ -146,10 +146,10 @@ impl<'a> Table<'a> {
         let Some(rule) = using.config.row_rule() else {
             return self.step_elements(entries, t, using, scratch);
         };
-        let how = using.how;
-        let rate = self.rate(entries.clone(), rule, how);
+        let (Around { scale, clamp }, isa) = (using.around, using.how.isa);
+        let rate = self.rate(entries.clone(), rule, using.how);
         let mut scratch = scratch;
-        sweep::with_rate(how.isa, rate, rule.prelude(how.scale), &mut |step| {
+        sweep::with_rate(isa, rate, rule.prelude(scale), clamp, &mut |step| {
             let using = Using { step, ..using };
             self.step_elements(entries.clone(), t, using, scratch.as_deref_mut());
         });
@@ -186,7 +186,7 @@ impl<'a> Table<'a> {
         &mut self,
         entries: Range<usize>,
         t: u64,
-        Using { step, config, how }: Using<'_>,
+        Using { step, config, how, .. }: Using<'_>,
         mut scratch: Option<&mut Scratch>,
     ) {
         let Self { tensor: Tensor { w, g, state, copy, .. }, row_length, order, .. } = self;
@@ -294,6 +294,7 @@ impl<'a> Table<'a> {
 pub(super) struct Using<'a> {
     pub step: &'a dyn Step,
     pub config: &'a dyn Optimizer,
+    pub around: Around,
     pub how: How,
 }
 

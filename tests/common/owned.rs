@@ -361,8 +361,13 @@ pub struct OwnedGroup {
     pub t: u64,
     pub rounding: Rounding,
     pub numbering: Numbering,
+    /// From where to where weights are kept.
+    pub clamp: [f64; 2],
     pub tensors: Vec<Owned>,
 }
+
+/// No bounds.
+pub const UNBOUNDED: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
 
 /// Calls `f` with these groups, the tensors of which are `tensors`.
 pub fn with_groups<T>(
@@ -381,15 +386,17 @@ pub fn with_groups<T>(
         .map(|(group, list)| {
             let mut made = Group::new(&*group.config, group.t, list);
             (made.rounding, made.numbering) = (group.rounding, group.numbering);
+            [made.clamp_low, made.clamp_high] = group.clamp;
             made
         })
         .collect();
     f(&mut groups)
 }
 
-/// A group with random rounding, numbered by place.
+/// A group with random rounding, numbered by place, without bounds.
 pub fn one(config: Rule, t: u64, tensors: Vec<Owned>) -> OwnedGroup {
-    OwnedGroup { config, t, rounding: Rounding::default(), numbering: Numbering::ByPlace, tensors }
+    let (rounding, numbering, clamp) = (Rounding::default(), Numbering::ByPlace, UNBOUNDED);
+    OwnedGroup { config, t, rounding, numbering, clamp, tensors }
 }
 
 /// The tensors of the groups after a whole step by the kernels of an ISA or by the reference, and its
