@@ -242,7 +242,7 @@ impl Groups {
         check_structure("groups", groups)?;
         // SAFETY: not NULL and aligned, checked above; there is a group, by this function's contract.
         let stride = unsafe { (*groups).struct_size } as usize;
-        check_stride("struct_size", stride, size_of::<downhill_group>())?;
+        check_stride::<downhill_group>("struct_size", stride)?;
         check_address(
             "groups",
             groups.addr(),
@@ -293,12 +293,14 @@ pub(super) enum Read {
     Gradients,
 }
 
-fn check_stride(name: &str, stride: usize, own: usize) -> Result<(), Failure> {
-    if (own..=MOST).contains(&stride) && stride.is_multiple_of(8) {
+/// How far structures are apart. Each is aligned as the first one is: to 8 bytes, on 32-bit x86 to 4.
+fn check_stride<S>(name: &str, stride: usize) -> Result<(), Failure> {
+    let (own, alignment) = (size_of::<S>(), align_of::<S>());
+    if (own..=MOST).contains(&stride) && stride.is_multiple_of(alignment) {
         return Ok(());
     }
     Err(invalid(format!(
-        "`{name}` is {stride}; it must be {own}, or a later release's, a multiple of 8 up to {MOST}"
+        "`{name}` is {stride}; it must be {own}, or a later release's, a multiple of {alignment} up to {MOST}"
     )))
 }
 
@@ -374,7 +376,7 @@ impl Group {
     unsafe fn read_gradients(group: downhill_group) -> Result<Self, Failure> {
         let downhill_group { count, tensors, .. } = group;
         let stride = group.tensor_size as usize;
-        check_stride("tensor_size", stride, size_of::<downhill_tensor>())?;
+        check_stride::<downhill_tensor>("tensor_size", stride)?;
         let gradient = choice("gradient_type", group.gradient_type, FLOATS)?;
         if count > 0 {
             let bytes = sized("count", count, stride)?;

@@ -290,15 +290,24 @@ static void longer_structures(scene *s, size_t group_extra, size_t tensor_extra,
   free(groups), free(tensors);
 }
 
+/* What groups and tensors are aligned to: 8 bytes, on 32-bit x86 4. */
+typedef struct {
+  char first;
+  downhill_group group;
+} after_a_byte;
+enum { ALIGNMENT = offsetof(after_a_byte, group) };
+
 static void sizes_of_groups(scene *s) {
   const uint32_t own = (uint32_t)sizeof(downhill_group), own_tensor = (uint32_t)sizeof(downhill_tensor);
-  const uint32_t wrong[] = {0, 1, 4, own - 8, own - 1, own + 1, own + 4, 513, 520, UINT32_MAX};
-  const uint32_t wrong_tensor[] = {0, 8, own_tensor - 8, own_tensor - 1, own_tensor + 4, 513, 520, UINT32_MAX};
+  const uint32_t wrong[] = {0, 1, 4, own - 8, own - 1, own + 1, own + ALIGNMENT / 2, 513, 520, UINT32_MAX};
+  const uint32_t wrong_tensor[] = {0, 8, own_tensor - 8, own_tensor - 1, own_tensor + ALIGNMENT / 2, 513, 520, UINT32_MAX};
   const size_t more[] = {8, 16, 160, 512};
   size_t i, j;
+  char text[40];
+  snprintf(text, sizeof text, "a multiple of %d up to 512", (int)ALIGNMENT);
   for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
     s->m.groups[0].struct_size = s->m.groups[1].struct_size = wrong[i];
-    refuse(s, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` is", "a multiple of 8 up to 512", "");
+    refuse(s, DOWNHILL_STATUS_INVALID_CONFIG, "`struct_size` is", text, "");
     s->m.groups[0].struct_size = own;
     refuse(s, DOWNHILL_STATUS_INVALID_CONFIG, in_group(1), "`struct_size`", "");
     s->m.groups[1].struct_size = own;
@@ -311,7 +320,7 @@ static void sizes_of_groups(scene *s) {
   for (i = 0; i < GROUPS; i++)
     for (j = 0; j < sizeof wrong_tensor / sizeof *wrong_tensor; j++) {
       s->m.groups[i].tensor_size = wrong_tensor[j];
-      refuse(s, DOWNHILL_STATUS_INVALID_CONFIG, in_group(i), "`tensor_size` is", "a multiple of 8 up to 512");
+      refuse(s, DOWNHILL_STATUS_INVALID_CONFIG, in_group(i), "`tensor_size` is", text);
       s->m.groups[i].tensor_size = own_tensor;
     }
   for (i = 0; i < 4; i++) {
@@ -539,7 +548,7 @@ static void errors_of_sums(scene *s) {
   size_t index, i;
   memset(sums, 0x55, sizeof sums);
   expect_sums(s, NULL, DOWNHILL_STATUS_NULL_POINTER, "`sums`", "NULL", "");
-  for (i = 1; i < sizeof(double); i++)
+  for (i = 1; i < ALIGNMENT; i++)
     expect_sums(s, (double *)shifted(sums, (ptrdiff_t)i), DOWNHILL_STATUS_MISALIGNED, "`sums`", "multiple of", "");
   expect_sums(s, (double *)at_the_end(), DOWNHILL_STATUS_INVALID_LENGTH, "`sums`", "address space", "");
   for (index = 0; index < GROUPS; index++) {

@@ -211,7 +211,8 @@ impl Placed {
         ];
         let is_bound = |x: f64, none: f64| x == none || (x as f32).is_finite();
         let (low, high) = (c.clamp_low, c.clamp_high);
-        let are_bounds = is_bound(low, f64::NEG_INFINITY) && is_bound(high, f64::INFINITY) && low <= high;
+        let are_bounds =
+            is_bound(low, f64::NEG_INFINITY) && is_bound(high, f64::INFINITY) && low <= high;
         if choices.iter().any(|(choice, all)| !all.contains(choice))
             || !are_bounds
             || self.refuses(c.t.max(1))

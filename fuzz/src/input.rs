@@ -142,7 +142,7 @@ pub struct Bounds(pub [f64; 2]);
 
 impl<'a> Arbitrary<'a> for Bounds {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let mut bound = |u: &mut Unstructured<'a>| Ok(f64::from(i16::arbitrary(u)?) / 1024.0);
+        let bound = |u: &mut Unstructured<'a>| Ok(f64::from(i16::arbitrary(u)?) / 1024.0);
         Ok(Self(match dice(u)? {
             0..=149 => [0.0; 2],
             150..=179 => [f64::NEG_INFINITY, bound(u)?],
