@@ -124,12 +124,16 @@ fn a_state_for_each_row_has_the_references_bits() {
                 let (rows, merge) = all[number % all.len()].clone();
                 let rows = OwnedRows { merge, ..OwnedRows::new(row_length, rows) };
                 let table = Owned::table(&*rule, 4, rows, types, mixed_from(number as u64));
+                let mut group = one(rule.clone(), 1, vec![table]);
+                if number % 3 == 0 {
+                    group.clamp = [-0.25, 0.25];
+                }
                 let extras = Extras {
                     grad_scale: if number % 4 == 0 { 1.0 } else { 0.3 },
                     zero_grad: number % 2 == 0,
                     ..Extras::default()
                 };
-                check(&[one(rule.clone(), 1, vec![table])], &extras, Threads::Caller);
+                check(&[group], &extras, Threads::Caller);
             }
         }
     }
@@ -264,10 +268,10 @@ fn any_table() -> impl Strategy<Value = OwnedGroup> {
     let types = types.prop_map(|(w, g, state, copy)| Types { w, g, state, copy });
     let shape = (1_usize..150, 1_usize..12, prop::collection::vec(any::<prop::sample::Index>(), 0..20));
     let values = prop::collection::vec(any_value(), 1..200);
-    let numbers = (1_u64..1000, any::<u64>(), any::<[bool; 4]>());
+    let numbers = (1_u64..1000, any::<u64>(), any::<[bool; 5]>());
     (any_rule(), types, shape, values, numbers).prop_map(|(rule, mut types, shape, values, numbers)| {
         let (mut row_length, count, rows) = shape;
-        let (t, seed, [is_random, is_given, merge, has_row_t]) = numbers;
+        let (t, seed, [is_random, is_given, merge, has_row_t, is_clamped]) = numbers;
         if types.state == StateType::Bits8 {
             if state_bytes(&*rule, 0).is_err() {
                 types.state = StateType::Bf16;
@@ -293,6 +297,9 @@ fn any_table() -> impl Strategy<Value = OwnedGroup> {
         if is_given {
             group.numbering = Numbering::Given;
             table.first_element = seed / 128 * 64;
+        }
+        if is_clamped {
+            group.clamp = [-0.5, 0.75];
         }
         group.tensors.push(table);
         group

@@ -315,8 +315,8 @@ static void what_is_wrong_is_told(void) {
 #define REFUSE(field, value, status, told) \
   x = right, x.field = (value), refuse(&t, &x, DOWNHILL_STATUS_##status, told)
   REFUSE(rows, NULL, NULL_POINTER, "`rows` is NULL");
-  REFUSE(rows, (const int64_t *)((const char *)t.rows + 4), MISALIGNED, "`rows` is 0x");
-  REFUSE(row_t, (uint64_t *)((char *)t.row_t + 4), MISALIGNED, "`row_t` is 0x");
+  REFUSE(rows, (const int64_t *)(const void *)((const char *)t.rows + 1), MISALIGNED, "`rows` is 0x");
+  REFUSE(row_t, (uint64_t *)(void *)((char *)t.row_t + 1), MISALIGNED, "`row_t` is 0x");
   REFUSE(row_length, 5, INVALID_LENGTH, "`row_length` is 5; it must be at least 1 and divide the 768 elements of `w`");
   REFUSE(row_length, 0, INVALID_CONFIG, "because `row_length` is 0");
   REFUSE(row_flags, 2, INVALID_CONFIG, "`row_flags` is 0x2");

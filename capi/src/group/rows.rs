@@ -50,7 +50,7 @@ impl Group {
         }
         for (k, list) in lists(tensor) {
             if list.bytes > 0 {
-                check_address(list.name, list.start, size_of::<u64>(), list.bytes)?;
+                check_address(list.name, list.start, align_of::<u64>(), list.bytes)?;
                 extents.push(k, list.range(), list.is_written);
             }
         }
