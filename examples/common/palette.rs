@@ -3,7 +3,7 @@
 use plotters::style::RGBColor;
 
 /// Dark enough for white paper, and neighbours apart from each other for most eyes.
-const COLORS: [RGBColor; 15] = [
+const COLORS: [RGBColor; 17] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -19,6 +19,8 @@ const COLORS: [RGBColor; 15] = [
     RGBColor(230, 159, 0),
     RGBColor(135, 135, 135),
     RGBColor(80, 200, 120),
+    RGBColor(30, 30, 150),
+    RGBColor(245, 130, 115),
 ];
 
 /// The color of the `k`th; after the last they start again.

@@ -55,6 +55,7 @@ __all__ = [
     "CPUAdam",
     "Lion",
     "NAdam",
+    "RAdam",
     "RMSprop",
     "SparseAdam",
 ]
@@ -711,6 +712,16 @@ class NAdam(_Moments, torch.optim.NAdam):
         state = super()._export(parameter, group, state, as_torch)
         product = _mu_product(int(state["step"]), float(group["betas"][0]), float(group["momentum_decay"]))
         return {**state, "mu_product": torch.tensor(product, dtype=torch.float32)}
+
+
+class RAdam(_Moments, torch.optim.RAdam):
+    """RAdam, with its eps where torch's plain step has it. (That over lists leaves it out in PyTorch 1.)"""
+
+    _names = {"m": "exp_avg", "v": "exp_avg_sq"}
+
+    def _rule(self, group):
+        is_decoupled = group.get("decoupled_weight_decay")
+        return "radam", {"decay": "decoupled" if is_decoupled else "l2"}, 0.0, False, ("m", "v")
 
 
 class Lion(_Moments):

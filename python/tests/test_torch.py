@@ -44,6 +44,9 @@ CASES = [
     ("Adamax", {}),
     ("NAdam", {}),
     ("NAdam", {"decoupled_weight_decay": True, "momentum_decay": 0.01}),
+    ("RAdam", {}),
+    ("RAdam", {"betas": (0.8, 0.99), "eps": 1e-4}),
+    ("RAdam", {"decoupled_weight_decay": True}),
 ]
 # The classes without their options; Lion is not torch's.
 PLAIN = [(name, options) for name, options in CASES if not options]
@@ -132,6 +135,7 @@ REFERENCE = {
     "AdamW": "adamw",
     "Adamax": "adamax",
     "NAdam": "nadam",
+    "RAdam": "radam",
     "Lion": "lion",
 }
 
