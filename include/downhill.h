@@ -1307,7 +1307,7 @@ DOWNHILL_API downhill_status downhill_step(size_t group_count, const downhill_gr
  *
  * @param group_count  number of groups
  * @param groups       the groups, of which the sizes, gradient_type, count and tensors are read, and of
- *                     tensors n and g
+ *                     tensors n and g and, for how long g is, row_count and row_length
  * @param pool         who works, or NULL: this thread
  * @param sums         as many as there are tensors in all groups, written
  * @return as downhill_step()

@@ -314,7 +314,7 @@ fn made<'a, 'b>(group: &'a Group, tensors: &'a mut CTensors<'_>) -> downhill::Gr
 ///
 /// @param group_count  number of groups
 /// @param groups       the groups, of which the sizes, gradient_type, count and tensors are read, and of
-///                     tensors n and g
+///                     tensors n and g and, for how long g is, row_count and row_length
 /// @param pool         who works, or NULL: this thread
 /// @param sums         as many as there are tensors in all groups, written
 /// @return as downhill_step()

@@ -200,6 +200,28 @@ static void no_rows(const rule *r) {
   free_table(&t), free_table(&before);
 }
 
+/* A list may be empty. Without elements pointers are not followed, and no row can be listed. */
+static void nothing_is_touched(void) {
+  table t = new_table(&rules[6], 0, 12, 64, 0, 0), before = copy_table(&t);
+  void *const nowhere = (void *)(uintptr_t)3;
+  downhill_tensor x = tensor_of(&t, 1, 0);
+  const downhill_group group = group_of(&t, &x);
+  double sum = 1.0;
+  x.rows = NULL;
+  CHECK(downhill_step(1, &group, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  x.n = 0, x.w = x.g = x.state[0] = nowhere, x.rows = (const int64_t *)nowhere, x.row_t = (uint64_t *)nowhere;
+  CHECK(downhill_step(1, &group, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  CHECK(downhill_grad_squares(1, &group, NULL, &sum) == DOWNHILL_STATUS_OK && sum == 0.0, "%s", downhill_last_error());
+  x.row_length = 0;
+  CHECK(downhill_step(1, &group, NULL, NULL, NULL) == DOWNHILL_STATUS_OK, "%s", downhill_last_error());
+  x.row_length = 64, x.row_count = 3;
+  CHECK(downhill_step(1, &group, NULL, NULL, NULL) == DOWNHILL_STATUS_INVALID_LENGTH, "rows of nothing");
+  CHECK(strstr(downhill_last_error(), "`row_count` is 3; it must be 0") != NULL, "%s", downhill_last_error());
+  CHECK(downhill_grad_squares(1, &group, NULL, &sum) == DOWNHILL_STATUS_INVALID_LENGTH, "rows of nothing");
+  compare_tables(&t, &before);
+  free_table(&t), free_table(&before);
+}
+
 static unsigned long every_length(const rule *r, int variant) {
   const size_t lengths[] = {1, 2, 15, 16, 17, 64, 100, 300};
   unsigned long compared = 0;
@@ -379,6 +401,7 @@ int main(void) {
   for (variant = 0; variant < 2; variant++) compared += every_length(NULL, variant);
   with_threads(NULL);
   no_rows(NULL), no_rows(&rules[6]);
+  nothing_is_touched();
   the_function_of_a_row();
   what_is_wrong_is_told();
   a_state_for_each_row_needs_rows();

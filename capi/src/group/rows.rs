@@ -18,11 +18,9 @@ impl Group {
     /// Are the fields about rows what they may be, whatever is in the arrays?
     #[inline]
     pub(super) fn check_row_fields(&self, tensor: &downhill_tensor) -> Result<(), Failure> {
-        let downhill_tensor { rows, row_count, row_length, row_t, row_flags, reserved, .. } = *tensor;
+        let downhill_tensor { n, row_count, row_length, row_flags, reserved, .. } = *tensor;
         if row_length == 0 {
-            let is_zero =
-                rows.is_null() && row_t.is_null() && row_count == 0 && row_flags | reserved == 0;
-            return if is_zero { Ok(()) } else { Err(without_length(tensor)) };
+            return without_length(tensor);
         }
         if row_flags & !DOWNHILL_ROWS_MERGE != 0 {
             let message = format!("`row_flags` is {row_flags:#x}; it must be 0 or DOWNHILL_ROWS_MERGE");
@@ -33,6 +31,11 @@ impl Group {
         }
         let bytes_of_row = row_length.saturating_mul(self.gradient.size());
         sized("row_count", row_count, bytes_of_row.max(size_of::<i64>()))?;
+        if n == 0 && row_count > 0 {
+            // The pointers may be anything.
+            let message = format!("`row_count` is {row_count}; it must be 0, because `n` is 0");
+            return Err(Failure::new(DOWNHILL_STATUS_INVALID_LENGTH, message));
+        }
         Ok(())
     }
 
@@ -107,16 +110,25 @@ pub(super) unsafe fn rows_of<'a>(tensor: &downhill_tensor) -> Rows<'a> {
     rows
 }
 
-#[cold]
-fn without_length(tensor: &downhill_tensor) -> Failure {
-    let downhill_tensor { rows, row_count, row_t, row_flags, reserved, .. } = *tensor;
+/// Is nothing said of rows? With `n` = 0 pointers may be anything.
+#[inline]
+fn without_length(tensor: &downhill_tensor) -> Result<(), Failure> {
+    let downhill_tensor { n, rows, row_count, row_t, row_flags, reserved, .. } = *tensor;
+    let pointer = |address: usize| if n == 0 { 0 } else { address };
     let fields = [
-        ("rows", rows.addr()),
+        ("rows", pointer(rows.addr())),
         ("row_count", row_count),
-        ("row_t", row_t.addr()),
+        ("row_t", pointer(row_t.addr())),
         ("row_flags", row_flags as usize),
         ("reserved", reserved as usize),
     ];
-    let (name, value) = fields.into_iter().find(|(_, value)| *value != 0).unwrap_or(fields[0]);
+    match fields.into_iter().find(|(_, value)| *value != 0) {
+        None => Ok(()),
+        Some((name, value)) => Err(unexpected(name, value)),
+    }
+}
+
+#[cold]
+fn unexpected(name: &str, value: usize) -> Failure {
     invalid(format!("`{name}` is {value:#x}; it must be 0 or NULL, because `row_length` is 0"))
 }
