@@ -88,9 +88,13 @@ impl Listed<'_> {
         if let Some(index) = rows.iter().position(|&row| row as u64 >= count as u64) {
             return Err(Error::Row { index, row: rows[index], count });
         }
-        let sorted = if rows.is_sorted() { None } else { Some(Sorted::new(rows)?) };
+        let mut sorted = if rows.is_sorted() { None } else { Some(Sorted::new(rows)?) };
+        let distinct = check_distinct(rows, Order::of(rows, sorted.as_ref()));
+        if let Some(sorted) = &mut sorted {
+            sorted.is_distinct = distinct.is_ok();
+        }
         if !merge {
-            check_distinct(rows, Order::of(rows, sorted.as_ref()))?;
+            distinct?;
         }
         Ok(sorted)
     }
@@ -131,7 +135,11 @@ fn check_distinct(rows: &[i64], order: Order<'_>) -> Result<(), Error> {
 /// A list in ascending order: in each number the row, and in its lower bits the place in the list that was
 /// given. So what is listed twice keeps its order.
 #[derive(Debug)]
-pub struct Sorted(Vec<u64>);
+pub struct Sorted {
+    all: Vec<u64>,
+    /// Is each row listed once?
+    is_distinct: bool,
+}
 
 impl Sorted {
     /// Of a list without negative rows.
@@ -147,7 +155,7 @@ impl Sorted {
             rows.iter().enumerate().map(|(position, &row)| (row as u64) << shift | position as u64),
         );
         all.sort_unstable();
-        Ok(Self(all))
+        Ok(Self { all, is_distinct: false })
     }
 }
 
@@ -156,7 +164,8 @@ fn shift(len: usize) -> u32 {
     (u64::BITS - (len as u64).leading_zeros()).max(1)
 }
 
-/// The rows of a list from one to another, ascending, and where the gradient of each is.
+/// The rows of a list from one to another, and where the gradient of each is. Those of one row follow each
+/// other; and if the table is to be cut, they ascend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order<'a> {
     /// As they were given, of which the first has this position.
@@ -166,11 +175,16 @@ pub(crate) enum Order<'a> {
 }
 
 impl<'a> Order<'a> {
+    /// A list as it is, if each row is listed once, and else as `of` has it. Not for a table that is cut.
+    pub fn as_listed(rows: &'a [i64], sorted: Option<&'a Sorted>) -> Self {
+        Self::of(rows, sorted.filter(|sorted| !sorted.is_distinct))
+    }
+
     /// That of a list, which `sorted` is unless it ascends by itself.
     pub fn of(rows: &'a [i64], sorted: Option<&'a Sorted>) -> Self {
         match sorted {
             None => Self::Given(rows, 0),
-            Some(Sorted(all)) => Self::Sorted(all, shift(rows.len())),
+            Some(Sorted { all, .. }) => Self::Sorted(all, shift(rows.len())),
         }
     }
 

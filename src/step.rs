@@ -465,7 +465,12 @@ fn in_order(
                 }
                 let own_t = own_step(tensor, t);
                 let mut apply = |step: &dyn Step| {
-                    if let Some(order) = order(&tensor.rows, &mut sorted) {
+                    if let Some((rows, sorted)) = listed(&tensor.rows, &mut sorted) {
+                        let order = if has_one_array(tensor, config) {
+                            Order::as_listed(rows, sorted)
+                        } else {
+                            Order::of(rows, sorted)
+                        };
                         let mut table = Table::new(tensor.reborrow(), order, own_t, rounding, number);
                         let using = Using { step, config, around, how };
                         return table.step(using, scratch.as_deref_mut());
@@ -482,14 +487,23 @@ fn in_order(
     }
 }
 
-/// The order of a tensor's rows, if it has some. `sorted` are those that come next.
-fn order<'a, 'b: 'a>(
+/// A tensor's list of rows, if it has one, and the same sorted, if it does not ascend. `sorted` are those
+/// that come next.
+fn listed<'a, 'b>(
     rows: &Option<Rows<'a>>,
     sorted: &mut slice::Iter<'b, Sorted>,
-) -> Option<Order<'a>> {
+) -> Option<(&'a [i64], Option<&'b Sorted>)> {
     let rows = rows.as_ref()?.rows;
-    let sorted = if rows.is_sorted() { None } else { sorted.next() };
-    Some(Order::of(rows, sorted))
+    Some((rows, if rows.is_sorted() { None } else { sorted.next() }))
+}
+
+/// Are the weights the only array of a table that has more than a number for each row? Then a list that is
+/// left as it is takes SGD 0.7 to 0.8 of the time, since the gradient is read from its beginning to its
+/// end. Adam, with three such arrays, is faster by a sixth when it walks through them in one direction.
+fn has_one_array(tensor: &Tensor<'_>, config: &dyn Optimizer) -> bool {
+    let Tensor { w, copy, .. } = tensor;
+    let is_split = matches!(w, Weights::Split { .. });
+    (config.states().is_empty() || config.row_rule().is_some()) && copy.len().is_none() && !is_split
 }
 
 /// The number of a tensor's first element. `place` is that of the next element by place.
@@ -542,9 +556,12 @@ fn share(
                 return;
             }
             let t = own_step(&tensor, *t);
-            let what = match order(&tensor.rows, &mut sorted) {
+            let what = match listed(&tensor.rows, &mut sorted) {
                 None => What::Tensor(tensor, Key::of(*rounding, t, number)),
-                Some(order) => What::Table(Table::new(tensor, order, t, *rounding, number)),
+                Some((rows, sorted)) => {
+                    let order = Order::of(rows, sorted);
+                    What::Table(Table::new(tensor, order, t, *rounding, number))
+                }
             };
             chunks.push(Part { what, config: *config, t, around });
         });
