@@ -10,7 +10,7 @@ use downhill_fuzz::{
     check::{self, Errors},
     input::{Length, Place, Step, Values},
     memory::{Array, Kind, Memory},
-    rules::{Config, SLOTS},
+    rules::{Config, SLOTS, is_by_row},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -38,9 +38,10 @@ fn run(call: &Call, values: &mut Values) {
     let slots = config.slots(optimizer.as_deref());
     let mut memory = Memory::new(values);
     let mut place =
-        |place, is_there: bool| memory.place(place, is_there.then_some(Kind::F32), n, values);
-    let (w, g) = (place(call.w, true), place(call.g, true));
-    let states: [Array; SLOTS] = array::from_fn(|k| place(call.states[k], slots[k]));
+        |place, is_there: bool, n| memory.place(place, is_there.then_some(Kind::F32), n, values);
+    let (w, g) = (place(call.w, true, n), place(call.g, true, n));
+    let of_state = if optimizer.as_deref().is_some_and(is_by_row) { n.min(1) } else { n };
+    let states: [Array; SLOTS] = array::from_fn(|k| place(call.states[k], slots[k], of_state));
 
     let used: Vec<Array> = [w, g].into_iter().chain(states).filter(|array| array.n > 0).collect();
     used.iter().for_each(|array| check::array(array, &mut errors));
@@ -66,7 +67,7 @@ fn run(call: &Call, values: &mut Values) {
         (call.config.rule.step)(n, w.pointer.cast(), g.pointer.cast(), pointers, t, config.cast())
     };
     check::status(status, &errors);
-    if status == DOWNHILL_STATUS_OK {
+    if status == DOWNHILL_STATUS_OK && n > 0 {
         let of_rule = states.iter().zip(slots).filter(|(_, is_there)| *is_there);
         // SAFETY: all arrays are there, aligned and apart.
         let (w, g, mut states) = unsafe {

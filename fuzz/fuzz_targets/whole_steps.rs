@@ -161,12 +161,18 @@ impl Case<'_> {
         let gradients = self.groups.iter().flat_map(Placed::gradients);
         let arrays = self.groups.iter().flat_map(Placed::written);
         let structures = self.groups.iter().flat_map(|group| [group.config, group.list]);
-        let mut read: Vec<Array> = structures.chain([extras, self.list]).collect();
+        let rows = self.groups.iter().flat_map(Placed::rows);
+        let mut read: Vec<Array> = structures.chain([extras, self.list]).chain(rows).collect();
         let mut written: Vec<Array> = arrays.chain([report]).collect();
         (if told.zero_grad { &mut written } else { &mut read }).extend(gradients);
         check::overlaps(&written, &read, &mut errors);
-        if errors.is_empty() && !read.iter().chain(&written).all(Array::is_there) {
+        if !self.groups.iter().all(Placed::has_lists) {
             return; // The caller promises memory.
+        }
+        // SAFETY: they are there.
+        self.groups.iter().for_each(|group| unsafe { group.check_lists(memory, &mut errors) });
+        if errors.is_empty() && !read.iter().chain(&written).all(Array::is_there) {
+            return; // The same.
         }
 
         let mut expected = memory.clone();

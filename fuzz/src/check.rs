@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ffi::CStr};
 
 use downhill::Optimizer;
 
-use crate::{abi::*, input::*, memory::*};
+use crate::{abi::*, input::*, memory::*, rules::is_by_row};
 
 /// The statuses that a call may return: if there are none, it must succeed.
 pub type Errors = BTreeSet<downhill_status>;
@@ -30,9 +30,20 @@ pub fn array(array: &Array, errors: &mut Errors) {
     }
 }
 
+/// Has [`array`] nothing against it?
+pub fn is_array(given: &Array) -> bool {
+    let mut errors = Errors::new();
+    array(given, &mut errors);
+    errors.is_empty()
+}
+
 /// Does the rule refuse its configuration for a step of this number?
 pub fn refuses(rule: &dyn Optimizer, t: u64) -> bool {
-    let mut states: Vec<&mut [f32]> = rule.states().iter().map(|_| Default::default()).collect();
+    let mut of_row = [0.0];
+    let mut states: Vec<&mut [f32]> = match is_by_row(rule) {
+        true => vec![&mut of_row],
+        false => rule.states().iter().map(|_| Default::default()).collect(),
+    };
     rule.reference_step(&mut [], &[], &mut states, t).is_err()
 }
 

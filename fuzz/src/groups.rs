@@ -1,7 +1,7 @@
 //! Groups of tensors for a whole step: any, in memory as C passes them, what is wrong with them, and the
 //! same in Rust.
 
-use std::{array, ptr};
+use std::{array, collections::BTreeSet, ptr};
 
 use arbitrary::Arbitrary;
 use downhill::{Gradient, Numbering, Optimizer, Rounding, States, Weights, reference, state_bytes};
@@ -12,7 +12,8 @@ use crate::{
     check::{self, Errors},
     input::*,
     memory::{Array, Kind, Memory, bytes_of},
-    rules::{Config, SLOTS},
+    rows::{Rows, Table},
+    rules::{Config, SLOTS, is_by_row},
 };
 
 #[derive(Arbitrary, Debug)]
@@ -48,6 +49,8 @@ pub struct Tensor {
     block: u16,
     #[arbitrary(with = rarely)]
     first_element: Option<u64>,
+    #[arbitrary(with = at_times)]
+    table: Option<Table>,
 }
 
 /// A list as it is passed.
@@ -66,14 +69,16 @@ const GRADIENT: usize = 1;
 const LOW: usize = 2;
 const COPY: usize = 3;
 const STATE: usize = 4;
-const ARRAYS: usize = STATE + SLOTS;
+const ROWS: usize = STATE + SLOTS;
+const ROW_T: usize = ROWS + 1;
+const ARRAYS: usize = ROW_T + 1;
 
 /// A group in memory.
 pub struct Placed {
     /// None if it has an unknown choice.
     optimizer: Option<Box<dyn Optimizer>>,
     c: downhill_group,
-    /// What its arrays are made of.
+    /// What its arrays are made of, but for the lists of rows.
     kinds: [Option<Kind>; ARRAYS],
     tensors: Vec<PlacedTensor>,
     pub config: Array,
@@ -82,6 +87,7 @@ pub struct Placed {
 
 struct PlacedTensor {
     c: downhill_tensor,
+    kinds: [Option<Kind>; ARRAYS],
     arrays: [Array; ARRAYS],
 }
 
@@ -195,6 +201,10 @@ impl Placed {
         bytes_of(&downhill_group { struct_size, ..self.c })
     }
 
+    fn is_by_row(&self) -> bool {
+        self.optimizer.as_deref().is_some_and(is_by_row)
+    }
+
     fn refuses(&self, t: u64) -> bool {
         self.optimizer.as_ref().is_some_and(|rule| check::refuses(&**rule, t))
     }
@@ -236,37 +246,63 @@ impl Placed {
     }
 
     fn place(&self, tensor: &Tensor, memory: &mut Memory, values: &mut Values) -> PlacedTensor {
-        let n = tensor.n;
+        let rows = match &tensor.table {
+            Some(table) => table.rows(tensor.n, self.c.state_type == DOWNHILL_TYPE_8BIT),
+            None => Rows { n: tensor.n, ..Rows::default() },
+        };
+        let Rows { n, row_length, row_count, .. } = rows;
+        let count = n.checked_div(row_length).unwrap_or(0);
         let state_bytes = tensor.state_bytes.or(self.state_bytes(n)).unwrap_or(0);
+        let mut kinds = self.kinds;
+        if row_length > 0 {
+            kinds[ROWS..].fill(Some(Kind::U64));
+        }
         let mut arrays = [Array::NULL; ARRAYS];
         for (k, array) in arrays.iter_mut().enumerate() {
             let place = match k {
                 GRADIENT if tensor.has_no_gradient => Place::Null,
                 COPY if !tensor.has_copy => Place::Null,
+                ROW_T if row_length > 0 && !rows.has_row_t => Place::Null,
+                ROWS | ROW_T => tensor.places[k].of_words(),
                 _ => tensor.places[k],
             };
-            let n = if self.kinds[k] == Some(Kind::Byte) { state_bytes } else { n };
-            *array = memory.place(place, self.kinds[k], n, values);
+            let n = match k {
+                _ if kinds[k] == Some(Kind::Byte) => state_bytes,
+                GRADIENT if row_length > 0 => row_count.saturating_mul(row_length),
+                ROWS => row_count,
+                ROW_T => count,
+                STATE.. if self.is_by_row() => count,
+                _ => n,
+            };
+            *array = memory.place(place, kinds[k], n, values);
         }
-        let [w, g, w_low, w_copy, state @ ..] = arrays.map(|array| array.pointer);
+        let list: Vec<u8> = rows.list.iter().flat_map(|row| row.to_ne_bytes()).collect();
+        memory.write(arrays[ROWS], &list);
+        let [w, g, w_low, w_copy, s0, s1, s2, s3, list, row_t] = arrays.map(|array| array.pointer);
         let is_given = self.c.numbering == DOWNHILL_NUMBERING_GIVEN;
         let first_element = if is_given { 64 * u64::from(tensor.block) } else { 0 };
         let c = downhill_tensor {
             n,
             w: w.cast(),
             g: g.cast(),
-            state: state.map(<*mut u8>::cast),
+            state: [s0, s1, s2, s3].map(<*mut u8>::cast),
             w_low: w_low.cast(),
             w_copy: w_copy.cast(),
             state_bytes,
             t: tensor.t.map_or(0, |t| t.0),
             first_element: tensor.first_element.unwrap_or(first_element),
+            rows: list.cast(),
+            row_count,
+            row_length,
+            row_t: row_t.cast(),
+            row_flags: rows.flags,
+            reserved: rows.reserved,
         };
-        PlacedTensor { c, arrays }
+        PlacedTensor { c, kinds, arrays }
     }
 
     fn check_tensor(&self, tensor: &PlacedTensor, errors: &mut GroupErrors) {
-        let PlacedTensor { c, arrays } = tensor;
+        let PlacedTensor { c, kinds, arrays } = tensor;
         if c.n >= check::too_many(4) {
             errors.sums.insert(DOWNHILL_STATUS_INVALID_LENGTH);
         }
@@ -282,18 +318,78 @@ impl Placed {
             Some(bytes) if bytes != c.state_bytes => errors.step.insert(DOWNHILL_STATUS_INVALID_LENGTH),
             Some(_) => false,
         };
+        self.check_table(c, errors);
         for (k, array) in arrays.iter().enumerate().filter(|_| c.n > 0) {
-            match self.kinds[k] {
-                None if !array.pointer.is_null() => {
-                    errors.step.insert(DOWNHILL_STATUS_INVALID_CONFIG);
-                }
-                Some(_) if k == GRADIENT => check::array(array, &mut errors.sums),
-                Some(_) if k != COPY || !array.pointer.is_null() => {
-                    check::array(array, &mut errors.step);
-                }
-                _ => {}
+            let of_kind = if k == GRADIENT { &mut errors.sums } else { &mut errors.step };
+            match kinds[k] {
+                None if array.pointer.is_null() => {}
+                None if k >= ROWS => _ = errors.sums.insert(DOWNHILL_STATUS_INVALID_CONFIG),
+                None => _ = errors.step.insert(DOWNHILL_STATUS_INVALID_CONFIG),
+                Some(_) if array.n == 0 => {}
+                Some(_) if [COPY, ROW_T].contains(&k) && array.pointer.is_null() => {}
+                Some(_) => check::array(array, of_kind),
             }
         }
+    }
+
+    /// What is said of rows, but for the lists.
+    fn check_table(&self, c: &downhill_tensor, errors: &mut GroupErrors) {
+        if c.row_length == 0 {
+            if (c.row_count, c.row_flags, c.reserved) != (0, 0, 0) {
+                errors.sums.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+            }
+            if self.is_by_row() {
+                errors.step.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+            }
+            return;
+        }
+        if c.row_flags > DOWNHILL_ROWS_MERGE || c.reserved != 0 {
+            errors.sums.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+        }
+        let of_gradient = c.row_length.saturating_mul(self.kinds[GRADIENT].map_or(1, Kind::size));
+        if c.row_count >= check::too_many(of_gradient.max(8)) || (c.n == 0 && c.row_count > 0) {
+            errors.sums.insert(DOWNHILL_STATUS_INVALID_LENGTH);
+        }
+        let multiple = if self.c.state_type == DOWNHILL_TYPE_8BIT { 64 } else { 1 };
+        if !c.n.is_multiple_of(c.row_length) || !c.row_length.is_multiple_of(multiple) {
+            errors.step.insert(DOWNHILL_STATUS_INVALID_LENGTH);
+        }
+        if self.is_by_row() && self.c.state_type == DOWNHILL_TYPE_BF16 {
+            errors.step.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+        }
+    }
+
+    /// What is in the lists of rows.
+    ///
+    /// # Safety
+    /// They are there, or there is something wrong with their pointers.
+    pub unsafe fn check_lists(&self, memory: &Memory, errors: &mut Errors) {
+        for PlacedTensor { c, arrays, .. } in self.updated().filter(|tensor| tensor.c.row_length > 0) {
+            let good = |k| Some(arrays[k]).filter(check::is_array).unwrap_or(Array::NULL.of(Kind::U64));
+            // SAFETY: this function's contract; aligned.
+            let (rows, row_t): (&[i64], &[u64]) =
+                unsafe { (&*memory.elements(good(ROWS)), &*memory.elements(good(ROW_T))) };
+            let count = (c.n / c.row_length) as i64;
+            let listed: BTreeSet<i64> = rows.iter().copied().collect();
+            let is_out = listed.iter().any(|row| !(0..count).contains(row));
+            let is_twice = listed.len() < rows.len() && c.row_flags & DOWNHILL_ROWS_MERGE == 0;
+            let counted = listed.iter().filter_map(|&row| row_t.get(row as usize));
+            let steps: BTreeSet<u64> = counted.map(|t| t.saturating_add(1)).collect();
+            if is_out || is_twice || steps.into_iter().any(|t| self.refuses(t)) {
+                errors.insert(DOWNHILL_STATUS_INVALID_CONFIG);
+            }
+        }
+    }
+
+    /// Can all lists of rows be looked at that have good pointers?
+    pub fn has_lists(&self) -> bool {
+        let mut lists = self.updated().flat_map(|tensor| &tensor.arrays[ROWS..]);
+        lists.all(|list| list.is_there() || !check::is_array(list))
+    }
+
+    /// All lists of rows that are looked at.
+    pub fn rows(&self) -> impl Iterator<Item = Array> {
+        self.updated().map(|tensor| tensor.arrays[ROWS])
     }
 
     /// All gradients that are looked at.
@@ -304,7 +400,9 @@ impl Placed {
     /// All other arrays that are, which are written.
     pub fn written(&self) -> impl Iterator<Item = Array> {
         let others = self.updated().flat_map(|tensor| tensor.arrays.into_iter().enumerate());
-        others.filter(|(k, array)| *k != GRADIENT && !array.pointer.is_null()).map(|(_, array)| array)
+        let is_written =
+            |(k, array): &(usize, Array)| ![GRADIENT, ROWS].contains(k) && !array.pointer.is_null();
+        others.filter(is_written).map(|(_, array)| array)
     }
 
     /// The sum of the squares of each gradient.
@@ -333,7 +431,7 @@ impl Placed {
     /// As of `tensors`.
     unsafe fn tensor<'a>(
         &self,
-        PlacedTensor { c, arrays }: &PlacedTensor,
+        PlacedTensor { c, arrays, .. }: &PlacedTensor,
         memory: &Memory,
         zero_grad: bool,
     ) -> downhill::Tensor<'a> {
@@ -369,6 +467,12 @@ impl Placed {
                 tensor.copy = updated(memory, arrays[COPY]);
             }
             (tensor.t, tensor.first_element) = (c.t, c.first_element);
+            if c.row_length > 0 {
+                let mut rows = downhill::Rows::new(c.row_length, &*memory.elements(arrays[ROWS]));
+                rows.merge = c.row_flags & DOWNHILL_ROWS_MERGE != 0;
+                rows.row_t = (!c.row_t.is_null()).then(|| &mut *memory.elements(arrays[ROW_T]));
+                tensor.rows = Some(rows);
+            }
             tensor
         }
     }

@@ -33,6 +33,17 @@ impl<'a> Arbitrary<'a> for Place {
     }
 }
 
+impl Place {
+    /// The same for elements of eight bytes and not of four.
+    pub fn of_words(self) -> Self {
+        match self {
+            Self::Own(shift) => Self::Own(shift.wrapping_mul(2)),
+            Self::Shared(offset) => Self::Shared(offset.wrapping_mul(2)),
+            other => other,
+        }
+    }
+}
+
 /// A pointer to a structure.
 #[derive(Clone, Copy, Debug)]
 pub enum Pointer {
@@ -209,9 +220,26 @@ pub fn elements(u: &mut Unstructured<'_>) -> Result<usize> {
     })
 }
 
+/// So many elements of a row.
+pub fn row_length(u: &mut Unstructured<'_>) -> Result<usize> {
+    Ok(match dice(u)? {
+        few @ 0..=119 => 1 + usize::from(few) % 16,
+        choice @ 120..=249 => usize::from(choice) - 119,
+        // Across the blocks in which repeated rows are added up.
+        250..=252 => usize::from(u16::arbitrary(u)?) % 2000,
+        253..=254 => 0,
+        255 => usize::arbitrary(u)?,
+    })
+}
+
 /// True once in eight times.
 pub fn seldom(u: &mut Unstructured<'_>) -> Result<bool> {
     Ok(dice(u)? % 8 == 7)
+}
+
+/// Something once in four times.
+pub fn at_times<'a, T: Arbitrary<'a>>(u: &mut Unstructured<'a>) -> Result<Option<T>> {
+    if dice(u)? % 4 == 3 { T::arbitrary(u).map(Some) } else { Ok(None) }
 }
 
 /// Now and then something.

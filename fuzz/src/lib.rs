@@ -17,4 +17,5 @@ pub mod check;
 pub mod groups;
 pub mod input;
 pub mod memory;
+pub mod rows;
 pub mod rules;

@@ -28,6 +28,7 @@ pub enum Kind {
     I16,
     Byte,
     F64,
+    U64,
 }
 
 impl Kind {
@@ -36,7 +37,7 @@ impl Kind {
             Self::Byte => 1,
             Self::Bf16 | Self::F16 | Self::I16 => 2,
             Self::F32 => 4,
-            Self::F64 => 8,
+            Self::F64 | Self::U64 => 8,
         }
     }
 
@@ -51,6 +52,7 @@ impl Kind {
             Self::I16 => bytes.extend((x.to_bits() as u16).to_ne_bytes()),
             Self::Byte => bytes.push((x * 60.0 + 127.0) as u8),
             Self::F64 => bytes.extend(f64::from(x).to_ne_bytes()),
+            Self::U64 => bytes.extend(((x.abs() * 4.0) as u64).to_ne_bytes()),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{array, ffi::c_void, mem::offset_of};
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use downhill::{Optimizer, Range};
+use downhill::{Optimizer, Range, RowwiseAdagrad, StateKind};
 
 use crate::{abi::*, check, check::Errors, input::*, memory::*};
 
@@ -46,9 +46,15 @@ static RULES: &[Rule] = &include!(concat!(env!("OUT_DIR"), "/rules.rs"));
 impl Rule {
     /// With its defaults.
     fn optimizer(&self) -> Box<dyn Optimizer> {
-        let mut all = downhill::rules().into_iter();
+        let by_row: Box<dyn Optimizer> = Box::new(RowwiseAdagrad::default());
+        let mut all = downhill::rules().into_iter().chain([by_row]);
         all.find(|rule| rule.name() == self.name).expect("C and Rust have the same rules")
     }
+}
+
+/// Has a rule one state for all of a row?
+pub fn is_by_row(rule: &dyn Optimizer) -> bool {
+    rule.states().iter().any(|state| state.kind == StateKind::Row)
 }
 
 /// A configuration with any values, and how it is passed.

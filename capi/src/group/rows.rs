@@ -1,13 +1,13 @@
 //! The rows of a table: what a tensor's fields about them may be, and what they are in Rust.
 
 use super::{
+    super::{
+        overlap::{Array, Extents},
+        read::invalid,
+        status::*,
+    },
     DOWNHILL_ROWS_MERGE, Group, ROW_T, ROWS, STATE, StateType, array, array_mut, check_address,
     downhill_tensor, sized,
-};
-use crate::{
-    overlap::{Array, Extents},
-    read::invalid,
-    status::*,
 };
 use downhill::{
     Error, Optimizer, Rows,

@@ -1,7 +1,7 @@
 //! Adagrad with one state for each row.
 
+use super::super::arrays::{check_outside, check_pointer};
 use super::*;
-use crate::arrays::{check_outside, check_pointer};
 
 /// The hyper-parameters of downhill_rowwise_adagrad_step(), and of tensors with rows whose state[0] has
 /// one float for each row of w, n/row_length of them.
