@@ -126,11 +126,12 @@ pub struct NonFinite {
 ///
 /// # Errors
 /// [`Error::Group`] with what a rule's own function returns for its hyper-parameters and `t` (0 is
-/// refused for every rule), or for the bounds of a group; in that [`Error::Tensor`] with [`Error::Length`] if an array is not as long
-/// as its tensor's `w`, and with [`Error::StateCount`], [`Error::PackedLength`], [`Error::NotInBits8`],
-/// [`Error::FirstElement`], [`Error::SharedGradient`]. [`Error::Hyperparameter`] for `grad_scale`,
-/// `max_norm` and `norm_squared`, [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then. A
-/// skipped step is no error: the report says so.
+/// refused for every rule), and with [`Error::Hyperparameter`] for `clamp_low` and `clamp_high`; in that
+/// [`Error::Tensor`] with [`Error::Length`] if an array is not as long as its tensor's `w`, and with
+/// [`Error::StateCount`], [`Error::PackedLength`], [`Error::NotInBits8`], [`Error::FirstElement`],
+/// [`Error::SharedGradient`]. [`Error::Hyperparameter`] for `grad_scale`, `max_norm` and `norm_squared`,
+/// [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then. A skipped step is no error: the
+/// report says so.
 ///
 /// # Example
 /// ```
@@ -611,7 +612,8 @@ impl Part<'_> {
     /// Are the constants those of `other`, the tensor before?
     fn has_constants_of(&self, other: &Self) -> bool {
         let address = |part: &Self| (&raw const *part.config).cast::<()>();
-        address(self) == address(other) && (self.t, self.around) == (other.t, other.around)
+        let bounds = |part: &Self| part.around.clamp;
+        address(self) == address(other) && self.t == other.t && bounds(self) == bounds(other)
     }
 }
 

@@ -67,8 +67,7 @@ mod tests {
     use super::*;
     use crate::Range;
 
-    /// Every rule with every combination of its choices, with momentum or a first moment
-    /// and without.
+    /// Every rule with every combination of its choices, with momentum or a first moment and without.
     fn variants() -> Vec<Box<dyn Optimizer>> {
         rules().into_iter().flat_map(variants_of).collect()
     }
