@@ -247,6 +247,7 @@ static void with_threads(const rule *r) {
 
 static void the_function_of_a_row(void) {
   const downhill_rowwise_adagrad config = downhill_rowwise_adagrad_default();
+  downhill_rowwise_adagrad wrong = config;
   float w[40], g[40], plain[40], s = 0.5f, plain_s = 0.5f;
   size_t n;
   int i;
@@ -260,6 +261,8 @@ static void the_function_of_a_row(void) {
   }
   CHECK(downhill_rowwise_adagrad_step(4, w, g, w + 3, &config) == DOWNHILL_STATUS_OVERLAP, "s in w");
   CHECK(downhill_rowwise_adagrad_step(4, w, g, g, &config) == DOWNHILL_STATUS_OVERLAP, "s in g");
+  wrong.lr = -1.0;
+  CHECK(downhill_rowwise_adagrad_step(0, NULL, NULL, NULL, &wrong) == DOWNHILL_STATUS_INVALID_CONFIG, "lr below 0");
   CHECK(downhill_rowwise_adagrad_step(4, w, g, NULL, &config) == DOWNHILL_STATUS_NULL_POINTER, "s is NULL");
 }
 

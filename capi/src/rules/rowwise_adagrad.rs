@@ -70,13 +70,13 @@ pub unsafe extern "C" fn downhill_rowwise_adagrad_step(
         unsafe {
             let config = read::<RowwiseAdagrad>(config)?;
             let (w, g, []) = slices(n, w, g, [], &[])?;
-            if n > 0 {
-                check_pointer(("s", s), size_of::<f32>())?;
-                check_outside(("s", s), ("w", w.as_ptr()), n)?;
-                check_outside(("s", s), ("g", g.as_ptr()), n)?;
-                rowwise_adagrad_step(w, g, &mut *s, &config)?;
+            if n == 0 {
+                return Ok(rowwise_adagrad_step(w, g, &mut 0.0, &config)?);
             }
-            Ok(())
+            check_pointer(("s", s), size_of::<f32>())?;
+            check_outside(("s", s), ("w", w.as_ptr()), n)?;
+            check_outside(("s", s), ("g", g.as_ptr()), n)?;
+            Ok(rowwise_adagrad_step(w, g, &mut *s, &config)?)
         }
     })
 }
