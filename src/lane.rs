@@ -78,6 +78,15 @@ pub trait Lanes: Simd {
         let larger = select(self, self.less_than_f32s(a, b), b, a);
         select(self, self.equal_f32s(b, b), larger, b)
     }
+
+    /// `a·sign(x)`: `a`, `−a`, or 0 for a zero of either sign; a NaN for a NaN.
+    #[inline(always)]
+    fn with_sign_of(self, a: f32, x: Self::f32s) -> Self::f32s {
+        let zero = self.splat_f32s(0.0);
+        let negative = select(self, self.less_than_f32s(x, zero), self.splat_f32s(-a), zero);
+        let signed = select(self, self.less_than_f32s(zero, x), self.splat_f32s(a), negative);
+        select(self, self.equal_f32s(x, x), signed, x)
+    }
 }
 
 /// The exponent field of a float.
@@ -103,7 +112,7 @@ impl Lanes for pulp::wasm::Simd128 {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::{__m128i, __m256i};
+    use std::arch::x86_64::{__m128i, __m256i, _CMP_NGE_UQ, _CMP_NLE_UQ};
 
     use pulp::{
         Simd, cast,
@@ -142,6 +151,19 @@ mod x86 {
         fn larger(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
             select(self, self.equal_f32s(b, b), self.max_f32s(b, a), b)
         }
+
+        /// A table instead of three choices. A comparison gives −1 where it is true, and those with a NaN
+        /// are: `is_positive + 2·is_negative` is 0, −1, −2 or −3, whose lowest two bits are 0, 3, 2, 1.
+        #[inline(always)]
+        fn with_sign_of(self, a: f32, x: Self::f32s) -> Self::f32s {
+            let (x, zero) = (cast(x), self.avx._mm256_setzero_ps());
+            let is_positive: __m256i = cast(self.avx._mm256_cmp_ps::<_CMP_NLE_UQ>(x, zero));
+            let is_negative: __m256i = cast(self.avx._mm256_cmp_ps::<_CMP_NGE_UQ>(x, zero));
+            let place = self.avx2._mm256_add_epi32(is_positive, is_negative);
+            let place = self.avx2._mm256_add_epi32(place, is_negative);
+            let table = [0.0, f32::NAN, -a, a, 0.0, f32::NAN, -a, a];
+            cast(self.avx._mm256_permutevar_ps(cast(table), place))
+        }
     }
 
     impl Lanes for V4 {
@@ -173,6 +195,16 @@ mod x86 {
         #[inline(always)]
         fn larger(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
             select(self, self.equal_f32s(b, b), self.max_f32s(b, a), b)
+        }
+
+        /// The CPU has a table of eight kinds of numbers: for both kinds of NaN itself (2), for zeros 0
+        /// (8), for what is positive 1 (a), for what is negative −1 (9).
+        #[inline(always)]
+        fn with_sign_of(self, a: f32, x: Self::f32s) -> Self::f32s {
+            let table = cast(self.splat_u32s(0xa9a9_a822));
+            let x = cast(x);
+            let sign = self.avx512f._mm512_fixupimm_ps::<0>(x, x, table);
+            self.mul_f32s(self.splat_f32s(a), cast(sign))
         }
     }
 }
@@ -228,14 +260,10 @@ impl<S: Lanes> Lane<S> {
         Self { x: s.transmute_f32s_u32s(bits), ..self }
     }
 
-    /// 1, −1, or `+0` for a zero of either sign; a NaN stays one.
+    /// `a·sign(x)`: [`Lanes::with_sign_of`].
     #[inline(always)]
-    pub(crate) fn sign(self) -> Self {
-        let Self { s, x } = self;
-        let zero = s.splat_f32s(0.0);
-        let negative = select(s, s.less_than_f32s(x, zero), s.splat_f32s(-1.0), zero);
-        let sign = select(s, s.less_than_f32s(zero, x), s.splat_f32s(1.0), negative);
-        Self { x: select(s, s.equal_f32s(x, x), sign, x), ..self }
+    pub(crate) fn times_sign(a: f32, x: Self) -> Self {
+        Self { x: x.s.with_sign_of(a, x.x), ..x }
     }
 
     /// Itself if `condition`, the same for all lanes, else `other` in all of them.

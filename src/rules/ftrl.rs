@@ -148,7 +148,7 @@ impl Formula<2> for Constants {
             #[inline(always)]
             move || {
                 let denominator = (self.beta + root) * self.inverse_lr + self.l2;
-                ((z.sign() * self.l1 - z) / denominator).zero_where_at_most(z.abs(), self.l1)
+                ((Lane::times_sign(self.l1, z) - z) / denominator).zero_where_at_most(z.abs(), self.l1)
             },
         )
     }

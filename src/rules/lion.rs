@@ -122,7 +122,7 @@ impl Formula<1> for Constants {
         (
             [m],
             #[inline(always)]
-            move || w - self.lr * direction.sign(),
+            move || w - Lane::times_sign(self.lr, direction),
         )
     }
 }

@@ -115,7 +115,7 @@ impl Formula<1> for Constants {
         (
             [m],
             #[inline(always)]
-            move || w - self.lr * m.sign(),
+            move || w - Lane::times_sign(self.lr, m),
         )
     }
 }
