@@ -1,5 +1,7 @@
 //! Which rows of a table a step touches: the list, its checks, and its order.
 
+use std::{mem, ops::Range};
+
 use crate::{Error, Optimizer, formats::BLOCK, sys::with_room};
 
 /// The rows of a table that a step touches, for a [`Tensor`](crate::Tensor) whose weights are a table and
@@ -154,8 +156,44 @@ impl Sorted {
         all.extend(
             rows.iter().enumerate().map(|(position, &row)| (row as u64) << shift | position as u64),
         );
-        all.sort_unstable();
+        let room = if MANY.contains(&rows.len()) { with_room(rows.len()) } else { None };
+        match room {
+            Some(room) => sort_by_digits(&mut all, room, shift, largest as u64),
+            None => all.sort_unstable(),
+        }
         Ok(Self { all, is_distinct: false })
+    }
+}
+
+/// How many rows are sorted by digits: a long list takes 4 ns a row then (Zen 4), where the standard
+/// library's sort takes 12; one of 256 longer than by it. Counts have 32 bits, for threads with little
+/// stack.
+const MANY: Range<usize> = 1 << 10..u32::MAX as usize;
+
+/// The most bits of a digit: a count of each digit stays in the nearest cache.
+const DIGIT: u32 = 11;
+
+/// Sorts numbers by what is from bit `shift` on, which is at most `largest`: by its lowest digit, then by
+/// the next, each time keeping the order of equal ones. `room` is for as many numbers.
+fn sort_by_digits(all: &mut Vec<u64>, mut room: Vec<u64>, shift: u32, largest: u64) {
+    let bits = u64::BITS - largest.leading_zeros();
+    let digits = bits.div_ceil(DIGIT).max(1);
+    let width = bits.div_ceil(digits);
+    room.resize(all.len(), 0);
+    for digit in 0..digits {
+        let digit_of = |x: u64| (x >> (shift + digit * width)) as usize & ((1 << width) - 1);
+        let mut next = [0_u32; 1 << DIGIT];
+        all.iter().for_each(|&x| next[digit_of(x)] += 1);
+        let mut start = 0;
+        for next in &mut next {
+            (*next, start) = (start, start + *next);
+        }
+        for &x in &*all {
+            let next = &mut next[digit_of(x)];
+            room[*next as usize] = x;
+            *next += 1;
+        }
+        mem::swap(all, &mut room);
     }
 }
 
@@ -256,6 +294,28 @@ mod tests {
             error.starts_with("`rows` has 2 elements up to 4611686018427387904, too many"),
             "{error}"
         );
+    }
+
+    /// By the standard library and by digits, of small and of large numbers.
+    #[test]
+    fn lists_of_any_length_are_sorted() {
+        for len in [2, MANY.start - 1, MANY.start, 5000] {
+            for largest in [1, 2047, 2048, (1 << 22) + 1, (1 << 50) - 1] {
+                let mut x = 1_u64;
+                let mut random = || {
+                    x = x.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    (u128::from(x) * (largest + 1) >> 64) as i64
+                };
+                let mut rows: Vec<_> = (0..len).map(|_| random()).collect();
+                rows[len / 2] = largest as i64;
+                let sorted = Sorted::new(&rows).unwrap();
+                let mut expected: Vec<_> = (0..len).map(|place| (rows[place], place)).collect();
+                expected.sort_unstable();
+                let order = Order::of(&rows, Some(&sorted));
+                let ours: Vec<_> = (0..len).map(|k| (order.row(k) as i64, order.position(k))).collect();
+                assert_eq!(ours, expected, "{len} rows up to {largest}");
+            }
+        }
     }
 
     #[test]

@@ -397,7 +397,7 @@ fn each_group_has_its_own_bounds() {
     let rule = Sgd { lr: 1.0, ..Sgd::default() };
     let pool = Pool::new(2);
     for threads in [Threads::Caller, Threads::Pool(&pool)] {
-        let (mut w, g) = (vec![[0.0; 300_000]; 3], vec![-1.0; 300_000]);
+        let (mut w, g) = (vec![vec![0.0; 300_000]; 3], vec![-1.0; 300_000]);
         let mut tensors: Vec<_> =
             w.iter_mut().map(|w| [Tensor::new(w, &g, downhill::States::default())]).collect();
         let mut groups: Vec<_> =

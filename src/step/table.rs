@@ -24,8 +24,9 @@ const AHEAD: usize = 4 << 10;
 const AHEAD_OF_ARRAY: usize = 1 << 10;
 
 /// How many rows are begun at a time. A CPU waits for a page that it has to look for, and so looks for that
-/// of one row after that of the other, where a whole step is between them.
-const BATCH: usize = 8;
+/// of one row after that of the other, where a whole step is between them. Adam on a Zen 4, rows of 128
+/// elements: 423 ns a row with 8, 403 with 32, 375 with 128.
+const BATCH: usize = 128;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
