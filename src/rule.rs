@@ -47,6 +47,13 @@ pub trait Configuration<const N: usize>:
     /// The constants of step `t`, after `check`: derived in `f64`, rounded once.
     fn formula(&self, t: u64) -> Self::Formula;
 
+    /// What none of [`Formula::rates`] exceeds at any step, but for rounding, if it is found faster than
+    /// they are. Most learning rates are then seen to be right at a glance.
+    #[inline(always)]
+    fn largest_rate(&self) -> f64 {
+        f64::INFINITY
+    }
+
     /// The weight decay.
     fn decay(&self) -> WeightDecay;
 }
@@ -451,6 +458,11 @@ pub(crate) fn check<const N: usize, C: Configuration<N>>(
 /// All checks of a configuration.
 pub(crate) fn check_at<const N: usize, C: Configuration<N>>(config: &C, t: u64) -> Result<(), Error> {
     config.check(t)?;
+    // Half of what `f32` has room for, because of rounding.
+    if config.largest_rate() < f64::from(f32::MAX) / 2.0 {
+        let decay = config.decay();
+        return Prelude::new(decay).check(decay);
+    }
     Update::new(config, t).check(config)
 }
 

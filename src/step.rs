@@ -174,7 +174,8 @@ pub fn step_on(
     extras: &Extras,
     threads: Threads<'_>,
 ) -> Result<Report, Error> {
-    let sizes = check_all(groups, extras)?;
+    let mut sizes = Sizes::default();
+    check_all(groups, extras, &mut sizes)?;
     Ok(step_checked(isa, groups, extras, threads, &sizes))
 }
 
@@ -258,13 +259,16 @@ pub struct Sizes {
 }
 
 /// All checks of a step.
-pub(crate) fn check_all(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Sizes, Error> {
+pub(crate) fn check_all(
+    groups: &mut [Group<'_, '_>],
+    extras: &Extras,
+    sizes: &mut Sizes,
+) -> Result<(), Error> {
     extras.check()?;
-    let mut sizes = Sizes::default();
     for (index, group) in groups.iter_mut().enumerate() {
-        check_group(group, extras.zero_grad, &mut sizes).map_err(|error| error.of_group(index))?;
+        check_group(group, extras.zero_grad, sizes).map_err(|error| error.of_group(index))?;
     }
-    Ok(sizes)
+    Ok(())
 }
 
 fn check_group(group: &mut Group<'_, '_>, zero_grad: bool, sizes: &mut Sizes) -> Result<(), Error> {

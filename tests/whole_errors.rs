@@ -342,6 +342,32 @@ fn a_tensor_whose_own_step_is_refused() {
     assert!(refused > 0);
 }
 
+/// A whole step looks at most learning rates with a glance. It refuses those that a plain step does.
+#[test]
+fn learning_rates_are_refused_as_by_a_plain_step() {
+    let mut refused = 0;
+    for rule in every_option() {
+        for t in [1, 2, 10, 1000] {
+            for lr in (0..64).map(|k| f64::from(f32::MAX) * 2_f64.powf(f64::from(k) / -8.0)) {
+                let rule = with(&rule, "lr", lr);
+                let mut groups = [group(&rule, Types::F32, &[1])];
+                groups[0].t = t;
+                let mut tensors = vec![groups[0].tensors.clone()];
+                let result = with_groups(&groups, &mut tensors, true, |groups| {
+                    downhill::step(groups, &Extras::default(), Threads::Caller).map(drop)
+                });
+                let mut states = vec![[0.0]; rule.states().len()];
+                let mut states: Vec<_> = states.iter_mut().map(|state| &mut state[..]).collect();
+                let isa = Isa::current().unwrap();
+                let plain = rule.step_on(isa, &mut [0.0], &[0.0], &mut states, t);
+                assert_eq!(result, plain.map_err(|error| in_group(0, error)), "{rule:?} at {t}");
+                refused += u32::from(result.is_err());
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
 /// Of a tensor without a gradient nothing is looked at but its length and its numbers.
 #[test]
 fn what_is_wrong_with_a_tensor_without_a_gradient_does_not_matter() {

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     Error, Extras, Gradient, Group, NonFinite, Numbering, Optimizer, Report, Rounding, Rows, State,
-    StateKind, States, Tensor, WeightCopy, Weights, step::check_all,
+    StateKind, States, Tensor, WeightCopy, Weights,
+    step::{Sizes, check_all},
 };
 
 /// [`crate::step()`], as a plain loop: every number is widened to `f32`, the gradient multiplied by the
@@ -44,7 +45,7 @@ use crate::{
 /// # Errors
 /// As [`crate::step()`].
 pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Error> {
-    check_all(groups, extras)?;
+    check_all(groups, extras, &mut Sizes::default())?;
     let (mut sum, mut nonfinite) = (0.0, None);
     for (group, Group { tensors, .. }) in groups.iter_mut().enumerate() {
         let mut tensor = 0;

@@ -340,6 +340,11 @@ where
     }
 
     #[inline(always)]
+    fn largest_rate(&self) -> f64 {
+        self.lr / (1.0 - self.beta1)
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }
@@ -367,6 +372,11 @@ where
     }
 
     #[inline(always)]
+    fn largest_rate(&self) -> f64 {
+        self.lr / (1.0 - self.beta1)
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { weight_decay, lr, .. } = *self;
         WeightDecay { decay: Decay::Decoupled, weight_decay, lr }
@@ -388,6 +398,11 @@ impl Configuration<3> for Amsgrad {
     #[inline(always)]
     fn formula(&self, t: u64) -> Constants {
         self.0.constants(t)
+    }
+
+    #[inline(always)]
+    fn largest_rate(&self) -> f64 {
+        self.0.lr / (1.0 - self.0.beta1)
     }
 
     #[inline(always)]

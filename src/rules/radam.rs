@@ -134,6 +134,11 @@ impl Configuration<2> for Radam {
     }
 
     #[inline(always)]
+    fn largest_rate(&self) -> f64 {
+        self.lr / (1.0 - self.beta1)
+    }
+
+    #[inline(always)]
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }
