@@ -304,7 +304,7 @@ mod tests {
                 let mut x = 1_u64;
                 let mut random = || {
                     x = x.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-                    (u128::from(x) * (largest + 1) >> 64) as i64
+                    ((u128::from(x) * (largest + 1)) >> 64) as i64
                 };
                 let mut rows: Vec<_> = (0..len).map(|_| random()).collect();
                 rows[len / 2] = largest as i64;

@@ -47,7 +47,7 @@ pub trait Configuration<const N: usize>:
     /// The constants of step `t`, after `check`: derived in `f64`, rounded once.
     fn formula(&self, t: u64) -> Self::Formula;
 
-    /// What none of [`Formula::rates`] exceeds at any step, but for rounding, if it is found faster than
+    /// What none of the rates of `Formula` exceeds at any step, but for rounding, if it is found faster than
     /// they are. Most learning rates are then seen to be right at a glance.
     #[inline(always)]
     fn largest_rate(&self) -> f64 {
