@@ -278,6 +278,9 @@ impl<'a> Order<'a> {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_pcg::Pcg64Mcg;
+
     use super::*;
 
     /// No table here has so many rows.
@@ -301,13 +304,9 @@ mod tests {
     fn lists_of_any_length_are_sorted() {
         for len in [2, MANY.start - 1, MANY.start, 5000] {
             for largest in [1, 2047, 2048, (1 << 22) + 1, (1 << 50) - 1] {
-                let mut x = 1_u64;
-                let mut random = || {
-                    x = x.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-                    ((u128::from(x) * (largest + 1)) >> 64) as i64
-                };
-                let mut rows: Vec<_> = (0..len).map(|_| random()).collect();
-                rows[len / 2] = largest as i64;
+                let mut rng = Pcg64Mcg::seed_from_u64(1);
+                let mut rows: Vec<_> = (0..len).map(|_| rng.random_range(0..=largest)).collect();
+                rows[len / 2] = largest;
                 let sorted = Sorted::new(&rows).unwrap();
                 let mut expected: Vec<_> = (0..len).map(|place| (rows[place], place)).collect();
                 expected.sort_unstable();

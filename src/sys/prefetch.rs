@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Which cache memory is fetched into.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Cache {
     Nearest,
     /// It can wait for more lines at a time.
