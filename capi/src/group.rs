@@ -8,11 +8,11 @@ use super::{
     arrays::{check_address, is_address, sized},
     overlap::{Array, Extents, KINDS, Placed},
     read::{Choices, MOST, check_structure, choice, has_zero_tail, invalid, read_structure},
-    rules::{AnyConfig, read_any},
+    rules::AnyConfig,
     status::*,
 };
 use downhill::{
-    Arrays, Decay, Gradient, Numbering, Optimizer, Rounding, Sgd, States, Tensor, WeightCopy, Weights,
+    Arrays, Gradient, Numbering, Optimizer, Rounding, States, Tensor, WeightCopy, Weights,
     abi::{Foreign, Sizes, check_clamp, check_has_rows, check_number, check_step},
     state_bytes,
 };
@@ -261,11 +261,12 @@ impl Groups {
         Array::read("groups", self.groups.addr(), self.count * self.stride)
     }
 
-    /// Reads a group: everything, or what its gradients take.
+    /// Reads a group, everything or what its gradients take, to `read`: a result that holds it would be
+    /// copied on its way.
     ///
     /// # Safety
     /// As for [`Groups::new`], of which this is the list, and `index` is in it.
-    pub unsafe fn get(self, index: usize, what: Read) -> Result<Group, Failure> {
+    pub unsafe fn read(self, index: usize, what: Read, read: &mut Group) -> Result<(), Failure> {
         // SAFETY: this function's contract.
         let group = unsafe { read_structure("groups", self.groups.byte_add(index * self.stride))? };
         if group.struct_size as usize != self.stride {
@@ -274,11 +275,11 @@ impl Groups {
                 group.struct_size, self.stride
             )));
         }
+        read.read_gradients(&group)?;
         match what {
             // SAFETY: the same.
-            Read::Everything { zero_grad } => unsafe { Group::read(group, zero_grad) },
-            // SAFETY: the same.
-            Read::Gradients => unsafe { Group::read_gradients(group) },
+            Read::Everything { zero_grad } => unsafe { read.read_rest(&group, zero_grad) },
+            Read::Gradients => Ok(()),
         }
     }
 }
@@ -310,8 +311,9 @@ const UNBOUNDED: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
 /// A group, read.
 #[derive(Clone, Copy)]
 pub(super) struct Group {
-    /// None if only the gradients were read.
-    rule: Option<AnyConfig>,
+    /// Was the rule read, and not the gradients alone?
+    has_rule: bool,
+    rule: AnyConfig,
     pub t: u64,
     pub rounding: Rounding,
     pub numbering: Numbering,
@@ -332,81 +334,89 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// # Safety
-    /// `config` and `tensors` are what the header says of them.
-    unsafe fn read(group: downhill_group, zero_grad: bool) -> Result<Self, Failure> {
-        let downhill_group { seed, t, config, clamp_low, clamp_high, .. } = group;
-        // SAFETY: this function's contract.
-        let gradients = unsafe { Self::read_gradients(group)? };
-        let roundings = [
-            (DOWNHILL_ROUNDING_STOCHASTIC, Rounding::Stochastic { seed }),
-            (DOWNHILL_ROUNDING_NEAREST, Rounding::Nearest),
-        ];
-        let weight = choice("weight_type", group.weight_type, WEIGHTS)?;
-        let state = choice("state_type", group.state_type, STATES)?;
-        let copy = choice("copy_type", group.copy_type, COPIES)?;
-        let rounding = choice("rounding", group.rounding, roundings)?;
-        let numbering = choice("numbering", group.numbering, NUMBERINGS)?;
-        // SAFETY: this function's contract.
-        let rule = unsafe { read_any(config)? };
-        Ok(Self {
-            rule: Some(rule),
-            t,
-            rounding,
-            numbering,
-            clamp: if clamp_low == 0.0 && clamp_high == 0.0 {
-                UNBOUNDED
-            } else {
-                [clamp_low, clamp_high]
-            },
-            kinds: kinds(weight, gradients.gradient, zero_grad, copy, state, rule.slots()),
-            weight,
-            state,
-            copy,
-            is_row_rule: rule.optimizer().row_rule().is_some(),
-            config,
-            ..gradients
-        })
-    }
+    /// Before it is read.
+    pub const UNREAD: Self = Self {
+        has_rule: false,
+        rule: AnyConfig::UNREAD,
+        t: 0,
+        rounding: Rounding::Nearest,
+        numbering: Numbering::ByPlace,
+        clamp: UNBOUNDED,
+        kinds: [Kind::NONE; KINDS],
+        weight: Weight::F32,
+        gradient: Float::F32,
+        state: StateType::F32,
+        copy: None,
+        is_row_rule: false,
+        config: ptr::null(),
+        count: 0,
+        tensors: ptr::null(),
+        stride: 0,
+    };
 
     /// Reads the gradients alone.
-    ///
-    /// # Safety
-    /// `tensors` is what the header says of it.
-    unsafe fn read_gradients(group: downhill_group) -> Result<Self, Failure> {
-        let downhill_group { count, tensors, .. } = group;
+    fn read_gradients(&mut self, group: &downhill_group) -> Result<(), Failure> {
+        let downhill_group { count, tensors, .. } = *group;
         let stride = group.tensor_size as usize;
         check_stride::<downhill_tensor>("tensor_size", stride)?;
-        let gradient = choice("gradient_type", group.gradient_type, FLOATS)?;
+        self.gradient = choice("gradient_type", group.gradient_type, FLOATS)?;
         if count > 0 {
             let bytes = sized("count", count, stride)?;
             check_address("tensors", tensors.addr(), align_of::<downhill_tensor>(), bytes)?;
         }
-        let mut kinds = [Kind::NONE; KINDS];
-        kinds[GRADIENT] = Kind::read(gradient.size());
-        Ok(Self {
-            rule: None,
-            t: 0,
-            rounding: Rounding::Nearest,
-            numbering: Numbering::ByPlace,
-            clamp: UNBOUNDED,
-            kinds,
-            weight: Weight::F32,
-            gradient,
-            state: StateType::F32,
-            copy: None,
-            is_row_rule: false,
-            config: ptr::null(),
-            count,
-            tensors,
-            stride,
-        })
+        self.kinds[GRADIENT] = Kind::read(self.gradient.size());
+        (self.count, self.tensors, self.stride) = (count, tensors, stride);
+        Ok(())
+    }
+
+    /// Reads everything else.
+    ///
+    /// # Safety
+    /// `config` is what the header says of it.
+    unsafe fn read_rest(&mut self, group: &downhill_group, zero_grad: bool) -> Result<(), Failure> {
+        let downhill_group { seed, t, config, clamp_low, clamp_high, .. } = *group;
+        let roundings = [
+            (DOWNHILL_ROUNDING_STOCHASTIC, Rounding::Stochastic { seed }),
+            (DOWNHILL_ROUNDING_NEAREST, Rounding::Nearest),
+        ];
+        self.weight = choice("weight_type", group.weight_type, WEIGHTS)?;
+        self.state = choice("state_type", group.state_type, STATES)?;
+        self.copy = choice("copy_type", group.copy_type, COPIES)?;
+        self.rounding = choice("rounding", group.rounding, roundings)?;
+        self.numbering = choice("numbering", group.numbering, NUMBERINGS)?;
+        if clamp_low != 0.0 || clamp_high != 0.0 {
+            self.clamp = [clamp_low, clamp_high];
+        }
+        // SAFETY: this function's contract.
+        unsafe { self.rule.read(config)? };
+        self.is_row_rule = self.rule.optimizer().row_rule().is_some();
+        self.set_kinds(zero_grad);
+        (self.has_rule, self.t, self.config) = (true, t, config);
+        Ok(())
+    }
+
+    /// What the types say of the arrays. (Not a value that is returned: a CPU waits for a word that was
+    /// stored in parts.)
+    fn set_kinds(&mut self, zero_grad: bool) {
+        self.kinds[WEIGHT] = Kind::written(self.weight.size());
+        self.kinds[GRADIENT].is_written = zero_grad;
+        self.kinds[LOW] = Kind::written(self.weight.low_size().unwrap_or(0));
+        self.kinds[COPY] = Kind::written(self.copy.map_or(0, Float::size));
+        let slots = self.rule.slots();
+        let (size, slots) = match self.state {
+            StateType::F32 => (4, slots),
+            StateType::Bf16 => (2, slots),
+            // All are in the first one.
+            StateType::Bits8 => (1, array::from_fn(|k| k == 0 && slots.contains(&true))),
+        };
+        for (k, is_there) in slots.into_iter().enumerate() {
+            self.kinds[STATE + k] = Kind::written(if is_there { size } else { 0 });
+        }
     }
 
     /// The rule; none that steps anything if only the gradients were read.
     pub fn optimizer(&self) -> &dyn Optimizer {
-        const NONE: Sgd = Sgd { lr: 0.0, weight_decay: 0.0, decay: Decay::L2 };
-        self.rule.as_ref().map_or(&NONE, AnyConfig::optimizer)
+        self.rule.optimizer()
     }
 
     /// How many tensors.
@@ -416,7 +426,7 @@ impl Group {
 
     /// The memory of its structures.
     pub fn structures(&self) -> [Array; 2] {
-        let size = self.rule.map_or(0, |rule| rule.size());
+        let size = if self.has_rule { self.rule.size() } else { 0 };
         let config = Array::read("config", self.config.addr(), size);
         [config, Array::read("tensors", self.tensors.addr(), self.count * self.stride)]
     }
@@ -426,7 +436,7 @@ impl Group {
     /// # Safety
     /// The tensors are there, as the header says.
     pub unsafe fn check(&self, sizes: &mut Sizes, extents: &mut Extents) -> Result<(), Failure> {
-        let rule = self.rule.as_ref().map(AnyConfig::optimizer);
+        let rule = self.has_rule.then(|| self.rule.optimizer());
         if let Some(rule) = rule {
             check_step(self.t)?;
             check_clamp(self.clamp[0], self.clamp[1])?;
@@ -504,7 +514,7 @@ impl Group {
         }
         for (k, pointer) in pointers(tensor).into_iter().enumerate() {
             let Some(range) = self.range(tensor, k, pointer) else {
-                if self.rule.is_some() && !pointer.is_null() {
+                if self.has_rule && !pointer.is_null() {
                     return Err(unexpected(k, self.name(k), pointer.addr()));
                 }
                 continue;
@@ -549,9 +559,7 @@ impl Group {
     fn name(&self, k: usize) -> &'static str {
         match k.checked_sub(STATE) {
             None => ["w", "g", "w_low", "w_copy"][k],
-            Some(k) if self.state != StateType::Bits8 => {
-                self.rule.and_then(|rule| rule.state_name(k)).unwrap_or("state")
-            }
+            Some(k) if self.state != StateType::Bits8 => self.rule.state_name(k).unwrap_or("state"),
             Some(_) => "state",
         }
     }
@@ -580,7 +588,7 @@ impl Group {
             if tensor.n == 0 || tensor.g.is_null() {
                 return;
             }
-            if tensor.row_length > 0 && self.rule.is_some() {
+            if tensor.row_length > 0 && self.has_rule {
                 rows::lists(tensor).for_each(|(_, list)| f((Some((group, index)), list)));
             }
             for (k, pointer) in pointers(tensor).into_iter().enumerate() {
@@ -631,31 +639,6 @@ const ROW_T: usize = ROWS + 1;
 fn pointers(tensor: &downhill_tensor) -> [*const c_void; ROWS] {
     let downhill_tensor { w, g, state: [s0, s1, s2, s3], w_low, w_copy, .. } = *tensor;
     [w, g, w_low.cast(), w_copy, s0, s1, s2, s3].map(|pointer: *mut c_void| pointer.cast_const())
-}
-
-fn kinds(
-    weight: Weight,
-    gradient: Float,
-    zero_grad: bool,
-    copy: Option<Float>,
-    state: StateType,
-    slots: [bool; SLOTS],
-) -> [Kind; KINDS] {
-    let mut kinds = [Kind::NONE; KINDS];
-    kinds[WEIGHT] = Kind::written(weight.size());
-    kinds[GRADIENT] = Kind { is_written: zero_grad, ..Kind::read(gradient.size()) };
-    kinds[LOW] = Kind::written(weight.low_size().unwrap_or(0));
-    kinds[COPY] = Kind::written(copy.map_or(0, Float::size));
-    let (size, slots) = match state {
-        StateType::F32 => (4, slots),
-        StateType::Bf16 => (2, slots),
-        // All are in the first one.
-        StateType::Bits8 => (1, array::from_fn(|k| k == 0 && slots.contains(&true))),
-    };
-    for (k, is_there) in slots.into_iter().enumerate() {
-        kinds[STATE + k] = Kind::written(if is_there { size } else { 0 });
-    }
-    kinds
 }
 
 #[cold]
@@ -712,7 +695,7 @@ impl Group {
             let w = match self.weight {
                 // Of a tensor without a gradient only the length is looked at, and its pointers may be
                 // anything.
-                _ if tensor.g.is_null() || self.rule.is_none() => Weights::Absent(n),
+                _ if tensor.g.is_null() || !self.has_rule => Weights::Absent(n),
                 Weight::F32 => Weights::F32(array_mut(tensor.w.cast(), n)),
                 Weight::Bf16 => Weights::Bf16(array_mut(tensor.w.cast(), n)),
                 Weight::F16 => Weights::F16(array_mut(tensor.w.cast(), n)),
@@ -735,7 +718,7 @@ impl Group {
                 (Float::Bf16, true) => Gradient::Bf16Mut(array_mut(tensor.g.cast(), of_g)),
                 (Float::F16, true) => Gradient::F16Mut(array_mut(tensor.g.cast(), of_g)),
             };
-            if self.rule.is_none() {
+            if !self.has_rule {
                 return Tensor::new(w, g, States::default());
             }
             let state = match self.state {

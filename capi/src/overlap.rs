@@ -78,6 +78,10 @@ impl Extent {
         self.end = self.end.max(next.end);
     }
 
+    fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
     fn is_apart(&self, other: &Self) -> bool {
         self.end <= other.start || other.end <= self.start
     }
@@ -101,8 +105,9 @@ impl Extents {
         let kinds = &self.kinds;
         self.all.ascending
             || (0..KINDS).all(|i| {
-                (kinds[i].ascending || !kinds[i].is_written)
-                    && kinds[..i].iter().all(|kind| kind.is_apart(&kinds[i]))
+                kinds[i].is_empty()
+                    || (kinds[i].ascending || !kinds[i].is_written)
+                        && kinds[..i].iter().all(|kind| kind.is_apart(&kinds[i]))
             })
     }
 

@@ -236,26 +236,25 @@ unsafe fn with_checked<T>(
     f: impl FnOnce(&[Group], Sizes) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (mut sizes, mut extents) = (Sizes::default(), Extents::EMPTY);
-    let mut checked = |index| {
+    let mut checked = |index, group: &mut Group| {
         // SAFETY: this function's contract.
-        let group = unsafe { list.get(index, what) };
-        let group = group.map_err(|failure: Failure| failure.of_group(index))?;
-        // SAFETY: the same.
-        match unsafe { group.check(&mut sizes, &mut extents) } {
-            Ok(()) => Ok(group),
-            Err(failure) => Err(failure.of_group(index)),
-        }
+        let checked = unsafe {
+            list.read(index, what, group).and_then(|()| group.check(&mut sizes, &mut extents))
+        };
+        checked.map_err(|failure| failure.of_group(index))
     };
     if list.len() == 1 {
-        let group = checked(0)?;
+        let mut group = Group::UNREAD;
+        checked(0, &mut group)?;
         let [config, tensors] = group.structures();
         let [one, other] = others;
         check_apart(&extents, &[one, other, list.array(), config, tensors], slice::from_ref(&group))?;
         return f(slice::from_ref(&group), sizes);
     }
     let mut groups = with_room(list.len()).ok_or(Failure::OUT_OF_MEMORY)?;
-    for index in 0..list.len() {
-        groups.push(checked(index)?);
+    groups.resize(list.len(), Group::UNREAD);
+    for (index, group) in groups.iter_mut().enumerate() {
+        checked(index, group)?;
     }
     let mut structures = with_room(3 + 2 * groups.len()).ok_or(Failure::OUT_OF_MEMORY)?;
     structures.extend(others);

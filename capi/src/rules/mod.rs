@@ -295,7 +295,7 @@ pub(super) struct Rule {
     ///
     /// # Safety
     /// It is what [`read`] asks for.
-    read: unsafe fn(*const c_void) -> Result<Decoded, Failure>,
+    read: unsafe fn(*const c_void, &mut Decoded) -> Result<(), Failure>,
     /// Writes the defaults.
     ///
     /// # Safety
@@ -312,8 +312,11 @@ impl Rule {
             name: R::NAME,
             states: <R as CRule>::STATES,
             size: size_of::<R::Config>(),
-            // SAFETY: this field's contract.
-            read: |config| unsafe { read::<R>(config.cast()) }.map(R::decoded),
+            read: |config, decoded| {
+                // SAFETY: this field's contract.
+                *decoded = unsafe { read::<R>(config.cast())? }.decoded();
+                Ok(())
+            },
             // SAFETY: this field's contract.
             write_defaults: |config| unsafe { config.cast::<R::Config>().write(R::default().encode()) },
         }
@@ -328,6 +331,25 @@ pub(super) struct AnyConfig {
 }
 
 impl AnyConfig {
+    /// Before it is read: a rule that moves nothing.
+    pub const UNREAD: Self = Self {
+        rule: &RULES[0],
+        decoded: Decoded::Sgd(Sgd { lr: 0.0, weight_decay: 0.0, decay: Decay::L2 }),
+    };
+
+    /// Reads a configuration. Until its first 8 bytes are checked no further one is read.
+    ///
+    /// # Safety
+    /// `config` is NULL, or `struct_size` initialized bytes start there, of which there are 8 at least.
+    pub unsafe fn read(&mut self, config: *const c_void) -> Result<(), Failure> {
+        check_structure("config", config.cast::<f64>())?;
+        // SAFETY: not NULL and aligned, checked above; 8 bytes are there by this function's contract.
+        let tag = unsafe { config.cast::<Head>().read() }.rule;
+        self.rule = find(tag).map_err(|_| no_rule("rule` of `config", tag))?;
+        // SAFETY: the caller promises what `read` asks for.
+        unsafe { (self.rule.read)(config, &mut self.decoded) }
+    }
+
     pub fn optimizer(&self) -> &dyn Optimizer {
         self.decoded.optimizer()
     }
@@ -364,17 +386,15 @@ fn no_rule(argument: &str, tag: u32) -> Failure {
     invalid(format!("`{argument}` is {tag}; it must be one of 1 to {}", RULES.len()))
 }
 
-/// Reads a configuration of any rule. Until its first 8 bytes are checked no further one is read.
+/// A configuration of any rule, read.
 ///
 /// # Safety
-/// `config` is NULL, or `struct_size` initialized bytes start there, of which there are 8 at least.
+/// As for [`AnyConfig::read`].
 pub(super) unsafe fn read_any(config: *const c_void) -> Result<AnyConfig, Failure> {
-    check_structure("config", config.cast::<f64>())?;
-    // SAFETY: not NULL and aligned, checked above; 8 bytes are there by this function's contract.
-    let tag = unsafe { config.cast::<Head>().read() }.rule;
-    let rule = find(tag).map_err(|_| no_rule("rule` of `config", tag))?;
-    // SAFETY: the caller promises what `read` asks for.
-    Ok(AnyConfig { rule, decoded: unsafe { (rule.read)(config)? } })
+    let mut read = AnyConfig::UNREAD;
+    // SAFETY: this function's contract.
+    unsafe { read.read(config)? };
+    Ok(read)
 }
 
 /// Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C
