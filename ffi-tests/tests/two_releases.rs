@@ -20,9 +20,7 @@ other = { package = "downhill", path = "../other" }
 
 [workspace]
 
-# It is linked, not timed.
 [profile.dev]
-opt-level = 1
 debug = false
 "#;
 
