@@ -59,56 +59,49 @@
  *     downhill_tensor table = {.n = n2, .w = w2, .g = g2, .state = {m2, v2}, .rows = rows, .row_count = k, .row_length = d};
  *
  * Preconditions of every step function:
- *   - Each array has n elements of its type, aligned to that, initialized. State arrays are zeros before the first step. An
- *     array that the configuration does not ask for is NULL. n = 0 is allowed, and the array pointers may then be
+ *   - Each array has n elements of its type, aligned to that, initialized. State arrays are zeros before the first step.
+ *     An array that the configuration does not ask for is NULL. n = 0 is allowed, and the array pointers may then be
  *     anything.
  *   - What is written (weights, states, copies, reports, gradients that are set to zero) shares memory with nothing else
  *     that is passed. What is only read may overlap. During the call nobody else writes to any of it, or reads what is
  *     written.
  *   - config points to a configuration that was made with its downhill_..._default() function. Its first 8 bytes say how
  *     long it is and which rule it is for.
- *   - Other structures start with their size, too, as their downhill_..._default() sets it. Lists have as many structures as
- *     the count says; with 0 their pointer may be anything.
- * Then, with different arrays, steps may be called from any number of threads at once. A signal handler may call
- * no function of this library.
+ *   - Other structures start with their size, too, as their downhill_..._default() sets it. Lists have as many structures
+ *     as the count says; with 0 their pointer may be anything.
+ * Then any number of threads may call functions at once, also with one pool, and steps with different arrays; where a
+ * function asks for more, it says so. A signal handler may call no function of this library. All functions are there since release 0.1.0.
  *
  * Status: a step returns DOWNHILL_STATUS_OK or another downhill_status. On any but OK and _PANIC no array has been
- * written, and downhill_last_error() says which argument (and of which group and tensor, counted from 0) was wrong and what its
- * value was.
+ * written, and downhill_last_error() says which argument (and of which group and tensor, counted from 0) was wrong and
+ * what its value was.
  *
- * Numerics: IEEE-754 binary32, each operation of the formula rounded to nearest even on its own, in the
- * order written, never fused: what a plain C loop gives with -ffp-contract=off. Hyper-parameters are
- * doubles; what is derived from them (1-beta, lr/(1-beta1^t), ...) is computed in double and rounded once.
- * A subnormal state value is read as +0. NaN and infinity follow IEEE. The bits do not depend on the
- * instruction set, on alignment, on how arrays are cut into calls, on threads, or (on x86, aarch64 and s390x) on the
- * caller's rounding mode and flush-to-zero setting, which are put back. A whole step has the bits of "widen, plain step,
- * round" for every combination of types; where rounding is random or states have eight bits, tensors may be cut at multiples
- * of 64 elements.
+ * Numerics: IEEE-754 binary32, each operation of the formula rounded to nearest even on its own, in the order written,
+ * never fused: what a plain C loop gives with -ffp-contract=off. Hyper-parameters are doubles; what is derived from them
+ * (1-beta, lr/(1-beta1^t), ...) is computed in double and rounded once. A subnormal state value is read as +0. NaN and
+ * infinity follow IEEE. The bits do not depend on the instruction set, on alignment, on how arrays are cut into calls, on
+ * threads, or (on x86, aarch64 and s390x) on the caller's rounding mode and flush-to-zero setting, which are put back. A
+ * whole step has the bits of "widen, plain step, round" for every combination of types; where rounding is random or
+ * states have eight bits, tensors may be cut at multiples of 64 elements.
  *
- * A plain step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of
- * a process allocates, to look at the CPU and the environment (downhill_isa() can be that call). A whole
- * step allocates lists. The only threads are the pools' that the caller makes. After a
- * fork() the child may step, with a pool of the parent's too, which then works on the calling thread.
+ * A plain step allocates nothing, prints nothing, takes no lock and starts no thread; only the first call of a process
+ * allocates, to look at the CPU and the environment (downhill_isa() can be that call). A whole step allocates lists. The
+ * only threads are the pools' that the caller makes. After a fork() the child may step, with a pool of the parent's too,
+ * which then works on the calling thread.
  *
- * Compatibility: a program that was built with this header runs with the library of the same release and with
- * later ones, of the same minor version before 1.0 and of the same major version from then on. A later library
- * that it does not run with has another SONAME; an earlier one with the same SONAME may lack functions.
- * downhill.hpp is this header for C++17.
+ * Compatibility: a program that was built with this header runs with the library of the same release and with later ones,
+ * of the same minor version before 1.0 and of the same major version from then on. A later library that it does not run
+ * with has another SONAME; an earlier one with the same SONAME may lack functions. downhill.hpp is this header for C++17.
  *
  * CONTENTS
- *   1. Version     DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
- *   2. Status      downhill_status, downhill_status_message(), downhill_last_error()
- *   3. Configurations
- *                  DOWNHILL_RULE_..., downhill_decay, downhill_form, downhill_config_default()
- *   4. Plain steps
- *                  for each rule R: downhill_R, downhill_R_default(), downhill_R_step()
- *   5. Pools       downhill_pool_new(), downhill_pool_new_on(), downhill_pool_from(), downhill_pool_threads(),
- *                  downhill_pool_free()
- *   6. Groups of tensors
- *                  downhill_type, downhill_tensor, downhill_group, downhill_group_default()
- *   7. The whole step
- *                  downhill_extras, downhill_report, downhill_step(), downhill_grad_squares()
- *   8. Conversion  downhill_state_bytes(), downhill_pack(), downhill_unpack(), downhill_convert()
+ *   1. Version            DOWNHILL_VERSION_..., downhill_version(), downhill_version_number(), downhill_isa()
+ *   2. Status             downhill_status, downhill_status_message(), downhill_last_error()
+ *   3. Configurations     DOWNHILL_RULE_..., downhill_decay, downhill_form, downhill_config_default()
+ *   4. Plain steps        for each rule R: downhill_R, downhill_R_default(), downhill_R_step()
+ *   5. Pools              downhill_pool_new(), _new_on(), _from(), _threads(), _free()
+ *   6. Groups of tensors  downhill_type, downhill_tensor, downhill_group, downhill_group_default()
+ *   7. The whole step     downhill_extras, downhill_report, downhill_step(), downhill_grad_squares()
+ *   8. Conversion         downhill_state_bytes(), downhill_pack(), downhill_unpack(), downhill_convert()
  */
 
 #ifndef DOWNHILL_H
@@ -128,7 +121,7 @@
 #define DOWNHILL_INLINE static inline
 #endif
 
-/** Stands before each function of the library. A program that links its DLL on Windows may define DOWNHILL_DLL, as CMake's
+/** Is before each function of the library. A program that links its DLL on Windows may define DOWNHILL_DLL, as CMake's
  * downhill::shared does: calls are then a jump shorter. */
 #if defined(_WIN32) && defined(DOWNHILL_DLL)
 #define DOWNHILL_API __declspec(dllimport)
@@ -151,26 +144,17 @@ extern "C" {
 /** Version of this header as one number that grows: 10000*major + 100*minor + patch. */
 #define DOWNHILL_VERSION_NUMBER (((DOWNHILL_VERSION_MAJOR * 10000) + (DOWNHILL_VERSION_MINOR * 100)) + DOWNHILL_VERSION_PATCH)
 
-/**
- * Version of the library that is linked, which can differ from the header's.
+/** Version of the library that is linked, which can differ from the header's.
  *
- * @return "major.minor.patch", a string that lives as long as the program
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ * @return "major.minor.patch", a string that lives as long as the program */
 DOWNHILL_API const char *downhill_version(void);
 
-/**
- * Version of the library that is linked as one number, to compare with DOWNHILL_VERSION_NUMBER.
+/** Version of the library that is linked as one number, to compare with DOWNHILL_VERSION_NUMBER.
  *
- * @return 10000*major + 100*minor + patch
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ * @return 10000*major + 100*minor + patch */
 DOWNHILL_API uint32_t downhill_version_number(void);
 
-/**
- * The instruction set that steps use in this process: the widest that this CPU has, or a lower one that
+/** The instruction set that steps use in this process: the widest that this CPU has, or a lower one that
  * DOWNHILL_ISA in the environment names ("avx512", "avx2", "neon", "simd128" or "scalar"; empty is as
  * unset). All give the same bits. The environment is read once, by the first call that needs it. That call looks at
  * everything else that a process looks at once, too: make it before you fork, if another thread could
@@ -178,10 +162,7 @@ DOWNHILL_API uint32_t downhill_version_number(void);
  *
  * @return "avx512", "avx2", "neon", "simd128" or "scalar"; "invalid" if DOWNHILL_ISA names none that
  *         this CPU has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
- *         the program
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ *         the program */
 DOWNHILL_API const char *downhill_isa(void);
 
 /* ======== 2. Status ======== */
@@ -197,55 +178,35 @@ typedef uint32_t downhill_status;
 #define DOWNHILL_STATUS_MISALIGNED 2
 /** What is written shares memory with something else. */
 #define DOWNHILL_STATUS_OVERLAP 3
-
-/**
- * An array of n elements does not fit in the address space, or a list of count structures; or
- * state_bytes is not what downhill_state_bytes() says, or row_length does not fit n or 8BIT.
- */
+/** An array of n elements does not fit in the address space, or a list of count structures; or
+ * state_bytes is not what downhill_state_bytes() says, or row_length does not fit n or 8BIT. */
 #define DOWNHILL_STATUS_INVALID_LENGTH 4
 /** t is 0. Steps are counted from 1. */
 #define DOWNHILL_STATUS_INVALID_STEP 5
-
-/**
- * A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is
+/** A configuration is not the rule's, a field is out of its range, a value is unknown, struct_size is
  * wrong, an array is there that the configuration does not ask for, first_element is not a multiple of
- * 64, a row is not in the table or listed twice, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
- */
+ * 64, a row is not in the table or listed twice, or DOWNHILL_ISA in the environment names no instruction set of this CPU. */
 #define DOWNHILL_STATUS_INVALID_CONFIG 6
-
-/**
- * The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or
- * could become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call
- * has the same t.
- */
+/** The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or
+ * could become so when it is scaled. Nothing has changed. */
 #define DOWNHILL_STATUS_SKIPPED 7
 /** There is no memory for a list of groups, arrays or rows. */
 #define DOWNHILL_STATUS_OUT_OF_MEMORY 8
 /** A bug in this library. The arrays may have been written in part. */
 #define DOWNHILL_STATUS_PANIC 99
 
-
-
-/**
- * What a status value means, in one sentence.
+/** What a status value means, in one sentence.
  *
  * @param status  any value; one that no function returns gets "unknown status"
- * @return a string that lives as long as the program
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ * @return a string that lives as long as the program */
 DOWNHILL_API const char *downhill_status_message(uint32_t status);
 
-/**
- * Which argument was wrong in the last call of this thread that failed, its value and what is
+/** Which argument was wrong in the last call of this thread that failed, its value and what is
  * allowed. A call that succeeds leaves it as it is.
  *
  * @return a string of at most 511 bytes that lives until the next failing call in this thread, or the
  *         thread's end (in the first thread also in atexit() handlers and static destructors); "" if no
- *         call has failed
- *
- * Threads: any number at once; each has its own text. Since 0.1.0.
- */
+ *         call has failed */
 DOWNHILL_API const char *downhill_last_error(void);
 
 /* ======== 3. Configurations ======== */
@@ -300,40 +261,31 @@ DOWNHILL_API const char *downhill_last_error(void);
 /** How weight_decay enters a step. With weight_decay = 0 neither does any arithmetic. */
 typedef uint32_t downhill_decay;
 
-/**
- * Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both
- * walk the same path.
- */
+/** Whether lr is in the state of a rule with momentum. At a constant lr, and without dampening, both
+ * walk the same path. */
 typedef uint32_t downhill_form;
 
 /** g += weight_decay*w before the rule. */
 #define DOWNHILL_DECAY_L2 0
-
-/**
- * w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
+/** w *= 1 - lr*weight_decay before the update (Loshchilov & Hutter, "Decoupled Weight Decay
  * Regularization", 2019). That factor is rounded to float, whose numbers below 1 are 6e-8 apart, in
  * PyTorch as here. With lr*weight_decay below 3e-8 (both 1e-4, say) nothing decays at all, and with
  * 1e-7 (lr 1e-5, weight_decay 0.01) 19 % too much. Where that matters, decay in every k-th step with
- * k*weight_decay, and with 0 in the others.
- */
+ * k*weight_decay, and with 0 in the others. */
 #define DOWNHILL_DECAY_DECOUPLED 1
 /** lr is in the state: u is the last step. */
 #define DOWNHILL_FORM_CLASSIC 0
 /** lr is outside of the state: u sums gradients. As PyTorch has it. */
 #define DOWNHILL_FORM_TORCH 1
 
-/**
- * Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C
+/** Writes the defaults of a rule, as downhill_R_default() returns them: for languages that have no C
  * header.
  *
  * @param rule         which rule, DOWNHILL_RULE_...
  * @param config       a configuration of that rule, written
  * @param struct_size  how long it is, at most 512; after the fields that this release knows it is set
  *                     to zero
- * @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ * @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED */
 DOWNHILL_API downhill_status downhill_config_default(uint32_t rule, void *config, size_t struct_size);
 
 /* ======== 4. Plain steps ======== */
@@ -356,8 +308,6 @@ DOWNHILL_API downhill_status downhill_config_default(uint32_t rule, void *config
  *         _INVALID_CONFIG             config, an array that it does not ask for, or DOWNHILL_ISA in the
  *                                     environment
  *         or _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 
 /** The hyper-parameters of downhill_sgd_step(). */
@@ -379,10 +329,8 @@ DOWNHILL_INLINE downhill_sgd downhill_sgd_default(void) {
   return config;
 }
 
-/**
- * Gradient descent (Robbins & Monro, "A Stochastic Approximation Method", 1951).
- *     w -= lr*g
- */
+/** Gradient descent (Robbins & Monro, "A Stochastic Approximation Method", 1951).
+ *     w -= lr*g */
 DOWNHILL_API downhill_status downhill_sgd_step(size_t n, float *w, const float *g,
     const struct downhill_sgd *config);
 
@@ -410,12 +358,10 @@ DOWNHILL_INLINE downhill_momentum downhill_momentum_default(void) {
   return config;
 }
 
-/**
- * Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by
+/** Gradient descent with momentum (Rumelhart, Hinton & Williams, "Learning representations by
  * back-propagating errors", 1986). State: u. In the classic form and in the torch form:
  *     u = momentum*u + lr*g; w -= u
- *     u = momentum*u + (1-dampening)*g; w -= lr*u
- */
+ *     u = momentum*u + (1-dampening)*g; w -= lr*u */
 DOWNHILL_API downhill_status downhill_momentum_step(size_t n, float *w, const float *g, float *u,
     const struct downhill_momentum *config);
 
@@ -441,14 +387,12 @@ DOWNHILL_INLINE downhill_nesterov downhill_nesterov_default(void) {
   return config;
 }
 
-/**
- * Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming
+/** Gradient descent with Nesterov's momentum (Nesterov, "A method for solving the convex programming
  * problem with convergence rate O(1/k^2)", 1983, as in Sutskever et al., "On the importance of
  * initialization and momentum in deep learning", 2013). State: u. In the classic form and in the torch
  * form:
  *     u = momentum*u + lr*g; w -= momentum*u + lr*g
- *     u = momentum*u + g; w -= lr*(g + momentum*u)
- */
+ *     u = momentum*u + g; w -= lr*(g + momentum*u) */
 DOWNHILL_API downhill_status downhill_nesterov_step(size_t n, float *w, const float *g, float *u,
     const struct downhill_nesterov *config);
 
@@ -474,12 +418,10 @@ DOWNHILL_INLINE downhill_adagrad downhill_adagrad_default(void) {
   return config;
 }
 
-/**
- * Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+/** Adagrad (Duchi, Hazan & Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
  * Optimization", 2011). State: s, which may also start as another initial accumulator.
  *     s += g*g
- *     w -= (lr*g)/(sqrt(s) + eps)
- */
+ *     w -= (lr*g)/(sqrt(s) + eps) */
 DOWNHILL_API downhill_status downhill_adagrad_step(size_t n, float *w, const float *g, float *s,
     const struct downhill_adagrad *config);
 
@@ -493,10 +435,8 @@ typedef struct downhill_adadelta {
   double lr;
   /** Decay rate of both averages, in [0, 1]. */
   double rho;
-  /**
-   * Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is
-   * NaN where the gradient is zero.
-   */
+  /** Added inside both roots; finite and >= 0. With 0 nothing ever moves: u starts as zero, and 0/0 is
+   * NaN where the gradient is zero. */
   double eps;
   double weight_decay;
 } downhill_adadelta;
@@ -510,14 +450,12 @@ DOWNHILL_INLINE downhill_adadelta downhill_adadelta_default(void) {
   return config;
 }
 
-/**
- * Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of
+/** Adadelta (Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012). States: v, u, the averages of
  * squared gradients and of squared steps.
  *     v = rho*v + ((1-rho)*g)*g
  *     d = (sqrt(u + eps)/sqrt(v + eps))*g
  *     u = rho*u + ((1-rho)*d)*d
- *     w -= lr*d
- */
+ *     w -= lr*d */
 DOWNHILL_API downhill_status downhill_adadelta_step(size_t n, float *w, const float *g, float *v,
     float *u, const struct downhill_adadelta *config);
 
@@ -548,24 +486,20 @@ DOWNHILL_INLINE downhill_rmsprop downhill_rmsprop_default(void) {
   return config;
 }
 
-/**
- * RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences
+/** RMSprop (Tieleman & Hinton, "Lecture 6.5: rmsprop", 2012; centered: Graves, "Generating Sequences
  * With Recurrent Neural Networks", 2013). States: v; g_avg if centered is 1, else NULL; u if momentum >
  * 0, else NULL.
  *     v = alpha*v + ((1-alpha)*g)*g; r = sqrt(v) + eps
  *     centered: g_avg = alpha*g_avg + (1-alpha)*g; r = sqrt(max(v - g_avg*g_avg, 0)) + eps
- *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u
- */
+ *     w -= (lr*g)/r; with momentum: u = momentum*u + g/r; w -= lr*u */
 DOWNHILL_API downhill_status downhill_rmsprop_step(size_t n, float *w, const float *g, float *v,
     float *g_avg, float *u, const struct downhill_rmsprop *config);
 
 /** What the moments of Adam, AdamW and AMSGrad are divided by. */
 typedef uint32_t downhill_bias_correction;
 
-/**
- * The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The
- * field rule says for which of them.
- */
+/** The hyper-parameters of downhill_adam_step(), downhill_adamw_step() and downhill_amsgrad_step(). The
+ * field rule says for which of them. */
 typedef struct downhill_adam {
   uint32_t struct_size;
   uint32_t rule;
@@ -574,17 +508,13 @@ typedef struct downhill_adam {
   downhill_decay decay;
   /** Learning rate, finite and >= 0. */
   double lr;
-  /**
-   * Decay rate of the first moment, in [0, 1). With 0 the first moment is the gradient, and there is
-   * no state m, but for AMSGrad.
-   */
+  /** Decay rate of the first moment, in [0, 1). With 0 the first moment is the gradient, and there is
+   * no state m, but for AMSGrad. */
   double beta1;
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
-   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
-   */
+  /** Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
+   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0. */
   double eps;
   double weight_decay;
 } downhill_adam;
@@ -608,51 +538,39 @@ DOWNHILL_INLINE downhill_adam downhill_adam_default(void) {
 
 /** The defaults of downhill_adamw_step(). */
 DOWNHILL_INLINE downhill_adam downhill_adamw_default(void) {
-  downhill_adam config;
-  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_ADAMW;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_DECOUPLED;
-  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
-  config.weight_decay = 0.01;
+  downhill_adam config = downhill_adam_default();
+  config.rule = DOWNHILL_RULE_ADAMW; config.decay = DOWNHILL_DECAY_DECOUPLED; config.weight_decay = 0.01;
   return config;
 }
 
 /** The defaults of downhill_amsgrad_step(). */
 DOWNHILL_INLINE downhill_adam downhill_amsgrad_default(void) {
-  downhill_adam config;
-  config.struct_size = sizeof config; config.rule = DOWNHILL_RULE_AMSGRAD;
-  config.bias_correction = DOWNHILL_BIAS_CORRECTION_STEP; config.decay = DOWNHILL_DECAY_L2;
-  config.lr = 0.001; config.beta1 = 0.9; config.beta2 = 0.999; config.eps = 1e-8;
-  config.weight_decay = 0.0;
+  downhill_adam config = downhill_adam_default();
+  config.rule = DOWNHILL_RULE_AMSGRAD;
   return config;
 }
 
-/**
- * Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m if beta1 > 0, else
+/** Adam (Kingma & Ba, "Adam: A Method for Stochastic Optimization", 2014). States: m if beta1 > 0, else
  * NULL; v. With c1 and c2 as downhill_bias_correction says, a = lr/c1 and k = 1/sqrt(c2):
  *     m = beta1*m + (1-beta1)*g; without m it is g
  *     v = beta2*v + ((1-beta2)*g)*g
- *     w -= (a*m)/(sqrt(v)*k + eps)
- */
+ *     w -= (a*m)/(sqrt(v)*k + eps) */
 DOWNHILL_API downhill_status downhill_adam_step(size_t n, float *w, const float *g, float *m, float *v,
     uint64_t t, const struct downhill_adam *config);
 
-/**
- * AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
+/** AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019): downhill_adam_step() with
  * decoupled weight decay. Start from downhill_adamw_default().
- *     w *= 1 - lr*weight_decay; then as Adam
- */
+ *     w *= 1 - lr*weight_decay; then as Adam */
 DOWNHILL_API downhill_status downhill_adamw_step(size_t n, float *w, const float *g, float *m, float *v,
     uint64_t t, const struct downhill_adam *config);
 
-/**
- * AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
+/** AMSGrad (Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond", 2018), with the bias
  * correction of Adam, as PyTorch has it. States: m, v, v_max. With a and k as Adam, and a maximum that
  * is NaN if either number is:
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     v_max = max(v_max, v)
- *     w -= (a*m)/(sqrt(v_max)*k + eps)
- */
+ *     w -= (a*m)/(sqrt(v_max)*k + eps) */
 DOWNHILL_API downhill_status downhill_amsgrad_step(size_t n, float *w, const float *g, float *m,
     float *v, float *v_max, uint64_t t, const struct downhill_adam *config);
 
@@ -682,14 +600,12 @@ DOWNHILL_INLINE downhill_adamax downhill_adamax_default(void) {
   return config;
 }
 
-/**
- * AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic
+/** AdaMax, which is Adam with the infinity norm (Kingma & Ba, "Adam: A Method for Stochastic
  * Optimization", 2014, section 7.1). States: m, u. With a = lr/(1-beta1^t), and a maximum that is NaN
  * if either number is:
  *     m = beta1*m + (1-beta1)*g
  *     u = max(beta2*u, |g| + eps)
- *     w -= (a*m)/u
- */
+ *     w -= (a*m)/u */
 DOWNHILL_API downhill_status downhill_adamax_step(size_t n, float *w, const float *g, float *m, float *u,
     uint64_t t, const struct downhill_adamax *config);
 
@@ -705,10 +621,7 @@ typedef struct downhill_nadam {
   double beta1;
   /** Decay rate of the second moment, in [0, 1). */
   double beta2;
-  /**
-   * Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
-   * a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
-   */
+  /** As downhill_adam's. */
   double eps;
   /** How fast the momentum warms up, finite and >= 0. */
   double momentum_decay;
@@ -724,16 +637,14 @@ DOWNHILL_INLINE downhill_nadam downhill_nadam_default(void) {
   return config;
 }
 
-/**
- * Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam",
+/** Nadam, which is Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov Momentum into Adam",
  * 2016). States: m, v. With c2 = 1-beta2^t, mu(t) = beta1*(1 - 0.5*0.96^(t*momentum_decay)), P =
  * mu(1)*...*mu(t) (of which factors are left out that no longer change 1-P), a = lr*(1-mu(t))/(1-P), b
  * = lr*mu(t+1)/(1-P*mu(t+1)):
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     r = sqrt(v*(1/c2)) + eps
- *     w -= (a*g)/r; w -= (b*m)/r
- */
+ *     w -= (a*g)/r; w -= (b*m)/r */
 DOWNHILL_API downhill_status downhill_nadam_step(size_t n, float *w, const float *g, float *m, float *v,
     uint64_t t, const struct downhill_nadam *config);
 
@@ -761,13 +672,11 @@ DOWNHILL_INLINE downhill_lion downhill_lion_default(void) {
   return config;
 }
 
-/**
- * Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is
+/** Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023), whose weight decay is
  * decoupled in the paper and not by default. State: m. The sign of a zero is 0, and that of a NaN is
  * NaN.
  *     w -= lr*sign(beta1*m + (1-beta1)*g)
- *     m = beta2*m + (1-beta2)*g
- */
+ *     m = beta2*m + (1-beta2)*g */
 DOWNHILL_API downhill_status downhill_lion_step(size_t n, float *w, const float *g, float *m,
     const struct downhill_lion *config);
 
@@ -793,12 +702,10 @@ DOWNHILL_INLINE downhill_signum downhill_signum_default(void) {
   return config;
 }
 
-/**
- * Signum (Bernstein et al., "signSGD: Compressed Optimisation for Non-Convex Problems", 2018), with
+/** Signum (Bernstein et al., "signSGD: Compressed Optimisation for Non-Convex Problems", 2018), with
  * momentum = 0 signSGD. State: m. The sign of a zero is 0, and that of a NaN is NaN.
  *     m = momentum*m + (1-momentum)*g
- *     w -= lr*sign(m)
- */
+ *     w -= lr*sign(m) */
 DOWNHILL_API downhill_status downhill_signum_step(size_t n, float *w, const float *g, float *m,
     const struct downhill_signum *config);
 
@@ -814,11 +721,9 @@ typedef struct downhill_radam {
   double beta1;
   /** Decay rate of the second moment, in [0, 1). With 2/3 or less the second moment is never used. */
   double beta2;
-  /**
-   * Added to the root of the second moment, before its bias is corrected; finite and >= 0. Below
+  /** Added to the root of the second moment, before its bias is corrected; finite and >= 0. Below
    * 1e-17 it no longer hides that a second moment which grows in portions below 2^-126 (gradients
-   * below 4e-18) stays 0.
-   */
+   * below 4e-18) stays 0. */
   double eps;
   double weight_decay;
 } downhill_radam;
@@ -832,16 +737,14 @@ DOWNHILL_INLINE downhill_radam downhill_radam_default(void) {
   return config;
 }
 
-/**
- * RAdam, which is Adam that leaves its second moment out while that is an average of too few gradients
+/** RAdam, which is Adam that leaves its second moment out while that is an average of too few gradients
  * (Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2019; with 5 where that has
  * 4, as PyTorch has it). States: m, v. With c1 = 1-beta1^t, c2 = 1-beta2^t, R = 2/(1-beta2) - 1,
  * rho = R - ((2*t)*beta2^t)/c2, r = sqrt((((rho-4)*(rho-2))*R)/(((R-4)*(R-2))*rho)):
  *     m = beta1*m + (1-beta1)*g
  *     v = beta2*v + ((1-beta2)*g)*g
  *     rho > 5: w -= (a*m)/(sqrt(v) + eps) with a = (lr/c1)*(r*sqrt(c2))
- *     else:    w -= a*m with a = lr/c1
- */
+ *     else:    w -= a*m with a = lr/c1 */
 DOWNHILL_API downhill_status downhill_radam_step(size_t n, float *w, const float *g, float *m, float *v,
     uint64_t t, const struct downhill_radam *config);
 
@@ -854,11 +757,9 @@ typedef struct downhill_ftrl {
   uint32_t reserved;
   /** Learning rate, finite and > 0, and not so small that 1/lr is infinite. */
   double lr;
-  /**
-   * Added to the root of the sum of squares, finite and >= 0. With 0 (and l2 = 0) an element whose
+  /** Added to the root of the sum of squares, finite and >= 0. With 0 (and l2 = 0) an element whose
    * squares have been zero so far is divided by zero, as IEEE says, and one with gradients of about
-   * 1e-20, whose sum of squares is subnormal and so read as zero, doubles in every step.
-   */
+   * 1e-20, whose sum of squares is subnormal and so read as zero, doubles in every step. */
   double beta;
   /** L1 regularization, finite and >= 0: what makes weights exactly zero. */
   double l1;
@@ -876,23 +777,19 @@ DOWNHILL_INLINE downhill_ftrl downhill_ftrl_default(void) {
   return config;
 }
 
-/**
- * FTRL-Proximal (McMahan et al., "Ad Click Prediction: a View from the Trenches", 2013), for sparse
+/** FTRL-Proximal (McMahan et al., "Ad Click Prediction: a View from the Trenches", 2013), for sparse
  * linear models. States: z, s. The new weight is made of them alone: weights that are not zero at the
  * start are pulled towards zero by the first step, unless z starts from
  * -(w*(beta/lr + l2) + sign(w)*l1). A NaN in g makes z, s and w NaN. With a = 1/lr:
  *     r = sqrt(s)
  *     s += g*g
  *     z += g - ((sqrt(s) - r)*a)*w
- *     w = (sign(z)*l1 - z)/((beta + sqrt(s))*a + l2), but 0 where |z| <= l1
- */
+ *     w = (sign(z)*l1 - z)/((beta + sqrt(s))*a + l2), but 0 where |z| <= l1 */
 DOWNHILL_API downhill_status downhill_ftrl_step(size_t n, float *w, const float *g, float *z, float *s,
     const struct downhill_ftrl *config);
 
-/**
- * The hyper-parameters of downhill_rowwise_adagrad_step(), and of tensors with rows whose state[0] has
- * one float for each row of w, n/row_length of them.
- */
+/** The hyper-parameters of downhill_rowwise_adagrad_step(), and of tensors with rows whose state[0] has
+ * one float for each row of w, n/row_length of them. */
 typedef struct downhill_rowwise_adagrad {
   uint32_t struct_size;
   uint32_t rule;
@@ -914,31 +811,24 @@ DOWNHILL_INLINE downhill_rowwise_adagrad downhill_rowwise_adagrad_default(void) 
   return config;
 }
 
-/**
- * Row-wise Adagrad (Duchi, Hazan & Singer, 2011, with one accumulator for a row as in FBGEMM and
+/** Row-wise Adagrad (Duchi, Hazan & Singer, 2011, with one accumulator for a row as in FBGEMM and
  * TorchRec), for one row. State: s, one float, which may also start as another initial accumulator.
  *     s += mean(g*g), which is summed in double as downhill_grad_squares() does within 4,096 elements
- *     w -= (lr/(sqrt(s) + eps))*g
- */
+ *     w -= (lr/(sqrt(s) + eps))*g */
 DOWNHILL_API downhill_status downhill_rowwise_adagrad_step(size_t n, float *w, const float *g, float *s,
     const struct downhill_rowwise_adagrad *config);
 
 /* ======== 5. Pools ======== */
 
-/**
- * Threads for whole steps. Made by downhill_pool_new(), downhill_pool_new_on() or downhill_pool_from(),
- * and the caller's to free. Any number of threads may use one at once.
- */
+/** Threads for whole steps. Made by downhill_pool_new(), downhill_pool_new_on() or downhill_pool_from(),
+ * and the caller's to free. Any number of threads may use one at once. */
 typedef struct downhill_pool downhill_pool;
 
-/**
- * A function that calls body(job) on several threads, any number of times, at once or one after
- * another, parts times if possible, and returns when all calls have returned. It must not throw.
- */
+/** A function that calls body(job) on several threads, any number of times, at once or one after
+ * another, parts times if possible, and returns when all calls have returned. It must not throw. */
 typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(void *job), void *job);
 
-/**
- * Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default
+/** Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default
  * floating-point environment. They block the signals that are sent to a process, and none that an
  * instruction of their own raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), so that a host
  * that serves page faults gets them. Small steps wake no worker: it takes 2 MiB to move for each
@@ -958,14 +848,10 @@ typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(
  *                 quota)
  * @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the
  *         system lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool
- *         of 1, where there is no memory at all, or on a bug in this library
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ *         of 1, where there is no memory at all, or on a bug in this library */
 DOWNHILL_API struct downhill_pool *downhill_pool_new(size_t threads);
 
-/**
- * Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread
+/** Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread
  * is left where it is: it waits while they work, and makes steps that are too small for several threads
  * alone. For a program whose own threads are bound (by OMP_PROC_BIND, say), and for one pool on each
  * NUMA node. Otherwise as downhill_pool_new().
@@ -974,14 +860,10 @@ DOWNHILL_API struct downhill_pool *downhill_pool_new(size_t threads);
  * @param cpus   their numbers, as the system has them; one that is listed twice gets two workers
  * @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not
  *         there or that the process may not use, where no thread can be started, and on systems other
- *         than Linux; downhill_last_error() names the CPU
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ *         than Linux; downhill_last_error() names the CPU */
 DOWNHILL_API struct downhill_pool *downhill_pool_new_on(size_t count, const uint32_t *cpus);
 
-/**
- * Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region
+/** Makes a pool of the caller's own threads: of OpenMP, TBB, a framework. Right after a parallel region
  * of theirs its threads still spin, and workers of another pool would compete with them. Whole steps
  * are cut up as with other pools, and small ones do not call the function. With OpenMP:
  *
@@ -991,44 +873,33 @@ DOWNHILL_API struct downhill_pool *downhill_pool_new_on(size_t count, const uint
  *     }
  *
  * @param threads       with how many threads a step is made, 1 to 1024
- * @param parallel_for  calls the body; the calling thread does what no call of it has done
+ * @param parallel_for  calls the body, and is called by the thread that makes a step, which then does
+ *                      what no call of the body has done
  * @param context       its first argument
  * @return the pool, to be freed with downhill_pool_free(). NULL, with downhill_last_error(), if
- *         parallel_for is NULL, threads out of its range, or where there is no memory
- *
- * Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since
- * 0.1.0.
- */
+ *         parallel_for is NULL, threads out of its range, or where there is no memory */
 DOWNHILL_API struct downhill_pool *downhill_pool_from(size_t threads, downhill_parallel_for parallel_for,
     void *context);
 
-/**
- * How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the
+/** How many threads make a step with this pool: the workers, and with a pool of downhill_pool_new() the
  * calling one.
  *
  * @param pool  a pool, or NULL
- * @return at least 1; 1 for NULL
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ * @return at least 1; 1 for NULL */
 DOWNHILL_API size_t downhill_pool_threads(const struct downhill_pool *pool);
 
-/**
- * Ends the workers, waits until they are gone, and frees the pool. In a forked child, which has no
+/** Ends the workers, waits until they are gone, and frees the pool. In a forked child, which has no
  * workers, it forgets them.
  *
  * @param pool  a pool that no thread uses any more, or NULL
  *
- * Threads: one, when no call with this pool is running or to come. Since 0.1.0.
- */
+ * Threads: one, when no call with this pool is running or to come. */
 DOWNHILL_API void downhill_pool_free(struct downhill_pool *pool);
 
 /* ======== 6. Groups of tensors ======== */
 
-/**
- * A flag of a tensor's row_flags: a row may be listed more than once. Its gradients are then added up
- * in float, in the order of the list, before they are scaled.
- */
+/** A flag of a tensor's row_flags: a row may be listed more than once. Its gradients are then added up
+ * in float, in the order of the list, before they are scaled. */
 #define DOWNHILL_ROWS_MERGE 1
 
 /** What an array is made of. */
@@ -1040,25 +911,19 @@ typedef uint32_t downhill_rounding;
 /** How elements are numbered, which random rounding depends on. */
 typedef uint32_t downhill_numbering;
 
-/**
- * The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and
- * first_element are looked at.
- */
+/** The arrays of a tensor. With n = 0 the pointers may be anything; without a gradient only n, t and
+ * first_element are looked at. */
 typedef struct downhill_tensor {
   /** Number of elements. */
   size_t n;
   /** Weights, updated: the group's weight_type. */
   void *w;
-  /**
-   * Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is
-   * none, and the tensor is left alone; nothing is decayed or copied.
-   */
+  /** Gradient: the group's gradient_type. Written only with DOWNHILL_EXTRAS_ZERO_GRAD. NULL: there is
+   * none, and the tensor is left alone; nothing is decayed or copied. */
   void *g;
-  /**
-   * States, updated, in the order of the plain step (rmsprop: v, g_avg, u; adam: m, v), those that the
+  /** States, updated, in the order of the plain step (rmsprop: v, g_avg, u; adam: m, v), those that the
    * configuration does not have NULL; zeros before the first step. 8BIT: state[0] is one buffer for
-   * all of them.
-   */
+   * all of them. */
   void *state[4];
   /** SPLIT: the lower halves of the weights. Else NULL. */
   int16_t *w_low;
@@ -1066,43 +931,31 @@ typedef struct downhill_tensor {
   void *w_copy;
   /** 8BIT: what downhill_state_bytes() says. Else 0. */
   size_t state_bytes;
-  /**
-   * The number of this step for this tensor alone, for one that joined late or was frozen. 0: the
-   * group's.
-   */
+  /** The number of this step for this tensor alone, for one that joined late or was frozen. 0: the
+   * group's. */
   uint64_t t;
-  /**
-   * With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64.
-   * Else 0.
-   */
+  /** With DOWNHILL_NUMBERING_GIVEN the number of the first element in the model, a multiple of 64.
+   * Else 0. */
   uint64_t first_element;
-  /**
-   * Where row_length is not 0: which rows of w, counted from 0, g has, one after another. Only these
+  /** Where row_length is not 0: which rows of w, counted from 0, g has, one after another. Only these
    * are stepped, each with the bits that it has in a step of all rows. A list that does not ascend is
-   * sorted, for which memory is allocated.
-   */
+   * sorted, for which memory is allocated. */
   const int64_t *rows;
   /** How many rows are listed: g has row_count*row_length elements. */
   size_t row_count;
-  /**
-   * 0: g has all elements. Else w is a table whose rows have this many, which divides n. 8BIT: a
-   * multiple of 64.
-   */
+  /** 0: g has all elements. Else w is a table whose rows have this many, which divides n. 8BIT: a
+   * multiple of 64. */
   size_t row_length;
-  /**
-   * The number of steps that each row of w has had, n/row_length of them; one more for a row that is
-   * touched, which is its t in this step. NULL: its t is the tensor's.
-   */
+  /** The number of steps that each row of w has had, n/row_length of them; one more for a row that is
+   * touched, which is its t in this step. NULL: its t is the tensor's. */
   uint64_t *row_t;
   /** 0, or DOWNHILL_ROWS_MERGE. Without it a row that is listed twice is an error. */
   uint32_t row_flags;
   uint32_t reserved;
 } downhill_tensor;
 
-/**
- * Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a
- * call have the same struct_size and tensor_size.
- */
+/** Tensors that share a configuration and types. Start from downhill_group_default(). All groups of a
+ * call have the same struct_size and tensor_size. */
 typedef struct downhill_group {
   /** sizeof(downhill_group), which is how far apart groups are. */
   uint32_t struct_size;
@@ -1130,12 +983,10 @@ typedef struct downhill_group {
   size_t count;
   /** The tensors. */
   const struct downhill_tensor *tensors;
-  /**
-   * From where to where new weights are kept, at most clamp_high: a weight that is beyond after the
+  /** From where to where new weights are kept, at most clamp_high: a weight that is beyond after the
    * update becomes the bound, before it is rounded to its type (which can go beyond, to a neighbour)
    * or copied; a NaN stays one. Finite as floats, or -INFINITY or INFINITY for no bound. Both 0, the
-   * default: no bounds. A plain step has none; a group of one tensor does the same with them.
-   */
+   * default: no bounds. A plain step has none; a group of one tensor does the same with them. */
   double clamp_low;
   double clamp_high;
 } downhill_group;
@@ -1148,40 +999,25 @@ typedef struct downhill_group {
 #define DOWNHILL_TYPE_BF16 2
 /** IEEE half precision, as uint16_t. */
 #define DOWNHILL_TYPE_F16 3
-
-/**
- * Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a
+/** Weights that are floats in two halves: w has the nearest bfloat16 (ties away from zero), which a
  * model can run on, and w_low an int16_t that makes it exact. With x the bits of the float, w = (x +
  * 0x8000) >> 16, w_low = x & 0xffff, x = (w << 16) + w_low mod 2^32. (Of a NaN w has the upper half
- * with the quiet bit set, and w_low is 0.)
- */
+ * with the quiet bit set, and w_low is 0.) */
 #define DOWNHILL_TYPE_SPLIT 4
-
-/**
- * States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of
- * squares. To the others (a sum, a maximum) downhill_state_bytes() says no.
- */
+/** States in eight bits, all of a tensor in one buffer: for rules whose states are signed or averages of
+ * squares. To the others (a sum, a maximum) downhill_state_bytes() says no. */
 #define DOWNHILL_TYPE_8BIT 5
-
-/**
- * Up or down at random, and right on average: a state moves however small a step's part in it is. (A
- * running maximum, v_max, is always rounded to nearest.)
- */
+/** Up or down at random, and right on average: a state moves however small a step's part in it is. (A
+ * running maximum, v_max, is always rounded to nearest.) */
 #define DOWNHILL_ROUNDING_STOCHASTIC 0
-
-/**
- * To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the
- * distance between two numbers never moves: to compare with, not to train with.
- */
+/** To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the
+ * distance between two numbers never moves: to compare with, not to train with. */
 #define DOWNHILL_ROUNDING_NEAREST 1
 /** All tensors of a call follow each other from 0, each from the next multiple of 64 on. */
 #define DOWNHILL_NUMBERING_BY_PLACE 0
-
-/**
- * By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor
+/** By first_element: for a model that is stepped in pieces, or by several ranks. Give each tensor
  * numbers of its own, and a part of a tensor (cut at a multiple of 64) those that it has in the whole;
- * then the bits are those of the whole.
- */
+ * then the bits are those of the whole. */
 #define DOWNHILL_NUMBERING_GIVEN 1
 
 /** All floats, no copy, random rounding with seed 0, numbered by place, no bounds; config, count, tensors and t are to be set. */
@@ -1200,9 +1036,7 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
 
 /** A flag of downhill_extras: set the gradients to zero after the step, unless it is skipped. */
 #define DOWNHILL_EXTRAS_ZERO_GRAD 1
-
-/**
- * A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is
+/** A flag of downhill_extras: if any gradient is NaN or infinite, or may become infinite when it is
  * scaled (the norm times what gradients are to be multiplied by is beyond the largest float), change
  * nothing at all, gradients included, and return DOWNHILL_STATUS_SKIPPED.
  *
@@ -1211,8 +1045,7 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
  * should be.
  *
  * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19
- * for g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
- */
+ * for g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it. */
 #define DOWNHILL_EXTRAS_SKIP_NONFINITE 2
 /** A flag of downhill_extras: norm_squared is given, because this call has only a part of the gradients. */
 #define DOWNHILL_EXTRAS_NORM_GIVEN 4
@@ -1223,55 +1056,42 @@ typedef struct downhill_extras {
   uint32_t struct_size;
   /** DOWNHILL_EXTRAS_..., any of them, combined with |. Default 0. */
   uint32_t flags;
-  /**
-   * What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1
-   * to maximize. Finite. Default 1.
-   */
+  /** What gradients are multiplied by: the inverse of a loss scale, one over a number of samples, -1
+   * to maximize. Finite. Default 1. */
   double grad_scale;
-  /**
-   * The norm of all scaled gradients together above which they are scaled down to it, finite and >=
+  /** The norm of all scaled gradients together above which they are scaled down to it, finite and >=
    * 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
-   * multiplies all gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it.
-   */
+   * multiplies all gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it. */
   double max_norm;
-  /**
-   * With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what
+  /** With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what
    * downhill_grad_squares() gives, added from left to right. NaN and infinity mean that a gradient is
-   * not finite. Else 0.
-   */
+   * not finite. Else 0. */
   double norm_squared;
 } downhill_extras;
 
-/**
- * What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For
+/** What a whole step did. Written if the status is DOWNHILL_STATUS_OK or DOWNHILL_STATUS_SKIPPED. For
  * the norm the gradients are read once more, if nothing else needs it. Start from
- * downhill_report_default().
- */
+ * downhill_report_default(). */
 typedef struct downhill_report {
   /** sizeof(downhill_report) */
   uint32_t struct_size;
-  /** 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t. */
+  /** 1 if the step was skipped, else 0. */
   uint32_t skipped;
   /** The norm of all scaled gradients together, before clipping. */
   double grad_norm;
-  /**
-   * What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0
-   * if the step was skipped.
-   */
+  /** What the gradients were multiplied by: grad_scale times the clipping factor, rounded to float. 0
+   * if the step was skipped. */
   double applied_scale;
   /** How many tensors were updated: those that have a gradient, or none. */
   size_t tensors_updated;
-  /**
-   * If the step was skipped: the first element of a gradient of this call that is not finite.
-   * SIZE_MAX, all three, if there is none.
-   */
+  /** If the step was skipped: the first element of a gradient of this call that is not finite.
+   * SIZE_MAX, all three, if there is none. */
   size_t group;
   size_t tensor;
   size_t element;
 } downhill_report;
 
-/**
- * One whole training step: for every tensor of every group the formula of its rule's plain step, bit by
+/** One whole training step: for every tensor of every group the formula of its rule's plain step, bit by
  * bit, with g*s in place of g. What is not float is widened to it, exactly, before and rounded after. s
  * is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to float, and norm that of all scaled gradients
  * of all groups together; with s = 1 there is no multiplication.
@@ -1286,15 +1106,11 @@ typedef struct downhill_report {
  * @param pool         who works, or NULL: this thread
  * @param report       what was done is written here, or NULL
  * @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first
- *         is told: extras, report, each group, in it each tensor, then overlap
- *
- * Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
- */
+ *         is told: extras, report, each group, in it each tensor, then overlap */
 DOWNHILL_API downhill_status downhill_step(size_t group_count, const downhill_group *groups,
     const struct downhill_extras *extras, downhill_pool *pool, struct downhill_report *report);
 
-/**
- * The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0
+/** The sum of the squares of each tensor's gradient, in double, in the order of groups and tensors; 0
  * for one without a gradient. Whoever steps whole tensors in pieces, layer by layer or rank by rank,
  * gathers these sums, adds them from left to right and passes the total to each downhill_step() as
  * norm_squared: the bits are those of one call. (A tensor that is itself cut over ranks has another
@@ -1310,10 +1126,7 @@ DOWNHILL_API downhill_status downhill_step(size_t group_count, const downhill_gr
  *                     tensors n and g and, for how long g is, row_count and row_length
  * @param pool         who works, or NULL: this thread
  * @param sums         as many as there are tensors in all groups, written
- * @return as downhill_step()
- *
- * Threads: any number at once, also with one pool. Since 0.1.0.
- */
+ * @return as downhill_step() */
 DOWNHILL_API downhill_status downhill_grad_squares(size_t group_count, const downhill_group *groups,
     downhill_pool *pool, double *sums);
 
@@ -1336,22 +1149,17 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
 
 /* ======== 8. Conversion ======== */
 
-/**
- * How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64
+/** How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64
  * elements, the last ones of which may be fewer. They start as zeros. The bytes are the same on every
  * machine, and in every release of a SONAME.
  *
  * @param config  a configuration of any rule
  * @param n       number of elements
  * @return the number of bytes; SIZE_MAX on an error, of which downhill_last_error() tells: also for a
- *         rule whose states are not for eight bits
- *
- * Threads: any number at once. Since 0.1.0.
- */
+ *         rule whose states are not for eight bits */
 DOWNHILL_API size_t downhill_state_bytes(const void *config, size_t n);
 
-/**
- * Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one
+/** Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one
  * that is farther from zero. To go on from a checkpoint bit by bit, keep the packed bytes themselves.
  * docs/formats.md has the layout.
  *
@@ -1360,22 +1168,16 @@ DOWNHILL_API size_t downhill_state_bytes(const void *config, size_t n);
  * @param states  the arrays at the places that they have in a tensor's state; four pointers
  * @param packed  written
  * @param bytes   how many: downhill_state_bytes()
- * @return DOWNHILL_STATUS_OK; or as for plain steps
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
+ * @return DOWNHILL_STATUS_OK; or as for plain steps */
 DOWNHILL_API downhill_status downhill_pack(const void *config, size_t n, const float *const *states,
     void *packed, size_t bytes);
 
-/**
- * Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are
- * written.
- */
+/** Unpacks states to float: what the codes mean, exactly. Parameters as of downhill_pack(); states are
+ * written. */
 DOWNHILL_API downhill_status downhill_unpack(const void *config, size_t n, const void *packed,
     size_t bytes, float *const *states);
 
-/**
- * Converts numbers from one type to another, to nearest, of two to the even one; into
+/** Converts numbers from one type to another, to nearest, of two to the even one; into
  * DOWNHILL_TYPE_SPLIT without a loss.
  *
  * @param n          number of elements
@@ -1385,10 +1187,7 @@ DOWNHILL_API downhill_status downhill_unpack(const void *config, size_t n, const
  * @param to_type    as from_type
  * @param to         written
  * @param to_low     SPLIT: the lower halves, written. Else NULL
- * @return DOWNHILL_STATUS_OK; or as for plain steps
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
- */
+ * @return DOWNHILL_STATUS_OK; or as for plain steps */
 DOWNHILL_API downhill_status downhill_convert(size_t n, uint32_t from_type, const void *from,
     const void *from_low, uint32_t to_type, void *to, void *to_low);
 

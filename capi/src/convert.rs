@@ -21,8 +21,6 @@ use downhill::{Arrays, Values, Weights, convert, pack, state_bytes, unpack};
 /// @param n       number of elements
 /// @return the number of bytes; SIZE_MAX on an error, of which downhill_last_error() tells: also for a
 ///         rule whose states are not for eight bits
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_state_bytes(config: *const c_void, n: usize) -> usize {
     let mut bytes = usize::MAX;
@@ -44,8 +42,6 @@ pub unsafe extern "C" fn downhill_state_bytes(config: *const c_void, n: usize) -
 /// @param packed  written
 /// @param bytes   how many: downhill_state_bytes()
 /// @return DOWNHILL_STATUS_OK; or as for plain steps
-///
-/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pack(
     config: *const c_void,
@@ -171,8 +167,6 @@ fn without_split(name: &str, pointer: *const c_void) -> Failure {
 /// @param to         written
 /// @param to_low     SPLIT: the lower halves, written. Else NULL
 /// @return DOWNHILL_STATUS_OK; or as for plain steps
-///
-/// Threads: any number at once, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_convert(
     n: usize,

@@ -77,8 +77,6 @@ const PLAIN_STEPS: &str = "
  *         _INVALID_CONFIG             config, an array that it does not ask for, or DOWNHILL_ISA in the
  *                                     environment
  *         or _PANIC
- *
- * Threads: any number at once, on different arrays. Since 0.1.0.
  */
 ";
 
@@ -140,9 +138,8 @@ fn generate() -> String {
     for (number, Section { title, files, top, bottom }) in (1..).zip(sections()) {
         text += &format!("\n/* ======== {number}. {title} ======== */\n{top}");
         for file in files {
-            let generated = lists_of_constants(&one_line_comments(&filled_arguments(&generate_file(
-                &file, &config,
-            ))));
+            let generated =
+                lists_of_constants(&tight_comments(&filled_arguments(&generate_file(&file, &config))));
             text += &with_defaults(&text, generated.trim());
         }
         text += bottom;
@@ -207,35 +204,43 @@ fn filled_arguments(text: &str) -> String {
 /// The longest line.
 const LINE: usize = 105;
 
-/// A comment that has one line of text as one line.
-fn one_line_comments(text: &str) -> String {
-    let lines: Vec<_> = text.lines().collect();
-    let mut rest = &lines[..];
+/// Comments that begin in their first line and end in their last.
+fn tight_comments(text: &str) -> String {
     let mut result = String::new();
-    while let [line, after @ ..] = rest {
-        rest = after;
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
         result += line;
-        if let ("/**", [comment, end, after @ ..]) = (line.trim(), rest)
-            && end.trim() == "*/"
-        {
-            result += &format!(" {} */", comment.trim().trim_start_matches("* "));
-            rest = after;
+        if line.trim() == "/**" {
+            result += " ";
+            result += lines.next().expect("a comment says something").trim().trim_start_matches("* ");
+            for line in lines.by_ref() {
+                if line.trim() == "*/" {
+                    result += " */";
+                    break;
+                }
+                result += &format!("\n{line}");
+            }
         }
         result += "\n";
     }
     result
 }
 
-/// No empty line between constants that have a line of comment each.
+/// No empty line between constants.
 fn lists_of_constants(text: &str) -> String {
-    let lines: Vec<_> = text.lines().collect();
-    let is_constant = |line: &str| line.starts_with("#define ");
-    let is_between = |k: usize| {
-        let after = lines.get(k + 1..k + 3).unwrap_or_default();
-        k > 0 && is_constant(lines[k - 1]) && after.last().is_some_and(|line| is_constant(line))
-    };
-    let kept = lines.iter().enumerate().filter(|&(k, line)| !(line.is_empty() && is_between(k)));
-    kept.map(|(_, line)| format!("{line}\n")).collect()
+    let is_constant =
+        |entry: &&str| entry.lines().last().is_some_and(|line| line.starts_with("#define "));
+    let mut result = String::new();
+    let mut was_constant = false;
+    for entry in
+        text.split("\n\n").map(|entry| entry.trim_matches('\n')).filter(|entry| !entry.is_empty())
+    {
+        let is_next = was_constant && is_constant(&entry);
+        result += if is_next { "\n" } else { "\n\n" };
+        result += entry;
+        was_constant = is_constant(&entry);
+    }
+    result
 }
 
 // ---- defaults
@@ -274,15 +279,20 @@ fn structure(text: &str) -> Structure<'_> {
 
 fn default_function(rule: &Rule, structure: &Structure<'_>, header: &str) -> String {
     let Structure { name, fields } = structure;
-    let name = format!("downhill_{name}");
+    // Those of another rule with the same structure, but for what differs.
+    let other = RULES.iter().find(|other| other.name == *name && other.tag != rule.tag);
+    let start = other.map_or(String::new(), |other| format!(" = downhill_{}_default()", other.name));
+    let others = other.map(|other| values(defaults(other), structure).collect::<Vec<_>>());
     let assignments = values(defaults(rule), structure)
         .zip(fields)
-        .map(|(value, (_, field))| format!("config.{field} = {};", value.in_c(field, header)));
+        .enumerate()
+        .filter(|(k, (value, _))| others.as_ref().is_none_or(|others| others[*k] != *value))
+        .map(|(_, (value, (_, field)))| format!("config.{field} = {};", value.in_c(field, header)));
     let assignments = filled(assignments);
     format!(
         "\n/** The defaults of downhill_{0}_step(). */\n\
-         DOWNHILL_INLINE {name} downhill_{0}_default(void) {{\n  \
-           {name} config;\n{assignments}  return config;\n}}\n",
+         DOWNHILL_INLINE downhill_{name} downhill_{0}_default(void) {{\n  \
+           downhill_{name} config{start};\n{assignments}  return config;\n}}\n",
         rule.name
     )
 }

@@ -17,8 +17,6 @@ pub const DOWNHILL_VERSION_NUMBER: u32 =
 /// Version of the library that is linked, which can differ from the header's.
 ///
 /// @return "major.minor.patch", a string that lives as long as the program
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
@@ -28,8 +26,6 @@ pub extern "C" fn downhill_version() -> *const c_char {
 /// Version of the library that is linked as one number, to compare with DOWNHILL_VERSION_NUMBER.
 ///
 /// @return 10000*major + 100*minor + patch
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_version_number() -> u32 {
     DOWNHILL_VERSION_NUMBER
@@ -44,8 +40,6 @@ pub extern "C" fn downhill_version_number() -> u32 {
 /// @return "avx512", "avx2", "neon", "simd128" or "scalar"; "invalid" if DOWNHILL_ISA names none that
 ///         this CPU has, and every step then returns DOWNHILL_STATUS_INVALID_CONFIG. The string lives as long as
 ///         the program
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_isa() -> *const c_char {
     const NAMES: [&CStr; 5] = [c"scalar", c"avx2", c"avx512", c"neon", c"simd128"];

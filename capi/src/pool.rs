@@ -110,8 +110,6 @@ unsafe extern "C" fn call_body(job: *mut c_void) {
 /// @return the pool, to be freed with downhill_pool_free(). It has fewer workers, or none, where the
 ///         system lets no (more) thread start; downhill_pool_threads() says. NULL, which works as a pool
 ///         of 1, where there is no memory at all, or on a bug in this library
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
     made(|| Ok(Workers::Pool(Pool::new(threads))))
@@ -127,8 +125,6 @@ pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
 /// @return the pool, to be freed with downhill_pool_free(). NULL for an empty list, a CPU that is not
 ///         there or that the process may not use, where no thread can be started, and on systems other
 ///         than Linux; downhill_last_error() names the CPU
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_new_on(count: usize, cpus: *const u32) -> *mut downhill_pool {
     made(|| {
@@ -155,13 +151,11 @@ pub unsafe extern "C" fn downhill_pool_new_on(count: usize, cpus: *const u32) ->
 ///     }
 ///
 /// @param threads       with how many threads a step is made, 1 to 1024
-/// @param parallel_for  calls the body; the calling thread does what no call of it has done
+/// @param parallel_for  calls the body, and is called by the thread that makes a step, which then does
+///                      what no call of the body has done
 /// @param context       its first argument
 /// @return the pool, to be freed with downhill_pool_free(). NULL, with downhill_last_error(), if
 ///         parallel_for is NULL, threads out of its range, or where there is no memory
-///
-/// Threads: any number at once. A step may call parallel_for from any thread that makes a step. Since
-/// 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_from(
     threads: usize,
@@ -199,8 +193,6 @@ fn made(new: impl FnOnce() -> Result<Workers, Failure>) -> *mut downhill_pool {
 ///
 /// @param pool  a pool, or NULL
 /// @return at least 1; 1 for NULL
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_threads(pool: *const downhill_pool) -> usize {
     // SAFETY: the C caller passes NULL or a pool that is not freed yet.
@@ -215,7 +207,7 @@ pub unsafe extern "C" fn downhill_pool_threads(pool: *const downhill_pool) -> us
 ///
 /// @param pool  a pool that no thread uses any more, or NULL
 ///
-/// Threads: one, when no call with this pool is running or to come. Since 0.1.0.
+/// Threads: one, when no call with this pool is running or to come.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_free(pool: *mut downhill_pool) {
     if pool.is_null() {

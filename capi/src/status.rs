@@ -28,8 +28,7 @@ pub const DOWNHILL_STATUS_INVALID_STEP: downhill_status = 5;
 /// 64, a row is not in the table or listed twice, or DOWNHILL_ISA in the environment names no instruction set of this CPU.
 pub const DOWNHILL_STATUS_INVALID_CONFIG: downhill_status = 6;
 /// The step was skipped, as DOWNHILL_EXTRAS_SKIP_NONFINITE asks for: a gradient is NaN or infinite, or
-/// could become so when it is scaled. Nothing has changed. A skipped step is not counted: the next call
-/// has the same t.
+/// could become so when it is scaled. Nothing has changed.
 pub const DOWNHILL_STATUS_SKIPPED: downhill_status = 7;
 /// There is no memory for a list of groups, arrays or rows.
 pub const DOWNHILL_STATUS_OUT_OF_MEMORY: downhill_status = 8;
@@ -126,8 +125,6 @@ pub(super) fn report(failure: Failure) -> downhill_status {
 ///
 /// @param status  any value; one that no function returns gets "unknown status"
 /// @return a string that lives as long as the program
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_status_message(status: u32) -> *const c_char {
     message(status).as_ptr()
@@ -155,8 +152,6 @@ fn message(status: u32) -> &'static CStr {
 /// @return a string of at most 511 bytes that lives until the next failing call in this thread, or the
 ///         thread's end (in the first thread also in atexit() handlers and static destructors); "" if no
 ///         call has failed
-///
-/// Threads: any number at once; each has its own text. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn downhill_last_error() -> *const c_char {
     LAST_ERROR.with(|last| last.as_ptr().cast::<c_char>().cast_const())

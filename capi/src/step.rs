@@ -64,7 +64,7 @@ pub struct downhill_extras {
 pub struct downhill_report {
     /// sizeof(downhill_report)
     pub struct_size: u32,
-    /// 1 if the step was skipped, else 0. A skipped step is not counted: the next call has the same t.
+    /// 1 if the step was skipped, else 0.
     pub skipped: u32,
     /// The norm of all scaled gradients together, before clipping.
     pub grad_norm: f64,
@@ -96,8 +96,6 @@ pub struct downhill_report {
 /// @param report       what was done is written here, or NULL
 /// @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first
 ///         is told: extras, report, each group, in it each tensor, then overlap
-///
-/// Threads: any number at once, also with one pool, on different arrays. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_step(
     group_count: usize,
@@ -317,8 +315,6 @@ fn made<'a, 'b>(group: &'a Group, tensors: &'a mut CTensors<'_>) -> downhill::Gr
 /// @param pool         who works, or NULL: this thread
 /// @param sums         as many as there are tensors in all groups, written
 /// @return as downhill_step()
-///
-/// Threads: any number at once, also with one pool. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_grad_squares(
     group_count: usize,

@@ -405,8 +405,6 @@ pub(super) unsafe fn read_any(config: *const c_void) -> Result<AnyConfig, Failur
 /// @param struct_size  how long it is, at most 512; after the fields that this release knows it is set
 ///                     to zero
 /// @return DOWNHILL_STATUS_OK; _INVALID_CONFIG (rule, struct_size), _NULL_POINTER, _MISALIGNED
-///
-/// Threads: any number at once. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_config_default(
     rule: u32,

@@ -16,8 +16,7 @@ pub struct downhill_nadam {
     pub beta1: f64,
     /// Decay rate of the second moment, in [0, 1).
     pub beta2: f64,
-    /// Added to the denominator, outside the root; finite and >= 0. Below 1e-17 it no longer hides that
-    /// a second moment which grows in portions below 2^-126 (gradients below 4e-18) stays 0.
+    /// As downhill_adam's.
     pub eps: f64,
     /// How fast the momentum warms up, finite and >= 0.
     pub momentum_decay: f64,
