@@ -32,7 +32,7 @@ MODELS = {
 }
 OPTIONS = {"SGD": {"momentum": 0.9}}
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
-RULES = ("SGD", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "Adamax", "NAdam")
+RULES = ("SGD", "Adagrad", "Adadelta", "RMSprop", "Adam", "AdamW", "Adamax", "NAdam", "RAdam")
 
 
 def numpy_adamw(params):
