@@ -1,4 +1,4 @@
-//! `downhill.hpp`, in every way that it can be compiled.
+//! `downhill.hpp`, in each way that it can be compiled.
 
 use std::{fs, process::Command};
 
@@ -8,14 +8,13 @@ use ffi_tests::{Linking::*, Standard::*, compile_with, directory, is_brief, name
 #[test]
 fn every_call_is_cs_call() {
     let source = root().join("ffi-tests/cpp/wrapper.cpp");
-    let standards = if is_brief() { &[Cxx17][..] } else { &[Cxx17, Cxx20] };
-    for &standard in standards {
-        for flags in [&[][..], &["-fno-exceptions", "-fno-rtti"]] {
-            let program = compile_with(flags, &source, standard, Shared);
-            for isa in Isa::available() {
-                let printed = run(&program, &[("DOWNHILL_ISA", isa.name())]);
-                println!("{standard:?} {flags:?} {isa}: {}", printed.trim());
-            }
+    let ways: [(_, &[&str]); 2] = [(Cxx17, &[]), (Cxx20, &["-fno-exceptions", "-fno-rtti"])];
+    let ways = if is_brief() { &ways[..1] } else { &ways };
+    for &(standard, flags) in ways {
+        let program = compile_with(flags, &source, standard, Shared);
+        for isa in Isa::available() {
+            let printed = run(&program, &[("DOWNHILL_ISA", isa.name())]);
+            println!("{standard:?} {flags:?} {isa}: {}", printed.trim());
         }
     }
 }
