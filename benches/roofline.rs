@@ -299,8 +299,9 @@ fn print_unprotected(effort: &Effort) {
     }
 }
 
-fn build_loops() -> Option<Loops> {
-    Loops::build()
+/// For the instruction set that steps use: AVX2 is not compared with C that has AVX-512.
+fn build_loops(isa: Isa) -> Option<Loops> {
+    Loops::build_for(isa)
         .inspect_err(|error| eprintln!("NO C COMPILER, so nothing to compare with: {error}"))
         .ok()
 }
@@ -316,7 +317,7 @@ fn main() -> Result<(), Error> {
     let isa = Isa::current()?;
     let mut rules = rules();
     rules.retain(|(rule, _)| options.rule.as_deref().is_none_or(|name| name == *rule));
-    let loops = build_loops();
+    let loops = build_loops(isa);
     let contests: Vec<_> =
         rules.iter().map(|(name, rule)| Contest::new(name, &**rule, loops.as_ref())).collect();
     println!("{} rules give the bits of the reference", contests.len());

@@ -75,18 +75,11 @@ pub struct Loops {
 pub struct Build(PathBuf);
 
 impl Loops {
-    /// Builds with `$CC`, or `cc`, for this machine.
+    /// Builds with `$CC`, or `cc`, for an instruction set that this machine has: for AVX2 as if it had no
+    /// more, and else for all that it has.
     ///
     /// # Errors
     /// What the compiler, or the attempt to run it, said.
-    pub fn build() -> Result<Self, String> {
-        Self::with(NATIVE)
-    }
-
-    /// The same for an instruction set that this machine has: for AVX2 as if it had no more.
-    ///
-    /// # Errors
-    /// As `build`.
     pub fn build_for(isa: Isa) -> Result<Self, String> {
         Self::with(if isa.name() == "avx2" { AVX2 } else { NATIVE })
     }
