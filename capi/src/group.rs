@@ -323,6 +323,10 @@ pub(super) struct Group {
     weight: Weight,
     gradient: Float,
     state: StateType,
+    /// At which places of a tensor of C there are states.
+    places: [u8; SLOTS],
+    /// How many there are.
+    states: u8,
     copy: Option<Float>,
     /// Has a row one state for all its elements?
     is_row_rule: bool,
@@ -346,6 +350,8 @@ impl Group {
         weight: Weight::F32,
         gradient: Float::F32,
         state: StateType::F32,
+        places: [0; SLOTS],
+        states: 0,
         copy: None,
         is_row_rule: false,
         config: ptr::null(),
@@ -403,14 +409,18 @@ impl Group {
         self.kinds[LOW] = Kind::written(self.weight.low_size().unwrap_or(0));
         self.kinds[COPY] = Kind::written(self.copy.map_or(0, Float::size));
         let slots = self.rule.slots();
+        for place in (0..SLOTS).filter(|&place| slots[place]) {
+            self.places[usize::from(self.states)] = place as u8;
+            self.states += 1;
+        }
         let (size, slots) = match self.state {
             StateType::F32 => (4, slots),
             StateType::Bf16 => (2, slots),
             // All are in the first one.
-            StateType::Bits8 => (1, array::from_fn(|k| k == 0 && slots.contains(&true))),
+            StateType::Bits8 => (1, array::from_fn(|place| place == 0 && self.states > 0)),
         };
-        for (k, is_there) in slots.into_iter().enumerate() {
-            self.kinds[STATE + k] = Kind::written(if is_there { size } else { 0 });
+        for (place, is_there) in slots.into_iter().enumerate() {
+            self.kinds[STATE + place] = Kind::written(if is_there { size } else { 0 });
         }
     }
 
@@ -748,20 +758,13 @@ impl Group {
     /// As for [`Group::made`], and states are made of `E`.
     #[inline(always)]
     unsafe fn states<'a, E>(&self, tensor: &downhill_tensor) -> Arrays<'a, E> {
-        let is_there = |k: usize| self.kinds[STATE + k].size > 0;
-        let [s0, s1, s2, s3] = tensor.state;
         let n = if self.is_row_rule { tensor.n / tensor.row_length } else { tensor.n };
-        let length = |k| if is_there(k) { n } else { 0 };
-        // SAFETY: this function's contract.
-        let state = |k, state: *mut c_void| unsafe { array_mut(state.cast(), length(k)) };
-        let count = (0..SLOTS).filter(|&k| is_there(k)).count();
-        let mut arrays = [state(0, s0), state(1, s1), state(2, s2), state(3, s3)];
-        // Those of Rust move up where one is missing: the first or the second one, and not both.
-        if !is_there(0) {
-            arrays.swap(0, 1);
-        } else if !is_there(1) {
-            arrays.swap(1, 2);
-        }
+        let count = usize::from(self.states);
+        let arrays = array::from_fn(|k| {
+            let state = tensor.state[usize::from(self.places[k])];
+            // SAFETY: this function's contract.
+            unsafe { array_mut(state.cast(), if k < count { n } else { 0 }) }
+        });
         Arrays::new(count, arrays)
     }
 }
