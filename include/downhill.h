@@ -70,7 +70,8 @@
  *   - Other structures start with their size, too, as their downhill_..._default() sets it. Lists have as many structures
  *     as the count says; with 0 their pointer may be anything.
  * Then any number of threads may call functions at once, also with one pool, and steps with different arrays; where a
- * function asks for more, it says so. A signal handler may call no function of this library. All functions are there since release 0.1.0.
+ * function asks for more, it says so. A signal handler may call no function of this library. All functions are there since
+ * release 0.1.0.
  *
  * Status: a step returns DOWNHILL_STATUS_OK or another downhill_status. On any but OK and _PANIC no array has been
  * written, and downhill_last_error() says which argument (and of which group and tensor, counted from 0) was wrong and

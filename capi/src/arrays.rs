@@ -83,9 +83,7 @@ pub(super) fn check_pointer<T>((name, array): (&str, *const T), bytes: usize) ->
 /// Would [`check_address`] be content? For where a name takes time to find.
 #[inline(always)]
 pub(super) fn is_address(address: usize, alignment: usize, bytes: usize) -> bool {
-    // An alignment is a power of two. The compiler does not know, and would divide.
-    let is_aligned = address & (alignment - 1) == 0;
-    address != 0 && is_aligned && address.checked_add(bytes).is_some()
+    address != 0 && address.is_multiple_of(alignment) && address.checked_add(bytes).is_some()
 }
 
 #[inline]

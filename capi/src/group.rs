@@ -401,8 +401,7 @@ impl Group {
         Ok(())
     }
 
-    /// What the types say of the arrays. (Not a value that is returned: a CPU waits for a word that was
-    /// stored in parts.)
+    /// What the types say of the arrays, and the rule of the states' places.
     fn set_kinds(&mut self, zero_grad: bool) {
         self.kinds[WEIGHT] = Kind::written(self.weight.size());
         self.kinds[GRADIENT].is_written = zero_grad;

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
+    thread,
 };
 
 #[path = "../../tests/common/runner.rs"]
@@ -96,6 +97,19 @@ pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: 
     });
     assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
     program
+}
+
+/// Tries all ways of building a program at once.
+///
+/// # Panics
+/// If one of them does.
+pub fn try_all<W: Copy + Send>(ways: &[W], try_one: impl Fn(W) + Sync) {
+    let try_one = &try_one;
+    thread::scope(|scope| {
+        for &way in ways {
+            scope.spawn(move || try_one(way));
+        }
+    });
 }
 
 /// Does the C compiler make a program with this flag?

@@ -1,13 +1,13 @@
 //! The C programs in `c/`: as C99 on every instruction set of this CPU, and in other ways.
 
-use std::{path::PathBuf, thread};
+use std::path::PathBuf;
 
 use downhill::Isa;
 use ffi_tests::{
     Linking::{self, *},
     Standard::{self, *},
     command, compile, compile_with, has_flag, is_brief, library, root, run, skipped_in_emulator, start,
-    text,
+    text, try_all,
 };
 
 const EVERY_WAY: [(Standard, Linking); 4] =
@@ -26,18 +26,12 @@ fn source(name: &str) -> PathBuf {
 
 /// Compiles the program in every way and runs it.
 fn run_everywhere(name: &str) {
-    let run_all = |(standard, linking)| {
+    let ways = if is_brief() { &EVERY_WAY[..2] } else { &EVERY_WAY[..] };
+    try_all(ways, |(standard, linking)| {
         let program = compile(&source(name), standard, linking);
         for isa in isas((standard, linking)) {
             let printed = run(&program, &[("DOWNHILL_ISA", isa.name())]);
             println!("{name} {standard:?} {linking:?} {isa}: {}", printed.trim());
-        }
-    };
-    let ways = if is_brief() { &EVERY_WAY[..2] } else { &EVERY_WAY[..] };
-    thread::scope(|scope| {
-        let runs: Vec<_> = ways.iter().map(|&way| scope.spawn(move || run_all(way))).collect();
-        for run in runs {
-            run.join().expect("the program failed; see above");
         }
     });
 }

@@ -1,26 +1,22 @@
 //! `downhill.hpp`, in each way that it can be compiled.
 
-use std::{fs, process::Command, thread};
+use std::{fs, process::Command};
 
 use downhill::Isa;
-use ffi_tests::{Linking::*, Standard::*, compile_with, directory, is_brief, named_by, root, run, text};
+use ffi_tests::{
+    Linking::*, Standard::*, compile_with, directory, is_brief, named_by, root, run, text, try_all,
+};
 
 #[test]
 fn every_call_is_cs_call() {
     let source = root().join("ffi-tests/cpp/wrapper.cpp");
     let ways: [(_, &[&str]); 2] = [(Cxx17, &[]), (Cxx20, &["-O0", "-fno-exceptions", "-fno-rtti"])];
     let ways = if is_brief() { &ways[..1] } else { &ways };
-    let run_all = |(standard, flags): (_, &[&str])| {
+    try_all(ways, |(standard, flags)| {
         let program = compile_with(flags, &source, standard, Shared);
         for isa in Isa::available() {
             let printed = run(&program, &[("DOWNHILL_ISA", isa.name())]);
             println!("{standard:?} {flags:?} {isa}: {}", printed.trim());
-        }
-    };
-    thread::scope(|scope| {
-        let runs: Vec<_> = ways.iter().map(|&way| scope.spawn(move || run_all(way))).collect();
-        for run in runs {
-            run.join().expect("the program failed; see above");
         }
     });
 }
