@@ -356,7 +356,7 @@ impl Sizes {
     #[inline]
     pub fn add(&mut self, bytes: usize, is_updated: bool) {
         self.held = self.held.saturating_add(bytes);
-        self.moved = self.moved.saturating_add(if is_updated { 2 * bytes } else { bytes });
+        self.moved = self.moved.saturating_add(if is_updated { bytes.saturating_mul(2) } else { bytes });
     }
 }
 

@@ -491,6 +491,21 @@ fn rows_with_states_in_eight_bits_are_whole_blocks() {
     );
 }
 
+/// A table without elements may have rows of any length, of which the bytes are no `usize`.
+#[test]
+fn a_table_without_rows_may_say_any_length_of_them() {
+    let config = Adam::default();
+    for row_length in [1, 1 << (usize::BITS - 3), 1 << (usize::BITS - 2), usize::MAX] {
+        let (mut w, mut m, mut v): ([f32; 0], [f32; 0], [f32; 0]) = ([], [], []);
+        let mut tensor = Tensor::new(&mut w, &[0.0; 0], [&mut m[..], &mut v[..]]);
+        tensor.rows = Some(Rows::new(row_length, &[]));
+        let mut list = [tensor];
+        let mut groups = [Group::new(&config, 1, &mut list)];
+        let report = step(&mut groups, &Extras::default(), Threads::Caller).unwrap();
+        assert_eq!(report.tensors_updated, 1);
+    }
+}
+
 /// A step of a row that its configuration does not allow, whose number the group does not have.
 #[test]
 fn the_step_of_each_row_is_checked() {

@@ -277,7 +277,7 @@ impl Placed {
             *array = memory.place(place, kinds[k], n, values);
         }
         let list: Vec<u8> = rows.list.iter().flat_map(|row| row.to_ne_bytes()).collect();
-        memory.write(arrays[ROWS], &list);
+        memory.write_list(arrays[ROWS], &list);
         let [w, g, w_low, w_copy, s0, s1, s2, s3, list, row_t] = arrays.map(|array| array.pointer);
         let is_given = self.c.numbering == DOWNHILL_NUMBERING_GIVEN;
         let first_element = if is_given { 64 * u64::from(tensor.block) } else { 0 };

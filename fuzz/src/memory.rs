@@ -232,6 +232,15 @@ impl Memory {
         }
     }
 
+    /// Writes what a list of rows says, but never over a structure that may be in the same memory: such a
+    /// list says what is there.
+    pub fn write_list(&mut self, list: Array, bytes: &[u8]) {
+        let is_apart = |(block, offset)| block != 0 || offset + list.bytes() <= SHARED_BY_STRUCTURES;
+        if list.home.is_some_and(is_apart) {
+            self.write(list, bytes);
+        }
+    }
+
     /// The elements of an array that is there, as they are in this memory, which may be a copy.
     pub fn elements<T>(&self, array: Array) -> *mut [T] {
         assert_eq!(array.kind.size(), size_of::<T>());

@@ -77,7 +77,8 @@ impl Group {
     pub(super) fn bytes_of_rows(&self, tensor: &downhill_tensor, k: usize) -> usize {
         let is_codes = k == STATE && self.state == StateType::Bits8;
         let states = if is_codes { self.optimizer().states().len() } else { 1 };
-        tensor.row_count.saturating_mul(tensor.row_length) * states * usize::from(self.kinds[k].size)
+        let elements = tensor.row_count.saturating_mul(tensor.row_length);
+        elements.saturating_mul(states * usize::from(self.kinds[k].size))
     }
 }
 
