@@ -122,7 +122,7 @@ impl<'a> Contest<'a> {
         let states = rule.states().len();
         let mut contestants = vec![Contestant::Step { rule, isa: None }];
         let plain = contestants.len();
-        contestants.extend(loops.iter().flat_map(|c| c.plain(name, states)).map(Contestant::C));
+        contestants.extend(loops.iter().flat_map(|c| c.plain(name, rule)).map(Contestant::C));
         let stream = contestants.len();
         contestants.extend(loops.iter().flat_map(|c| c.stream(states)).map(Contestant::C));
         let contest = Self { name, rule, contestants, plain, stream };

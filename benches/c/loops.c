@@ -3,7 +3,9 @@
  * beforehand, and loops that only move a step's bytes.
  *
  * All have one signature, so that one Rust type calls them all; a rule with fewer states than three
- * ignores the other arguments.
+ * ignores the other arguments. A rule's constants are computed from its hyper-parameters `h`, in the order
+ * of the Rust configuration's fields, and the number `t` of the step; and the loop's results are compared
+ * with the reference's, bit by bit, before it is timed.
  */
 #include <math.h>
 #include <stddef.h>
@@ -14,12 +16,33 @@
     void name(size_t n, float *restrict w, const float *restrict g, float *restrict s0,                   \
               float *restrict s1, float *restrict s2, const float *restrict constants)
 
+#define CONSTANTS(name) void constants_##name(const double *h, double t, float *constants)
+
+/* Sets the loop's constants, which may be computed in double. */
+#define ARE(...)                                                                                          \
+    do {                                                                                                  \
+        const double values[] = {__VA_ARGS__};                                                            \
+        for (size_t k = 0; k < sizeof values / sizeof *values; k++) {                                     \
+            constants[k] = (float)values[k];                                                              \
+        }                                                                                                 \
+    } while (0)
+
+CONSTANTS(sgd)
+{
+    ARE(h[0]);
+}
+
 LOOP(plain_sgd, s0, s1, s2)
 {
     const float lr = constants[0];
     for (size_t i = 0; i < n; i++) {
         w[i] -= lr * g[i];
     }
+}
+
+CONSTANTS(momentum)
+{
+    ARE(h[0], h[1]);
 }
 
 LOOP(plain_momentum, u, s1, s2)
@@ -31,6 +54,11 @@ LOOP(plain_momentum, u, s1, s2)
     }
 }
 
+CONSTANTS(nesterov)
+{
+    ARE(h[0], h[1]);
+}
+
 LOOP(plain_nesterov, u, s1, s2)
 {
     const float lr = constants[0], momentum = constants[1];
@@ -40,6 +68,11 @@ LOOP(plain_nesterov, u, s1, s2)
     }
 }
 
+CONSTANTS(adagrad)
+{
+    ARE(h[0], h[1]);
+}
+
 LOOP(plain_adagrad, s, s1, s2)
 {
     const float lr = constants[0], eps = constants[1];
@@ -47,6 +80,12 @@ LOOP(plain_adagrad, s, s1, s2)
         s[i] += g[i] * g[i];
         w[i] -= lr * g[i] / (sqrtf(s[i]) + eps);
     }
+}
+
+CONSTANTS(adadelta)
+{
+    const double lr = h[0], rho = h[1], eps = h[2];
+    ARE(lr, rho, 1 - rho, eps);
 }
 
 LOOP(plain_adadelta, v, u, s2)
@@ -60,6 +99,12 @@ LOOP(plain_adadelta, v, u, s2)
     }
 }
 
+CONSTANTS(rmsprop)
+{
+    const double lr = h[0], alpha = h[1], eps = h[2];
+    ARE(lr, alpha, 1 - alpha, eps);
+}
+
 LOOP(plain_rmsprop, v, s1, s2)
 {
     const float lr = constants[0], alpha = constants[1], fresh = constants[2], eps = constants[3];
@@ -67,6 +112,12 @@ LOOP(plain_rmsprop, v, s1, s2)
         v[i] = alpha * v[i] + fresh * g[i] * g[i];
         w[i] -= lr * g[i] / (sqrtf(v[i]) + eps);
     }
+}
+
+CONSTANTS(rmsprop_momentum_centered)
+{
+    const double lr = h[0], alpha = h[1], eps = h[2], momentum = h[3];
+    ARE(lr, alpha, 1 - alpha, eps, momentum);
 }
 
 LOOP(plain_rmsprop_momentum_centered, v, g_avg, u)
@@ -82,6 +133,13 @@ LOOP(plain_rmsprop_momentum_centered, v, g_avg, u)
     }
 }
 
+CONSTANTS(adam)
+{
+    const double lr = h[0], beta1 = h[1], beta2 = h[2], eps = h[3];
+    const double c1 = 1 - pow(beta1, t), c2 = 1 - pow(beta2, t);
+    ARE(beta1, 1 - beta1, beta2, 1 - beta2, lr / c1, 1 / sqrt(c2), eps);
+}
+
 LOOP(plain_adam, m, v, s2)
 {
     const float beta1 = constants[0], fresh1 = constants[1];
@@ -94,6 +152,13 @@ LOOP(plain_adam, m, v, s2)
     }
 }
 
+CONSTANTS(adamw)
+{
+    const double lr = h[0], weight_decay = h[5];
+    constants_adam(h, t, constants);
+    constants[7] = (float)(1 - lr * weight_decay);
+}
+
 LOOP(plain_adamw, m, v, s2)
 {
     const float beta1 = constants[0], fresh1 = constants[1];
@@ -104,6 +169,11 @@ LOOP(plain_adamw, m, v, s2)
         v[i] = beta2 * v[i] + fresh2 * g[i] * g[i];
         w[i] = w[i] * keep - a * m[i] / (sqrtf(v[i]) * k + eps);
     }
+}
+
+CONSTANTS(amsgrad)
+{
+    constants_adam(h, t, constants);
 }
 
 LOOP(plain_amsgrad, m, v, v_max)
@@ -119,6 +189,12 @@ LOOP(plain_amsgrad, m, v, v_max)
     }
 }
 
+CONSTANTS(adamax)
+{
+    const double lr = h[0], beta1 = h[1], beta2 = h[2], eps = h[3];
+    ARE(beta1, 1 - beta1, beta2, lr / (1 - pow(beta1, t)), eps);
+}
+
 LOOP(plain_adamax, m, u, s2)
 {
     const float beta1 = constants[0], fresh1 = constants[1], beta2 = constants[2];
@@ -129,6 +205,23 @@ LOOP(plain_adamax, m, u, s2)
         u[i] = old < new ? new : old;
         w[i] -= a * m[i] / u[i];
     }
+}
+
+static double nadam_momentum(double beta1, double decay, double t)
+{
+    return beta1 * (1 - 0.5 * pow(0.96, t * decay));
+}
+
+CONSTANTS(nadam)
+{
+    const double lr = h[0], beta1 = h[1], beta2 = h[2], eps = h[3], decay = h[4];
+    double product = 1;
+    for (double step = 1; step <= t; step++) {
+        product *= nadam_momentum(beta1, decay, step);
+    }
+    const double now = nadam_momentum(beta1, decay, t), next = nadam_momentum(beta1, decay, t + 1);
+    const double a = lr * (1 - now) / (1 - product), b = lr * next / (1 - product * next);
+    ARE(beta1, 1 - beta1, beta2, 1 - beta2, a, b, 1 / (1 - pow(beta2, t)), eps);
 }
 
 LOOP(plain_nadam, m, v, s2)
@@ -144,6 +237,12 @@ LOOP(plain_nadam, m, v, s2)
     }
 }
 
+CONSTANTS(lion)
+{
+    const double lr = h[0], beta1 = h[1], beta2 = h[2];
+    ARE(lr, beta1, 1 - beta1, beta2, 1 - beta2);
+}
+
 LOOP(plain_lion, m, s1, s2)
 {
     const float lr = constants[0], beta1 = constants[1], fresh1 = constants[2];
@@ -155,6 +254,12 @@ LOOP(plain_lion, m, s1, s2)
     }
 }
 
+CONSTANTS(signum)
+{
+    const double lr = h[0], momentum = h[1];
+    ARE(lr, momentum, 1 - momentum);
+}
+
 LOOP(plain_signum, m, s1, s2)
 {
     const float lr = constants[0], momentum = constants[1], fresh = constants[2];
@@ -162,6 +267,15 @@ LOOP(plain_signum, m, s1, s2)
         m[i] = momentum * m[i] + fresh * g[i];
         w[i] -= lr * (m[i] > 0 ? 1.0f : m[i] < 0 ? -1.0f : 0.0f);
     }
+}
+
+CONSTANTS(radam)
+{
+    /* Of a step that is late enough to divide by the second moment. */
+    const double lr = h[0], beta1 = h[1], beta2 = h[2], eps = h[3];
+    const double most = 2 / (1 - beta2) - 1, c2 = 1 - pow(beta2, t), rho = most - 2 * t * (1 - c2) / c2;
+    const double r = sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho));
+    ARE(beta1, 1 - beta1, beta2, 1 - beta2, lr / (1 - pow(beta1, t)) * (r * sqrt(c2)), eps);
 }
 
 LOOP(plain_radam, m, v, s2)
@@ -174,6 +288,12 @@ LOOP(plain_radam, m, v, s2)
         v[i] = beta2 * v[i] + fresh2 * g[i] * g[i];
         w[i] -= a * m[i] / (sqrtf(v[i]) + eps);
     }
+}
+
+CONSTANTS(ftrl)
+{
+    const double lr = h[0], beta = h[1], l1 = h[2], l2 = h[3];
+    ARE(1 / lr, beta, l1, l2);
 }
 
 LOOP(plain_ftrl, z, s, s2)

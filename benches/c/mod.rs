@@ -4,14 +4,11 @@
 
 use std::{env, fs, marker::PhantomData, path::PathBuf, process::Command};
 
-use downhill::{
-    Adadelta, Adagrad, Adam, Adamax, Adamw, Ftrl, Isa, Lion, Momentum, Nadam, Nesterov, Radam, Rmsprop,
-    Sgd, Signum,
-};
+use downhill::{Adamw, Isa, Optimizer};
 use half::{bf16, f16};
 use libloading::Library;
 
-use crate::common::{OPTION, T};
+use crate::common::T;
 
 /// `-fno-math-errno` lets `sqrtf` become a vector instruction. `-ffp-contract=off` gives the bits of the
 /// reference. What contraction, GCC's default, would give (measured on an AVX-512 Xeon): SGD and
@@ -32,6 +29,12 @@ const AVX2: &[&[&str]] = &[&["-mavx2", "-mfma", "-mf16c"]];
 
 /// The type of every rule's function in `loops.c`.
 type Loop = unsafe extern "C" fn(usize, *mut f32, *const f32, *mut f32, *mut f32, *mut f32, *const f32);
+
+/// That of what computes a rule's constants.
+type Constants = unsafe extern "C" fn(*const f64, f64, *mut f32);
+
+/// The most constants that a loop has.
+const MOST_CONSTANTS: usize = 8;
 
 /// A function of `loops.c`.
 struct Function<F> {
@@ -106,9 +109,9 @@ impl Loops {
         Ok(loops)
     }
 
-    /// The plain C loop of a rule in every build. Empty if `loops.c` has none for it.
-    pub fn plain(&self, rule: &str, states: usize) -> Vec<CLoop> {
-        self.builds.iter().filter_map(|build| build.plain(rule, states)).collect()
+    /// The plain C loop of a rule in every build. Empty if `loops.c` has none of this name.
+    pub fn plain(&self, name: &str, rule: &dyn Optimizer) -> Vec<CLoop> {
+        self.builds.iter().filter_map(|build| build.plain(name, rule)).collect()
     }
 
     /// The loop that only moves the bytes of a rule with this many states.
@@ -118,14 +121,20 @@ impl Loops {
 }
 
 impl Build {
-    /// The plain C loop of a rule, if there is one.
-    pub fn plain(&self, rule: &str, states: usize) -> Option<CLoop> {
-        Some(self.step(&format!("plain_{rule}"), &constants(rule)?, states))
+    /// The plain C loop of a rule, if there is one of this name, for step [`T`].
+    pub fn plain(&self, name: &str, rule: &dyn Optimizer) -> Option<CLoop> {
+        // SAFETY: every function that `CONSTANTS` makes in `loops.c` has this type.
+        let function = unsafe { self.find::<Constants>(&format!("constants_{name}")) }?;
+        let values: Vec<f64> = rule.hyperparameters().iter().map(|one| one.value).collect();
+        let mut constants = [0.0; MOST_CONSTANTS];
+        // SAFETY: the function reads hyper-parameters that the rule has, and writes no more constants.
+        unsafe { (function.get())(values.as_ptr(), T as f64, constants.as_mut_ptr()) };
+        Some(self.step(&format!("plain_{name}"), &constants, rule.states().len()))
     }
 
     /// That of AdamW with this weight decay.
     pub fn adamw(&self, weight_decay: f64) -> CLoop {
-        self.step("plain_adamw", &adamw(Adamw { weight_decay, ..Adamw::default() }), 2)
+        self.plain("adamw", &Adamw { weight_decay, ..Adamw::default() }).expect("in loops.c")
     }
 
     /// A pass over gradients alone.
@@ -217,8 +226,7 @@ impl Build {
     /// Steps rows of tables by the plain loop of a rule, if there is one.
     pub fn rows_stepped(
         &self,
-        rule: &str,
-        states: usize,
+        rule: &dyn Optimizer,
     ) -> Option<impl Fn(&Tables<'_>, &[i64], &[f32]) + Sync + use<>> {
         type Rows = unsafe extern "C" fn(
             Loop,
@@ -230,7 +238,7 @@ impl Build {
             *const f32,
             *const f32,
         );
-        let step = self.plain(rule, states)?;
+        let (step, states) = (self.plain(rule.name(), rule)?, rule.states().len());
         // SAFETY: the function in `loops.c` has this type.
         let rows_stepped = unsafe { self.function::<Rows>("rows_stepped") };
         Some(move |tables: &Tables<'_>, rows: &[i64], g: &[f32]| {
@@ -281,11 +289,18 @@ impl Build {
     /// # Safety
     /// `F` must be the type of the function.
     unsafe fn function<F: Copy>(&self, symbol: &str) -> Function<F> {
+        // SAFETY: the caller's.
+        unsafe { self.find(symbol) }.expect("defined in loops.c")
+    }
+
+    /// # Safety
+    /// `F` must be the type of the function, if there is one.
+    unsafe fn find<F: Copy>(&self, symbol: &str) -> Option<Function<F>> {
         // SAFETY: the library is `loops.c`, which runs nothing when it is loaded.
         let library = unsafe { Library::new(&self.0) }.expect("built by this process");
         // SAFETY: the caller's.
-        let function = unsafe { *library.get::<F>(symbol).expect("defined in loops.c") };
-        Function { function, _library: library }
+        let function = unsafe { *library.get::<F>(symbol).ok()? };
+        Some(Function { function, _library: library })
     }
 }
 
@@ -390,76 +405,6 @@ impl Drop for Loops {
             let _ = fs::remove_file(file);
         }
     }
-}
-
-/// What a plain loop reads from its last argument, for the configuration of `rules()` at step [`T`].
-fn constants(rule: &str) -> Option<Vec<f32>> {
-    let constants = match rule {
-        "sgd" => vec![Sgd::default().lr],
-        "momentum" => vec![Momentum::default().lr, Momentum::default().momentum],
-        "nesterov" => vec![Nesterov::default().lr, Nesterov::default().momentum],
-        "adagrad" => vec![Adagrad::default().lr, Adagrad::default().eps],
-        "adadelta" => {
-            let Adadelta { lr, rho, eps, .. } = Adadelta::default();
-            vec![lr, rho, 1.0 - rho, eps]
-        }
-        "rmsprop" | "rmsprop_momentum_centered" => {
-            let Rmsprop { lr, alpha, eps, .. } = Rmsprop::default();
-            vec![lr, alpha, 1.0 - alpha, eps, OPTION]
-        }
-        "adam" | "amsgrad" => adam(Adam::default()),
-        "adamw" => return Some(adamw(Adamw::default())),
-        "adamax" => {
-            let Adamax { lr, beta1, beta2, eps, .. } = Adamax::default();
-            vec![beta1, 1.0 - beta1, beta2, lr / (1.0 - beta1.powi(T as i32)), eps]
-        }
-        "nadam" => nadam(Nadam::default()),
-        "lion" => {
-            let Lion { lr, beta1, beta2, .. } = Lion::default();
-            vec![lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2]
-        }
-        "signum" => {
-            let Signum { lr, momentum, .. } = Signum::default();
-            vec![lr, momentum, 1.0 - momentum]
-        }
-        "radam" => radam(Radam::default()),
-        "ftrl" => {
-            let Ftrl { lr, beta, l1, l2, .. } = Ftrl::default();
-            vec![1.0 / lr, beta, l1, l2]
-        }
-        _ => return None,
-    };
-    Some(constants.into_iter().map(|x| x as f32).collect())
-}
-
-fn adamw(Adamw { lr, weight_decay, .. }: Adamw) -> Vec<f32> {
-    let constants = [adam(Adam::default()), vec![1.0 - lr * weight_decay]].concat();
-    constants.into_iter().map(|x| x as f32).collect()
-}
-
-fn adam(Adam { lr, beta1, beta2, eps, .. }: Adam) -> Vec<f64> {
-    let c1 = 1.0 - beta1.powi(T as i32);
-    let c2 = 1.0 - beta2.powi(T as i32);
-    vec![beta1, 1.0 - beta1, beta2, 1.0 - beta2, lr / c1, 1.0 / c2.sqrt(), eps]
-}
-
-fn nadam(Nadam { lr, beta1, beta2, eps, momentum_decay, .. }: Nadam) -> Vec<f64> {
-    let mu = |t: u64| beta1 * (1.0 - 0.5 * 0.96_f64.powf(t as f64 * momentum_decay));
-    let product: f64 = (1..=T).map(mu).product();
-    let a = lr * (1.0 - mu(T)) / (1.0 - product);
-    let b = lr * mu(T + 1) / (1.0 - product * mu(T + 1));
-    let c2 = 1.0 - beta2.powi(T as i32);
-    vec![beta1, 1.0 - beta1, beta2, 1.0 - beta2, a, b, 1.0 / c2, eps]
-}
-
-/// Of a step that divides by the second moment.
-fn radam(Radam { lr, beta1, beta2, eps, .. }: Radam) -> Vec<f64> {
-    let (most, beta2_t) = (2.0 / (1.0 - beta2) - 1.0, beta2.powi(T as i32));
-    let rho = most - 2.0 * T as f64 * beta2_t / (1.0 - beta2_t);
-    assert!(rho > 5.0, "step {T} is too early");
-    let r = ((rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho)).sqrt();
-    let a = lr / (1.0 - beta1.powi(T as i32)) * (r * (1.0 - beta2_t).sqrt());
-    vec![beta1, 1.0 - beta1, beta2, 1.0 - beta2, a, eps]
 }
 
 /// What a command prints, or what it complained about.

@@ -7,8 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 /// Every rule that is timed, and its name in the tables; and once more with all its states, where
-/// options add some. A new one is in it by itself. (To be compared with C it needs a loop in `c/loops.c`
-/// and its constants in `c/mod.rs`.)
+/// options add some. A new one is in it by itself. (To be compared with C it needs a loop in `c/loops.c`.)
 pub fn rules() -> Vec<(String, Box<dyn Optimizer>)> {
     let rules = downhill::rules().into_iter();
     rules

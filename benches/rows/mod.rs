@@ -125,8 +125,7 @@ fn print_row(
     let builds = loops.map_or(&[][..], |loops| &loops.builds);
     let moved: Vec<_> =
         builds.iter().flat_map(|build| AHEAD.map(|ahead| build.rows_moved(ahead))).collect();
-    let plain: Vec<_> =
-        builds.iter().filter_map(|build| build.rows_stepped(rule.name(), states)).collect();
+    let plain: Vec<_> = builds.iter().filter_map(|build| build.rows_stepped(rule)).collect();
     let mut contestants: Vec<Contestant> = vec![Box::new(|| case.borrow_mut().step(rule, isa, who))];
     for f in &moved {
         contestants.push(Box::new(move || case.borrow_mut().by_c(threads, f)));

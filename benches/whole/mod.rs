@@ -257,7 +257,7 @@ struct Passes<'a> {
 
 impl<'a> Passes<'a> {
     fn new(build: &'a Build) -> Self {
-        Self { build, adamw: build.plain("adamw", 2).expect("in loops.c") }
+        Self { build, adamw: build.adamw(Adamw::default().weight_decay) }
     }
 
     fn run(&self, list: &mut [Arrays], extras: &Extras) {
