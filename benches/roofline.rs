@@ -37,6 +37,9 @@ struct Options {
     /// Few and short rounds.
     #[arg(long)]
     quick: bool,
+    /// One short round, of which no figure means anything: to see that all tables can be made.
+    #[arg(long)]
+    once: bool,
     /// Only this table.
     #[arg(long)]
     table: Option<Table>,
@@ -324,12 +327,17 @@ fn main() -> Result<(), Error> {
     if options.test || !options.bench {
         return Ok(());
     }
-    let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
+    let effort = match options {
+        Options { once: true, .. } => Effort::ONCE,
+        Options { quick: true, .. } => Effort::QUICK,
+        _ => Effort::FULL,
+    };
+    let quick = options.quick || options.once;
     let sizes = options.size.map_or(SIZES.to_vec(), |n| vec![n]);
     println!("CPU: {}\nISA: {isa}", cpu());
     println!("C:   {}", loops.as_ref().map_or("none", |loops| &loops.compiler));
     // Of GPT-2.
-    let blocks = if options.quick { 1 } else { 12 };
+    let blocks = if quick { 1 } else { 12 };
     // The widest first; the scalar one is for CPUs that have no other.
     let vectors: Vec<_> = Isa::available().into_iter().skip(1).rev().collect();
     let wanted = |table| options.table.is_none_or(|only| only == table);
@@ -350,7 +358,7 @@ fn main() -> Result<(), Error> {
         whole::print_extras(loops.as_ref(), &effort, blocks);
     }
     if wanted(Table::Offload) {
-        offload::print_offload(&effort, &vectors, options.quick);
+        offload::print_offload(&effort, &vectors, quick);
     }
     if wanted(Table::Types) {
         types::print_types(&effort, &vectors);
@@ -359,7 +367,7 @@ fn main() -> Result<(), Error> {
         calls::print_calls(&effort, &vectors);
     }
     if wanted(Table::Rows) {
-        rows::print_rows(loops.as_ref(), &effort, &vectors, options.quick);
+        rows::print_rows(loops.as_ref(), &effort, &vectors, quick);
     }
     Ok(())
 }

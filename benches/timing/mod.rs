@@ -20,9 +20,11 @@ impl Effort {
     pub const QUICK: Self =
         Self { rounds: 9, rounds_per_placement: 3, block: Duration::from_micros(300), pairs: 200 };
 
+    pub const ONCE: Self = Self { rounds: 1, rounds_per_placement: 1, block: Duration::ZERO, pairs: 1 };
+
     /// A part of the rounds, for what takes long.
     pub fn part(&self, divisor: usize) -> Self {
-        Self { rounds: self.rounds.div_ceil(divisor).max(5), ..*self }
+        Self { rounds: self.rounds.div_ceil(divisor).max(self.rounds.min(5)), ..*self }
     }
 }
 
