@@ -6,6 +6,7 @@ mod common;
 use common::{
     Arrays, OFFSET_BASIS, every_option, fnv1a, mixed_from,
     owned::{Floats, Owned, Types},
+    runner::is_brief,
     uniform_from,
 };
 use downhill::{Extras, Group, Isa, Optimizer, Pool, Rounding, Threads, reference, step_on};
@@ -23,7 +24,10 @@ const HASHES: &str = include_str!("fixed_run.txt");
 
 #[test]
 fn every_instruction_set_has_these_bits() {
-    for isa in Isa::available() {
+    let all = Isa::available();
+    // In an emulator the widest, of which there is no other machine.
+    let skipped = if is_brief() { all.len() - 1 } else { 0 };
+    for isa in all.into_iter().skip(skipped) {
         check(Some(isa), isa.name());
     }
 }

@@ -351,10 +351,10 @@ mod proc {
     /// the first for which it is much.
     fn least_shares(pool: &Pool) -> Vec<f64> {
         let rule = &*rule();
-        let n = 1 << 20;
+        let n = 1 << 23;
         let mut value = uniform();
         // Subnormal gradients, and the narrowest instruction set: so slow that workers have their turn
-        // even if there are fewer cores than threads.
+        // even if there are fewer cores than threads, or other programs run on them.
         let mut arrays = Arrays::new(rule, n, || value() * 1e-39);
         let isa = Isa::available().first().copied();
         let workers = workers();

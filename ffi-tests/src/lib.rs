@@ -61,7 +61,8 @@ const FLAGS: [&str; 7] =
 /// What `rustc --print native-static-libs` says a program needs beside `libdownhill.a`.
 const NATIVE_LIBRARIES: [&str; 7] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"];
 
-/// Compiles `source` and gives the program's path.
+/// Compiles `source` and gives the program's path. What was compiled before is not compiled again, if
+/// nothing of it has changed.
 ///
 /// # Panics
 /// If there is no compiler, or it does not accept the source; with what it said.
@@ -79,24 +80,56 @@ pub fn compile_with(flags: &[&str], source: &Path, standard: Standard, linking: 
     let (variable, compiler, language, version) = standard.compiler();
     let mut command = named_by(variable).unwrap_or_else(|| Command::new(compiler));
     command.args(["-x", language, version]).args(FLAGS).args(flags).arg("-o").arg(&program);
-    command.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("ffi-tests/c"));
+    let folders = [root().join("include"), root().join("ffi-tests/c")];
+    folders.iter().for_each(|folder| _ = command.arg("-I").arg(folder));
     command.arg(source);
-    match linking {
-        Linking::Static => {
-            command.args(["-x", "none"]).arg(library("libdownhill.a")).args(NATIVE_LIBRARIES)
-        }
-        Linking::Shared => {
-            let shared = library("libdownhill.so");
-            let directory = shared.parent().expect("a file").display().to_string();
-            command.args(["-x", "none"]).arg(&shared).arg(format!("-Wl,-rpath,{directory}")).arg("-lm")
-        }
-        Linking::Opened => command.args(["-ldl", "-lm"]),
-    };
+    let mut read = vec![source.to_owned()];
+    read.extend(folders.iter().flat_map(|folder| headers(folder)));
+    read.extend(link(&mut command, linking));
+    let (built_by, line) = (format!("{}.command", program.display()), format!("{command:?}"));
+    if fs::read_to_string(&built_by).is_ok_and(|before| before == line) && is_newest(&program, &read) {
+        return program;
+    }
+    // It says nothing of a program that is half written.
+    _ = fs::remove_file(&built_by);
     let output = command.output().unwrap_or_else(|error| {
         panic!("cannot run {command:?} ({error}): the tests need a C and a C++ compiler; set {variable}")
     });
     assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    fs::write(built_by, line).expect("the target directory can be written to");
     program
+}
+
+/// Tells a compiler with what to link, and gives our library if that is now.
+fn link(command: &mut Command, linking: Linking) -> Option<PathBuf> {
+    let library = match linking {
+        Linking::Static => library("libdownhill.a"),
+        Linking::Shared => library("libdownhill.so"),
+        Linking::Opened => {
+            command.args(["-ldl", "-lm"]);
+            return None;
+        }
+    };
+    command.args(["-x", "none"]).arg(&library);
+    if let Linking::Static = linking {
+        command.args(NATIVE_LIBRARIES);
+    } else {
+        let directory = library.parent().expect("a file").display();
+        command.arg(format!("-Wl,-rpath,{directory}")).arg("-lm");
+    }
+    Some(library)
+}
+
+fn headers(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder of the project").map(Result::unwrap);
+    let is_header = |path: &PathBuf| path.extension().is_some_and(|end| end == "h" || end == "hpp");
+    entries.map(|entry| entry.path()).filter(is_header).collect()
+}
+
+/// Is a program newer than all that it was made of?
+fn is_newest(program: &Path, read: &[PathBuf]) -> bool {
+    let time = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    time(program).is_some_and(|built| read.iter().all(|path| time(path).is_some_and(|of| of < built)))
 }
 
 /// Tries all ways of building a program at once.

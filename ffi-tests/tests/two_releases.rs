@@ -50,7 +50,7 @@ fn main() {
 /// The crate's sources as another release, in a folder of their own.
 fn copy_as(version: &str, to: &Path) {
     copy(&root().join("src"), &to.join("src"));
-    fs::copy(root().join("README.md"), to.join("README.md")).unwrap();
+    put(&to.join("README.md"), fs::read(root().join("README.md")).unwrap());
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let (package, rest) = manifest.split_once("[workspace]\n").expect("it is a workspace");
     let (_, rest) = rest.split_once("[workspace.package]\n").expect("what members inherit");
@@ -58,8 +58,14 @@ fn copy_as(version: &str, to: &Path) {
     let (_, after) = inherited.split_once("version = \"").expect("a version");
     let ours = after.split('"').next().expect("its end");
     let inherited = inherited.replacen(ours, version, 1);
-    fs::write(to.join("Cargo.toml"), format!("{package}[workspace]\n[workspace.package]\n{inherited}"))
-        .unwrap();
+    put(&to.join("Cargo.toml"), format!("{package}[workspace]\n[workspace.package]\n{inherited}"));
+}
+
+/// Writes a file, unless it is there: cargo builds again what is newer than what it has built.
+fn put(file: &Path, text: impl AsRef<[u8]>) {
+    if !fs::read(file).is_ok_and(|before| before == text.as_ref()) {
+        fs::write(file, text).unwrap();
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -69,7 +75,7 @@ fn copy(from: &Path, to: &Path) {
         if from.is_dir() {
             copy(&from, &to);
         } else {
-            fs::copy(from, to).unwrap();
+            put(&to, fs::read(from).unwrap());
         }
     }
 }
@@ -83,9 +89,9 @@ fn two_releases_in_one_program() {
     copy_as("0.0.7", &folder.join("../other"));
     fs::create_dir_all(folder.join("src")).unwrap();
     let here = fs::canonicalize(root()).unwrap();
-    fs::write(folder.join("Cargo.toml"), MANIFEST.replace("ROOT", &here.display().to_string())).unwrap();
-    fs::write(folder.join("src/lib.rs"), LIBRARY).unwrap();
-    fs::write(folder.join("src/main.rs"), PROGRAM).unwrap();
+    put(&folder.join("Cargo.toml"), MANIFEST.replace("ROOT", &here.display().to_string()));
+    put(&folder.join("src/lib.rs"), LIBRARY);
+    put(&folder.join("src/main.rs"), PROGRAM);
     fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
 
     let mut cargo = Command::new(env!("CARGO"));

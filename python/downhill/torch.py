@@ -489,9 +489,7 @@ class _Step(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         options, groups = self._options, self.param_groups
-        maximize = {group.get("maximize", False) for group in groups}
-        if len(maximize) > 1:
-            raise ValueError("`maximize` is True in one group and False in another; one step does either")
+        maximize = [bool(group.get("maximize", False)) for group in groups]
         found, clamps = [self._rule(group) for group in groups], self._clamps()
         values = [self._values(group) for group in groups]
         extras = (
@@ -503,11 +501,11 @@ class _Step(Optimizer):
         threads = (options["threads"], torch.get_num_threads())
         if self._plan is None or found != self._plan_rules or clamps != self._plan_clamps:
             self._build(found, clamps)
-        report = self._plan.step(groups, self.state, values, True in maximize, extras, threads)
+        report = self._plan.step(groups, self.state, values, maximize, extras, threads)
         if report is None:
             # Something has moved, or has a gradient for the first time.
             self._build(found, clamps)
-            report = self._plan.step(groups, self.state, values, True in maximize, extras, threads)
+            report = self._plan.step(groups, self.state, values, maximize, extras, threads)
             if report is None:
                 raise RuntimeError("parameters, gradients or states move while the optimizer looks at them")
         self.report = report

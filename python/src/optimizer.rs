@@ -139,7 +139,7 @@ impl Plan {
     }
 
     /// Makes the step, and gives its report; None if a new plan is needed. `values` has the numbers of
-    /// each group.
+    /// each group, `maximize` which of them go up.
     #[allow(clippy::too_many_arguments, reason = "one caller, and Python's interpreter is one of them")]
     fn step(
         &mut self,
@@ -147,13 +147,14 @@ impl Plan {
         param_groups: &Bound<'_, PyList>,
         state: &Bound<'_, PyDict>,
         values: &Bound<'_, PyList>,
-        maximize: bool,
+        maximize: Vec<bool>,
         extras: (f64, bool, bool, bool),
         threads: (Option<Bound<'_, PyAny>>, usize),
     ) -> PyResult<Option<PyReport>> {
         let (max_norm, skip_nonfinite, zero_grad, grad_norm) = extras;
+        let is_up = maximize.contains(&true) && !maximize.contains(&false);
         let extras = Extras {
-            grad_scale: if maximize { -1.0 } else { 1.0 },
+            grad_scale: if is_up { -1.0 } else { 1.0 },
             max_norm,
             skip_nonfinite,
             zero_grad,
@@ -164,7 +165,9 @@ impl Plan {
             (Some(threads), _) => Workers::of(Some(&threads))?,
             (None, count) => Workers::of_openmp(py, count),
         };
-        let report = self.refresh(py, param_groups, state, values).and_then(|()| {
+        // One step has one scale: where only some groups go up, their gradients are copied and negated.
+        let is_negated = |group: usize| maximize[group] && !is_up;
+        let report = self.refresh(py, param_groups, state, values, is_negated).and_then(|()| {
             self.separate(py, zero_grad)?;
             Ok(self.make(py, &extras, workers.threads())?)
         });
@@ -318,6 +321,7 @@ impl Plan {
         param_groups: &Bound<'_, PyList>,
         state: &Bound<'_, PyDict>,
         values: &Bound<'_, PyList>,
+        is_negated: impl Fn(usize) -> bool,
     ) -> Result<(), Failure> {
         let is_known = !self.watch.get().has_changed()
             && param_groups.len() == self.groups.len()
@@ -341,7 +345,7 @@ impl Plan {
                 if !params.get_item(place - start)?.is(&self.parameters[place].tensor) {
                     return Err(Failure::Stale);
                 }
-                self.refresh_parameter(py, place).map_err(|failure| match failure {
+                self.refresh_parameter(py, place, is_negated(k)).map_err(|failure| match failure {
                     Failure::Error(error) => of_parameter(py, error, k, place - start),
                     stale => stale,
                 })?;
@@ -351,7 +355,12 @@ impl Plan {
         Ok(())
     }
 
-    fn refresh_parameter(&mut self, py: Python<'_>, place: usize) -> Result<(), Failure> {
+    fn refresh_parameter(
+        &mut self,
+        py: Python<'_>,
+        place: usize,
+        is_negated: bool,
+    ) -> Result<(), Failure> {
         let Self { reader, parameters, slots, densify, .. } = self;
         let parameter = &mut parameters[place];
         let tensor = parameter.tensor.bind(py);
@@ -375,12 +384,17 @@ impl Plan {
             }
         }
         let gradient = match reader.memory(&g) {
-            Ok(found) if is_weight(found.kind()) && found.is_laid_out_as(&parameter.memory) => {
+            Ok(found)
+                if !is_negated && is_weight(found.kind()) && found.is_laid_out_as(&parameter.memory) =>
+            {
                 Held::new(&g, found)
             }
-            // Another layout, or none that is dense; or no strided tensor at all, which the function says.
+            // Another sign or layout, or none that is dense; or no strided tensor, which the function says.
             _ => {
                 let dense = densify.bind(py).call1((tensor, &g))?;
+                if is_negated {
+                    dense.call_method0(intern!(py, "neg_"))?;
+                }
                 parameter.original = Some(g.unbind());
                 Held::new(&dense, memory(&dense)?)
             }

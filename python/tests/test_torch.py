@@ -414,9 +414,29 @@ def test_groups():
         optimizer.param_groups[1]["betas"] = (0.1, 0.2)
         run(optimizer, params, 5, start=20)
     assert_close(a, b)
-    with pytest.raises(ValueError, match="`maximize` is True in one group"):
-        ours.param_groups[0]["maximize"] = True
+
+
+def test_maximize_in_some_groups():
+    """Only some groups go up: their gradients stay what they are, until they are zeroed."""
+    a, b = parameters([(5, 7), (9,), (3,)]), parameters([(5, 7), (9,), (3,)])
+    groups = lambda params: [{"params": params[:2], "maximize": True}, {"params": params[2:]}]
+    ours, theirs = dt.AdamW(groups(a), lr=LR, max_norm=0.5), torch.optim.AdamW(groups(b), lr=LR)
+    for k in range(10):
+        if k == 5:
+            # The other way round, from one step to the next.
+            for optimizer in (ours, theirs):
+                optimizer.param_groups[0]["maximize"], optimizer.param_groups[1]["maximize"] = False, True
+        for p, q in zip(a, b):
+            p.grad = torch.randn(p.shape)
+            q.grad = p.grad.clone()
+        before = [p.grad.clone() for p in a]
+        torch.nn.utils.clip_grad_norm_(b, 0.5)
         ours.step()
+        theirs.step()
+        assert all(torch.equal(p.grad, g) for p, g in zip(a, before))
+    assert_close(a, b)
+    ours.step(zero_grad=True)
+    assert all(p.grad.count_nonzero() == 0 for p in a)
 
 
 def test_clamp():
