@@ -11,7 +11,12 @@ use std::{
     time::Duration,
 };
 
-use common::{Arrays, Rule, runner::skipped_in_emulator, sharing::some_rules, uniform};
+use common::{
+    Arrays, Rule,
+    runner::{is_brief, skipped_in_emulator},
+    sharing::some_rules,
+    uniform,
+};
 use downhill::{Extras, Isa, Pool, Threads};
 
 /// A rule with two states.
@@ -351,7 +356,7 @@ mod proc {
     /// the first for which it is much.
     fn least_shares(pool: &Pool) -> Vec<f64> {
         let rule = &*rule();
-        let n = 1 << 23;
+        let n = if is_brief() { 1 << 20 } else { 1 << 23 };
         let mut value = uniform();
         // Subnormal gradients, and the narrowest instruction set: so slow that workers have their turn
         // even if there are fewer cores than threads, or other programs run on them.
