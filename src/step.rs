@@ -465,7 +465,7 @@ fn in_order(
         config.with_constants(how.isa, t, around, &mut |step| {
             tensors.each_mut(|tensor| {
                 let number = number(tensor, numbering, &mut place);
-                if let Gradient::Absent = tensor.g {
+                if is_left_alone(tensor) {
                     return;
                 }
                 let own_t = own_step(tensor, t);
@@ -490,6 +490,13 @@ fn in_order(
             });
         });
     }
+}
+
+/// Has a tensor no gradient, or is it a table of which no row is listed? Such a table may say any length of
+/// rows, whose bytes may be no `usize`.
+#[inline]
+fn is_left_alone(tensor: &Tensor<'_>) -> bool {
+    matches!(tensor.g, Gradient::Absent) || tensor.rows.as_ref().is_some_and(|rows| rows.rows.is_empty())
 }
 
 /// A tensor's list of rows, if it has one, and the same sorted, if it does not ascend. `sorted` are those
@@ -557,7 +564,7 @@ fn share(
         let Group { config, t, rounding, numbering, tensors, .. } = group;
         tensors.each(&mut |tensor| {
             let number = number(&tensor, *numbering, &mut place);
-            if let Gradient::Absent = tensor.g {
+            if is_left_alone(&tensor) {
                 return;
             }
             let t = own_step(&tensor, *t);

@@ -491,18 +491,24 @@ fn rows_with_states_in_eight_bits_are_whole_blocks() {
     );
 }
 
-/// A table without elements may have rows of any length, of which the bytes are no `usize`.
+/// A table without elements may have rows of any length, of which the bytes are no `usize`; also where
+/// threads share the work.
 #[test]
 fn a_table_without_rows_may_say_any_length_of_them() {
-    let config = Adam::default();
+    let (config, pool) = (Adam::default(), Pool::new(2));
     for row_length in [1, 1 << (usize::BITS - 3), 1 << (usize::BITS - 2), usize::MAX] {
-        let (mut w, mut m, mut v): ([f32; 0], [f32; 0], [f32; 0]) = ([], [], []);
-        let mut tensor = Tensor::new(&mut w, &[0.0; 0], [&mut m[..], &mut v[..]]);
-        tensor.rows = Some(Rows::new(row_length, &[]));
-        let mut list = [tensor];
-        let mut groups = [Group::new(&config, 1, &mut list)];
-        let report = step(&mut groups, &Extras::default(), Threads::Caller).unwrap();
-        assert_eq!(report.tensors_updated, 1);
+        for (n, threads) in [(0, Threads::Caller), (1 << 20, Threads::Pool(&pool))] {
+            let (mut w, mut m, mut v): ([f32; 0], [f32; 0], [f32; 0]) = ([], [], []);
+            let mut table = Tensor::new(&mut w, &[0.0; 0], [&mut m[..], &mut v[..]]);
+            table.rows = Some(Rows::new(row_length, &[]));
+            let g = vec![0.0; n];
+            let (mut w, mut m, mut v) = (g.clone(), g.clone(), g.clone());
+            let tensor = Tensor::new(&mut w[..], &g[..], [&mut m[..], &mut v[..]]);
+            let mut list = [table, tensor];
+            let mut groups = [Group::new(&config, 1, &mut list)];
+            let report = step(&mut groups, &Extras::default(), threads).unwrap();
+            assert_eq!(report.tensors_updated, 2);
+        }
     }
 }
 

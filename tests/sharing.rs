@@ -91,6 +91,11 @@ fn everyone() -> Vec<Who> {
     pools.chain(own).chain(others).collect()
 }
 
+/// How many of the cases are tried that differ by little.
+fn cases() -> usize {
+    if is_brief() { 1 } else { usize::MAX }
+}
+
 /// Lists that four threads work on, cut in odd ways.
 fn large_lists() -> Vec<Vec<usize>> {
     let edges = [4095, 4096, 4097, 8191, 16_383, 16_384, 16_385];
@@ -103,7 +108,7 @@ fn large_lists() -> Vec<Vec<usize>> {
         iter::repeat_n(1, 5000).chain([750_000]).chain(iter::repeat_n(1, 5000)).collect(),
         vec![2 * CHUNK; 24],
     ];
-    lists.truncate(if is_brief() { 1 } else { usize::MAX });
+    lists.truncate(cases());
     lists
 }
 
@@ -304,7 +309,7 @@ fn random_lengths(n: usize, cuts: &[(Index, u32)]) -> Vec<usize> {
 fn the_sizes_from_which_there_are_more_threads() {
     let bytes = 2 << 20;
     let pool = Pool::new(4);
-    for rule in some_rules().into_iter().take(if is_brief() { 1 } else { usize::MAX }) {
+    for rule in some_rules().into_iter().take(cases()) {
         let per_element = 4 * (3 + 2 * rule.states().len());
         for (threads, bytes_per_element) in
             [2, 3, 4].into_iter().flat_map(|k| [(k, per_element), (k, 16)])
@@ -360,7 +365,7 @@ fn lists_of_64_mebibytes() {
     let mut ours = start.clone();
     let call = Call { rule, isa: None, lengths: &lengths, t: 3, extras: ALL };
     let expected = call.expected(&start);
-    for isa in Isa::available().into_iter().rev().take(if is_brief() { 1 } else { usize::MAX }) {
+    for isa in Isa::available().into_iter().rev().take(cases()) {
         for who in [Who::Caller, Who::Pool(Pool::new(2))] {
             restore(&mut ours, &start);
             let call = Call { isa: Some(isa), ..call };

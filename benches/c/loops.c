@@ -19,7 +19,7 @@
 #define CONSTANTS(name) void constants_##name(const double *h, double t, float *constants)
 
 /* Sets the loop's constants, which may be computed in double. */
-#define ARE(...)                                                                                          \
+#define SET(...)                                                                                          \
     do {                                                                                                  \
         const double values[] = {__VA_ARGS__};                                                            \
         for (size_t k = 0; k < sizeof values / sizeof *values; k++) {                                     \
@@ -29,7 +29,7 @@
 
 CONSTANTS(sgd)
 {
-    ARE(h[0]);
+    SET(h[0]);
 }
 
 LOOP(plain_sgd, s0, s1, s2)
@@ -42,7 +42,7 @@ LOOP(plain_sgd, s0, s1, s2)
 
 CONSTANTS(momentum)
 {
-    ARE(h[0], h[1]);
+    SET(h[0], h[1]);
 }
 
 LOOP(plain_momentum, u, s1, s2)
@@ -56,7 +56,7 @@ LOOP(plain_momentum, u, s1, s2)
 
 CONSTANTS(nesterov)
 {
-    ARE(h[0], h[1]);
+    SET(h[0], h[1]);
 }
 
 LOOP(plain_nesterov, u, s1, s2)
@@ -70,7 +70,7 @@ LOOP(plain_nesterov, u, s1, s2)
 
 CONSTANTS(adagrad)
 {
-    ARE(h[0], h[1]);
+    SET(h[0], h[1]);
 }
 
 LOOP(plain_adagrad, s, s1, s2)
@@ -85,7 +85,7 @@ LOOP(plain_adagrad, s, s1, s2)
 CONSTANTS(adadelta)
 {
     const double lr = h[0], rho = h[1], eps = h[2];
-    ARE(lr, rho, 1 - rho, eps);
+    SET(lr, rho, 1 - rho, eps);
 }
 
 LOOP(plain_adadelta, v, u, s2)
@@ -102,7 +102,7 @@ LOOP(plain_adadelta, v, u, s2)
 CONSTANTS(rmsprop)
 {
     const double lr = h[0], alpha = h[1], eps = h[2];
-    ARE(lr, alpha, 1 - alpha, eps);
+    SET(lr, alpha, 1 - alpha, eps);
 }
 
 LOOP(plain_rmsprop, v, s1, s2)
@@ -116,8 +116,8 @@ LOOP(plain_rmsprop, v, s1, s2)
 
 CONSTANTS(rmsprop_momentum_centered)
 {
-    const double lr = h[0], alpha = h[1], eps = h[2], momentum = h[3];
-    ARE(lr, alpha, 1 - alpha, eps, momentum);
+    constants_rmsprop(h, t, constants);
+    constants[4] = (float)h[3];
 }
 
 LOOP(plain_rmsprop_momentum_centered, v, g_avg, u)
@@ -137,7 +137,7 @@ CONSTANTS(adam)
 {
     const double lr = h[0], beta1 = h[1], beta2 = h[2], eps = h[3];
     const double c1 = 1 - pow(beta1, t), c2 = 1 - pow(beta2, t);
-    ARE(beta1, 1 - beta1, beta2, 1 - beta2, lr / c1, 1 / sqrt(c2), eps);
+    SET(beta1, 1 - beta1, beta2, 1 - beta2, lr / c1, 1 / sqrt(c2), eps);
 }
 
 LOOP(plain_adam, m, v, s2)
@@ -192,7 +192,7 @@ LOOP(plain_amsgrad, m, v, v_max)
 CONSTANTS(adamax)
 {
     const double lr = h[0], beta1 = h[1], beta2 = h[2], eps = h[3];
-    ARE(beta1, 1 - beta1, beta2, lr / (1 - pow(beta1, t)), eps);
+    SET(beta1, 1 - beta1, beta2, lr / (1 - pow(beta1, t)), eps);
 }
 
 LOOP(plain_adamax, m, u, s2)
@@ -221,7 +221,7 @@ CONSTANTS(nadam)
     }
     const double now = nadam_momentum(beta1, decay, t), next = nadam_momentum(beta1, decay, t + 1);
     const double a = lr * (1 - now) / (1 - product), b = lr * next / (1 - product * next);
-    ARE(beta1, 1 - beta1, beta2, 1 - beta2, a, b, 1 / (1 - pow(beta2, t)), eps);
+    SET(beta1, 1 - beta1, beta2, 1 - beta2, a, b, 1 / (1 - pow(beta2, t)), eps);
 }
 
 LOOP(plain_nadam, m, v, s2)
@@ -240,7 +240,7 @@ LOOP(plain_nadam, m, v, s2)
 CONSTANTS(lion)
 {
     const double lr = h[0], beta1 = h[1], beta2 = h[2];
-    ARE(lr, beta1, 1 - beta1, beta2, 1 - beta2);
+    SET(lr, beta1, 1 - beta1, beta2, 1 - beta2);
 }
 
 LOOP(plain_lion, m, s1, s2)
@@ -257,7 +257,7 @@ LOOP(plain_lion, m, s1, s2)
 CONSTANTS(signum)
 {
     const double lr = h[0], momentum = h[1];
-    ARE(lr, momentum, 1 - momentum);
+    SET(lr, momentum, 1 - momentum);
 }
 
 LOOP(plain_signum, m, s1, s2)
@@ -275,7 +275,7 @@ CONSTANTS(radam)
     const double lr = h[0], beta1 = h[1], beta2 = h[2], eps = h[3];
     const double most = 2 / (1 - beta2) - 1, c2 = 1 - pow(beta2, t), rho = most - 2 * t * (1 - c2) / c2;
     const double r = sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho));
-    ARE(beta1, 1 - beta1, beta2, 1 - beta2, lr / (1 - pow(beta1, t)) * (r * sqrt(c2)), eps);
+    SET(beta1, 1 - beta1, beta2, 1 - beta2, lr / (1 - pow(beta1, t)) * (r * sqrt(c2)), eps);
 }
 
 LOOP(plain_radam, m, v, s2)
@@ -293,7 +293,7 @@ LOOP(plain_radam, m, v, s2)
 CONSTANTS(ftrl)
 {
     const double lr = h[0], beta = h[1], l1 = h[2], l2 = h[3];
-    ARE(1 / lr, beta, l1, l2);
+    SET(1 / lr, beta, l1, l2);
 }
 
 LOOP(plain_ftrl, z, s, s2)

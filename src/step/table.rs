@@ -104,10 +104,6 @@ impl<'a> Table<'a> {
 
     /// Steps all rows, by `using.step` those that have no number of their own.
     pub fn step(&mut self, using: Using<'_>, mut scratch: Option<&mut Scratch>) {
-        if self.order.len() == 0 {
-            // A table without rows may say any length of them, and their bytes may be no number.
-            return;
-        }
         let memory = self.memory(using.config.row_rule().is_some());
         let ahead = (AHEAD / memory.bytes_of_row()).max(1);
         (0..ahead).for_each(|k| self.ask(&memory, k));
