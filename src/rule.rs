@@ -106,7 +106,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// Derives the constants of step `t`, and calls `then` once with what steps arrays by them. After
     /// `check_at`.
-    fn with_constants(&self, isa: Isa, t: u64, around: Around, then: &mut dyn FnMut(&dyn Step));
+    fn with_constants(&self, isa: Isa, t: u64, around: &Around, then: &mut dyn FnMut(&dyn Step));
 
     /// The rule itself, if it makes a rate for each row of a table and has one state for it.
     fn row_rule(&self) -> Option<&RowwiseAdagrad> {
@@ -191,7 +191,7 @@ macro_rules! kernels {
                 &self,
                 isa: $crate::Isa,
                 t: u64,
-                around: $crate::rule::Around,
+                around: &$crate::rule::Around,
                 then: &mut dyn FnMut(&dyn $crate::rule::Step),
             ) {
                 let $this = self;

@@ -189,7 +189,7 @@ pub fn step_checked(
 ) -> Report {
     let report = look(isa, groups, extras, threads, sizes);
     if !report.skipped {
-        let how = How {
+        let how = &How {
             isa,
             scale: report.applied_scale as f32,
             zero_grad: extras.zero_grad,
@@ -454,12 +454,12 @@ fn stays_finite(sum_of_squares: f64, scale: f64) -> bool {
 fn in_order(
     groups: &mut [Group<'_, '_>],
     sorted: &[Sorted],
-    how: How,
+    how: &How,
     mut scratch: Option<&mut Scratch>,
 ) {
     let (mut place, mut sorted) = (0, sorted.iter());
     for group in groups {
-        let around = group.around(how.scale);
+        let around = &group.around(how.scale);
         let Group { config, t, rounding, numbering, tensors, .. } = group;
         let (config, t, rounding, numbering) = (*config, *t, *rounding, *numbering);
         config.with_constants(how.isa, t, around, &mut |step| {
@@ -552,7 +552,7 @@ enum What<'a> {
 /// up.
 fn share(
     groups: &mut [Group<'_, '_>],
-    how: How,
+    how: &How,
     threads: Threads<'_>,
     workers: usize,
     sizes: &Sizes,
@@ -602,9 +602,10 @@ fn zero_tables(groups: &mut [Group<'_, '_>]) {
 }
 
 /// Steps the parts of a chunk.
-fn step_chunk(chunk: &mut [Part<'_>], how: How, mut scratch: Option<&mut Scratch>) {
+fn step_chunk(chunk: &mut [Part<'_>], how: &How, mut scratch: Option<&mut Scratch>) {
     for run in chunk.chunk_by_mut(Part::has_constants_of) {
         let Part { config, t, around, .. } = run[0];
+        let around = &around;
         config.with_constants(how.isa, t, around, &mut |step| {
             for Part { what, .. } in &mut *run {
                 let scratch = scratch.as_deref_mut();

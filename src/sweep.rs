@@ -51,10 +51,10 @@ pub(crate) fn with_constants<const N: usize, C: Configuration<N>>(
     isa: Isa,
     config: &C,
     t: u64,
-    around: Around,
+    around: &Around,
     then: &mut dyn FnMut(&dyn Step),
 ) {
-    let Around { scale, clamp } = around;
+    let Around { scale, clamp } = *around;
     then(&Constants::<C, N> { isa, update: Update::new(config, t).scaled(scale), clamp });
 }
 
@@ -239,6 +239,9 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
     /// all the rest of a short array.
     #[inline(always)]
     fn tail<S: Lanes>(&mut self, s: S) {
+        if self.w.is_empty() {
+            return;
+        }
         if S::HAS_MASKS {
             return self.masked(s);
         }
@@ -253,9 +256,6 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
     /// Steps what is less than a vector. The lanes beyond it are zeros that nobody stores.
     #[inline(always)]
     fn masked<S: Lanes>(&mut self, s: S) {
-        if self.w.is_empty() {
-            return;
-        }
         let mut loaded = [s.splat_f32s(0.0); N];
         for k in 0..N {
             loaded[k] = s.load_some(self.state[k]);

@@ -149,7 +149,7 @@ impl Engine for Rmsprop {
         self.form(|rule| rule.check_at(t))
     }
 
-    fn with_constants(&self, isa: Isa, t: u64, around: Around, then: &mut dyn FnMut(&dyn Step)) {
+    fn with_constants(&self, isa: Isa, t: u64, around: &Around, then: &mut dyn FnMut(&dyn Step)) {
         self.form(|rule| rule.with_constants(isa, t, around, then));
     }
 

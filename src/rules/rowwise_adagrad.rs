@@ -142,8 +142,8 @@ impl Engine for RowwiseAdagrad {
     }
 
     /// The rate is that of a row whose root is 1: each row is given its own.
-    fn with_constants(&self, isa: Isa, _t: u64, around: Around, then: &mut dyn FnMut(&dyn Step)) {
-        let Around { scale, clamp } = around;
+    fn with_constants(&self, isa: Isa, _t: u64, around: &Around, then: &mut dyn FnMut(&dyn Step)) {
+        let Around { scale, clamp } = *around;
         sweep::with_rate(isa, self.lr as f32, self.prelude(scale), clamp, then);
     }
 

@@ -23,7 +23,7 @@ pub(super) struct How {
 }
 
 /// Calls `f` with room for blocks if some are mixed.
-pub(super) fn with_scratch(how: How, f: impl FnOnce(Option<&mut Scratch>)) {
+pub(super) fn with_scratch(how: &How, f: impl FnOnce(Option<&mut Scratch>)) {
     if how.is_mixed { with_new_scratch(f) } else { f(None) }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn step_tensor(
     step: &dyn Step,
     config: &dyn Optimizer,
     key: impl FnOnce() -> Key,
-    how: How,
+    how: &How,
     scratch: Option<&mut Scratch>,
 ) {
     let far = how.far;
@@ -69,7 +69,7 @@ pub(super) fn step_tensor(
 
 /// Steps the elements that one loop can step, and says which. None if there is none for these types,
 /// this rule, or on this instruction set.
-fn step_fused(tensor: &mut Tensor<'_>, step: &dyn Step, how: How) -> Range<usize> {
+fn step_fused(tensor: &mut Tensor<'_>, step: &dyn Step, how: &How) -> Range<usize> {
     let Tensor { w, g, state: States::F32(state), copy, .. } = tensor else { return 0..0 };
     let aligned = match (&*w, state.as_mut_slice()) {
         (_, [state, ..]) => &**state,
@@ -101,7 +101,7 @@ fn step_mixed(
     step: &dyn Step,
     config: &dyn Optimizer,
     key: Key,
-    how: How,
+    how: &How,
     scratch: &mut Scratch,
 ) {
     let mut mixed = Mixed::new(tensor.reborrow(), config.states(), key, how.far);

@@ -147,7 +147,7 @@ impl<'a> Table<'a> {
         let Some(rule) = using.config.row_rule() else {
             return self.step_elements(entries, t, using, scratch);
         };
-        let (Around { scale, clamp }, isa) = (using.around, using.how.isa);
+        let (Around { scale, clamp }, isa) = (*using.around, using.how.isa);
         let rate = self.rate(entries.clone(), rule, using.how);
         let mut scratch = scratch;
         sweep::with_rate(isa, rate, rule.prelude(scale), clamp, &mut |step| {
@@ -157,7 +157,7 @@ impl<'a> Table<'a> {
     }
 
     /// Updates the state of a row that has one for all its elements, and gives the rate of its step.
-    fn rate(&mut self, entries: Range<usize>, rule: &RowwiseAdagrad, how: How) -> f32 {
+    fn rate(&mut self, entries: Range<usize>, rule: &RowwiseAdagrad, how: &How) -> f32 {
         let Self { tensor: Tensor { w, g, state, .. }, row_length, order, .. } = self;
         let (row_length, prelude) = (*row_length, rule.prelude(how.scale));
         let row = order.row(entries.start) - self.first;
@@ -209,7 +209,7 @@ impl<'a> Table<'a> {
             let mut tensor = Tensor::new(w.range(range.clone()), g, state);
             tensor.copy = copy.range(range);
             let key = || Key::of(self.rounding, t, self.number + (in_table + part.start) as u64);
-            let how = How { far: false, zero_grad: false, ..how };
+            let how = &How { far: false, zero_grad: false, ..*how };
             step_tensor(&mut tensor, step, config, key, how, scratch.as_deref_mut());
         };
         let listed = Listed { g: g.as_shared(), order: *order, row_length, entries: entries.clone() };
@@ -298,8 +298,8 @@ impl<'a> Table<'a> {
 pub(super) struct Using<'a> {
     pub step: &'a dyn Step,
     pub config: &'a dyn Optimizer,
-    pub around: Around,
-    pub how: How,
+    pub around: &'a Around,
+    pub how: &'a How,
 }
 
 /// The gradient of a row, as it is listed: once, or several times.
