@@ -20,7 +20,7 @@ use crate::{
     isa::Kernel,
     lane::{Lane, Lanes},
     optimizer::arrays,
-    rule::{Around, Bare, Before, Configuration, Formula, Full, Prelude, Step, Update, check_lengths},
+    rule::{Around, Bare, Before, Configuration, Decayed, Formula, Full, Prelude, Step, Update, check_lengths},
     rules::sgd,
     sys::prefetch,
 };
@@ -173,7 +173,9 @@ impl<F> Update<F> {
     ) where
         F: Formula<N>,
     {
-        if self.prelude.is_bare() {
+        if F::IS_DECAYED && self.prelude.is_decay() {
+            isa.run(Sweep { update: self, before: Decayed, w, g, state, far });
+        } else if !F::IS_DECAYED && self.prelude.is_empty() {
             isa.run(Sweep { update: self, before: Bare, w, g, state, far });
         } else {
             isa.run(Sweep { update: self, before: Full, w, g, state, far });

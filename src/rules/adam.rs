@@ -424,6 +424,7 @@ pub struct Constants {
 }
 
 impl Formula<2> for Constants {
+    const IS_DECAYED: bool = true;
     const IS_FUSED: bool = true;
 
     #[inline(always)]
@@ -451,6 +452,8 @@ impl Formula<2> for Constants {
 
 /// Without a first moment: the gradient takes its place.
 impl Formula<1> for Constants {
+    const IS_DECAYED: bool = true;
+
     #[inline(always)]
     fn rates(&self) -> [f32; 2] {
         [self.a; 2]

@@ -108,6 +108,7 @@ pub struct Constants {
 
 impl Formula<1> for Constants {
     const IS_SLOW: bool = false;
+    const IS_DECAYED: bool = true;
     const IS_FUSED: bool = true;
 
     #[inline(always)]
