@@ -24,6 +24,9 @@ pub trait Lanes: Simd {
     /// Can it load and store some lanes of a vector as fast as all?
     const HAS_MASKS: bool = false;
 
+    /// Is [`Lanes::upper_halves`] one operation?
+    const HAS_UPPER_HALVES: bool = false;
+
     /// The same numbers in 32 bits.
     #[inline(always)]
     fn widened(self, x: Self::Halves) -> Self::u32s {
@@ -45,6 +48,15 @@ pub trait Lanes: Simd {
             *to = *from as u16;
         }
         narrow
+    }
+
+    /// The upper 16 bits of the lanes of two vectors.
+    #[inline(always)]
+    fn upper_halves(self, pair: [Self::u32s; 2]) -> [Self::Halves; 2] {
+        pair.map(
+            #[inline(always)]
+            |x| self.narrowed(self.wrapping_dyn_shr_u32s(x, self.splat_u32s(16))),
+        )
     }
 
     /// The elements of a slice that is no longer than a vector, and zeros.
@@ -170,6 +182,7 @@ mod x86 {
         type Halves = [u16; 16];
 
         const HAS_MASKS: bool = true;
+        const HAS_UPPER_HALVES: bool = true;
 
         #[inline(always)]
         fn widened(self, x: [u16; 16]) -> Self::u32s {
@@ -179,6 +192,20 @@ mod x86 {
         #[inline(always)]
         fn narrowed(self, x: Self::u32s) -> [u16; 16] {
             cast(self.avx512f._mm512_cvtepi32_epi16(cast(x)))
+        }
+
+        #[inline(always)]
+        fn upper_halves(self, [a, b]: [Self::u32s; 2]) -> [[u16; 16]; 2] {
+            const ODD: [u16; 32] = {
+                let mut odd = [0; 32];
+                let mut i = 0;
+                while i < 32 {
+                    odd[i] = 2 * i as u16 + 1;
+                    i += 1;
+                }
+                odd
+            };
+            cast(self.avx512bw._mm512_permutex2var_epi16(cast(a), cast(ODD), cast(b)))
         }
 
         #[inline(always)]

@@ -8,7 +8,7 @@ use half::bf16;
 use super::{
     BLOCK, Key,
     bits8::{Bits8, Kind, decode, encode, of_block},
-    narrow::{Narrow, join, narrow_nearest, narrow_random, split_all, widen},
+    narrow::{Narrow, are_usual, join, narrow_nearest, narrow_random, split_all, widen},
     random::{NEAREST, Words, next},
 };
 use crate::{
@@ -196,7 +196,7 @@ impl Kernel for Close<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Lanes>(&mut self, _: S) {
+    fn run<S: Lanes>(&mut self, s: S) {
         let Self { part, range, offset, scratch } = self;
         let (is_rounded, offset) = (part.is_rounded(), *offset);
         let room = offset..offset + range.len();
@@ -217,13 +217,13 @@ impl Kernel for Close<'_, '_> {
             Weights::F32(w) => &w[range.clone()],
             Weights::Bf16(w) => {
                 let random = is_random.then_some(&mut *words);
-                narrow(wide_w, offset, &mut w[range.clone()], random, false);
+                narrow(s, wide_w, offset, &mut w[range.clone()], random, false);
                 widen(&w[range.clone()], &mut wide_w.0[offset..]);
                 &wide_w.0[room]
             }
             Weights::F16(w) => {
                 let random = is_random.then_some(&mut *words);
-                narrow(wide_w, offset, &mut w[range.clone()], random, false);
+                narrow(s, wide_w, offset, &mut w[range.clone()], random, false);
                 widen(&w[range.clone()], &mut wide_w.0[offset..]);
                 &wide_w.0[room]
             }
@@ -238,7 +238,7 @@ impl Kernel for Close<'_, '_> {
             for (k, array) in arrays.as_mut_slice().iter_mut().enumerate() {
                 let is_random = is_random && kinds[k].kind != StateKind::Maximum;
                 let random = is_random.then_some(&mut *words);
-                narrow(&wide[k], offset, &mut array[range.clone()], random, true);
+                narrow(s, &wide[k], offset, &mut array[range.clone()], random, true);
             }
         }
     }
@@ -261,7 +261,8 @@ fn open<E: Narrow>(array: &[E], range: &Range<usize>, wide: &mut Floats, offset:
 /// those of several blocks side by side, a lane for each.) The first number is `offset` after the first
 /// block's start.
 #[inline(always)]
-fn narrow<E: Narrow>(
+fn narrow<S: Lanes, E: Narrow>(
+    s: S,
     from: &Floats,
     offset: usize,
     to: &mut [E],
@@ -269,10 +270,12 @@ fn narrow<E: Narrow>(
     is_next: bool,
 ) {
     let Some(words) = random else { return narrow_nearest(&from.0[offset..], to) };
+    // For all blocks at once: the largest of the lanes of a vector takes as long as to round the block.
+    let is_usual = are_usual::<E>(&from.0[offset..offset + to.len()]);
     let (mut from, mut words) = (from.0.as_chunks::<BLOCK>().0, &mut words[..]);
     let (first, to) = to.split_at_mut(if offset == 0 { 0 } else { to.len().min(BLOCK - offset) });
     if !first.is_empty() {
-        narrow_part(&from[0], offset, first, &mut words[0], is_next);
+        narrow_part(s, &from[0], offset, first, &mut words[0], is_next, is_usual);
         (from, words) = (&from[1..], &mut words[1..]);
     }
     let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
@@ -281,27 +284,29 @@ fn narrow<E: Narrow>(
         if is_next {
             *words = next(words);
         }
-        narrow_random(from, to, hint::black_box(words));
+        narrow_random(s, from, to, hint::black_box(words), is_usual);
     }
     if !rest.is_empty() {
-        narrow_part(&from[whole], 0, rest, &mut words[whole], is_next);
+        narrow_part(s, &from[whole], 0, rest, &mut words[whole], is_next, is_usual);
     }
 }
 
 /// Narrows less than a block.
 #[inline(always)]
-fn narrow_part<E: Narrow>(
+fn narrow_part<S: Lanes, E: Narrow>(
+    s: S,
     from: &[f32; BLOCK],
     offset: usize,
     to: &mut [E],
     words: &mut Words,
     is_next: bool,
+    is_usual: bool,
 ) {
     if is_next {
         *words = next(words);
     }
     let mut rounded = [E::ZERO; BLOCK];
-    narrow_random(from, &mut rounded, words);
+    narrow_random(s, from, &mut rounded, words, is_usual);
     to.copy_from_slice(&rounded[offset..offset + to.len()]);
 }
 

@@ -2,12 +2,14 @@
 //! instruction set that they are inlined into. Everything is done on integer bits, so that no
 //! instruction set can round in another way.
 
-use half::{bf16, f16};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+use pulp::bytemuck;
 
 use super::{
     BLOCK,
     random::{HALF, Words},
 };
+use crate::lane::Lanes;
 
 const SIGN: u32 = 0x8000_0000;
 const MAGNITUDE: u32 = 0x7fff_ffff;
@@ -57,6 +59,12 @@ pub(super) trait Narrow: Copy + 'static {
 
     /// The same for less than that, in fewer operations.
     fn random_usual(x: f32, r: u32) -> Self;
+
+    /// And a block of such numbers.
+    #[inline(always)]
+    fn random_block<S: Lanes>(_: S, from: &[f32; BLOCK], to: &mut [Self; BLOCK], words: &Words) {
+        round_by(from, to, words, Self::random_usual);
+    }
 }
 
 impl Narrow for bf16 {
@@ -90,6 +98,27 @@ impl Narrow for bf16 {
     #[inline(always)]
     fn random_usual(x: f32, r: u32) -> Self {
         bf16::from_bits((x.to_bits().wrapping_add(r) >> 16) as u16)
+    }
+
+    #[inline(always)]
+    fn random_block<S: Lanes>(s: S, from: &[f32; BLOCK], to: &mut [Self; BLOCK], words: &Words) {
+        if !S::HAS_UPPER_HALVES {
+            return round_by(from, to, words, Self::random_usual);
+        }
+        let (from, words) = (S::as_simd_f32s(from).0, S::as_simd_u32s(words).0);
+        let to: &mut [S::Halves] = bytemuck::cast_slice_mut(to.reinterpret_cast_mut());
+        let half = words.len();
+        let (from, to) = (&from[..2 * half], &mut to[..2 * half]);
+        for i in 0..half / 2 {
+            let i = 2 * i;
+            let add = |x: S::f32s, r: S::u32s| s.add_u32s(s.transmute_u32s_f32s(x), r);
+            let lower = |r| s.and_u32s(r, s.splat_u32s(0xffff));
+            let upper = |r| s.wrapping_dyn_shr_u32s(r, s.splat_u32s(16));
+            let (r, q) = (words[i], words[i + 1]);
+            [to[i], to[i + 1]] = s.upper_halves([add(from[i], lower(r)), add(from[i + 1], lower(q))]);
+            let i = half + i;
+            [to[i], to[i + 1]] = s.upper_halves([add(from[i], upper(r)), add(from[i + 1], upper(q))]);
+        }
     }
 }
 
@@ -206,12 +235,23 @@ pub(super) fn narrow_nearest<E: Narrow>(from: &[f32], to: &mut [E]) {
     }
 }
 
-/// Rounds a block at random.
+/// Is `random_usual` for all of these?
 #[inline(always)]
-pub(super) fn narrow_random<E: Narrow>(from: &[f32; BLOCK], to: &mut [E; BLOCK], words: &Words) {
-    let largest = from.iter().fold(0, |largest, x| largest.max(x.to_bits() & MAGNITUDE));
-    if largest < E::UNUSUAL {
-        round_by(from, to, words, E::random_usual);
+pub(super) fn are_usual<E: Narrow>(from: &[f32]) -> bool {
+    from.iter().fold(0, |largest, x| largest.max(x.to_bits() & MAGNITUDE)) < E::UNUSUAL
+}
+
+/// Rounds a block at random. `is_usual`: [`are_usual`] of those that count.
+#[inline(always)]
+pub(super) fn narrow_random<S: Lanes, E: Narrow>(
+    s: S,
+    from: &[f32; BLOCK],
+    to: &mut [E; BLOCK],
+    words: &Words,
+    is_usual: bool,
+) {
+    if is_usual {
+        E::random_block(s, from, to, words);
     } else {
         round_by(from, to, words, E::random);
     }
