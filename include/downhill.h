@@ -939,8 +939,8 @@ typedef struct downhill_tensor {
    * Else 0. */
   uint64_t first_element;
   /** Where row_length is not 0: which rows of w, counted from 0, g has, one after another. Only these
-   * are stepped, each with the bits that it has in a step of all rows. A list that does not ascend is
-   * sorted, for which memory is allocated. */
+   * are stepped, each with the bits that it has in a step of all rows. For a list that does not
+   * ascend memory is allocated. */
   const int64_t *rows;
   /** How many rows are listed: g has row_count*row_length elements. */
   size_t row_count;

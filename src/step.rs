@@ -11,9 +11,10 @@ use crate::{
     Weights, check,
     formats::{BLOCK, Key, Scratch, check_bytes},
     norm::{first_nonfinite, sum_of_squares},
-    rows::{Listed, Order, Sorted, check_rows},
+    rows::{Arranged, Listed, Order, Parts, check_rows},
     rule::{Around, Step, check_length, check_states},
     sweep::is_far,
+    sys::with_room,
     tensor::{Arrays, States},
     threads::{self, Piece},
 };
@@ -23,6 +24,9 @@ use table::{Table, Using};
 /// To hand a tensor over to another thread takes the calling one as long as to move this many bytes:
 /// small ones it steps sooner by itself.
 const BYTES_PER_TENSOR: usize = 3 << 10;
+
+/// How many parts of a table that is stepped as it is listed each thread has.
+const PARTS: usize = 1;
 
 /// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
 const CLIP_EPS: f64 = 1e-6;
@@ -200,7 +204,7 @@ pub fn step_checked(
         let workers = threads.for_bytes(sizes.moved.saturating_sub(handed_over));
         let by_threads = workers.and_then(|workers| share(groups, how, threads, workers, sizes));
         if by_threads.is_none() {
-            with_scratch(how, |scratch| in_order(groups, &sizes.sorted, how, scratch));
+            with_scratch(how, |scratch| in_order(groups, &sizes.arranged, how, scratch));
         }
     }
     report
@@ -254,8 +258,8 @@ pub struct Sizes {
     pub moved: usize,
     /// Is any of them not `f32` alone, or copied?
     pub is_mixed: bool,
-    /// The lists of rows that do not ascend, in order.
-    sorted: Vec<Sorted>,
+    /// How the lists of rows are stepped that do not ascend, in order.
+    arranged: Vec<Arranged>,
 }
 
 /// All checks of a step.
@@ -313,7 +317,8 @@ fn check_tensor(
             (n, n)
         }
         Some(rows) => {
-            sizes.sort(rows.listed(), n, len, states_are_bits8, config)?;
+            let has_more = matches!(tensor.w, Weights::Split { .. }) || tensor.copy.len().is_some();
+            sizes.arrange(rows.listed(), n, len, states_are_bits8, has_more, config)?;
             (len, if config.row_rule().is_some() { n / rows.row_length } else { n })
         }
     };
@@ -361,18 +366,21 @@ impl Sizes {
 }
 
 impl Sizes {
-    /// Checks the rows of a table, and keeps their order for the step.
-    pub fn sort(
+    /// Checks the rows of a table, and keeps their order for the step. `has_more`: are there lower halves of
+    /// weights, or a copy?
+    pub fn arrange(
         &mut self,
         rows: Listed<'_>,
         n: usize,
         g: usize,
         states_are_bits8: bool,
+        has_more: bool,
         config: &dyn Optimizer,
     ) -> Result<(), Error> {
-        let sorted = rows.check(n, g, states_are_bits8)?;
+        let has_one_array = !has_more && states_of_element(config) == 0;
+        let arranged = rows.check(n, g, states_are_bits8, has_one_array)?;
         rows.check_steps(config)?;
-        self.sorted.extend(sorted);
+        self.arranged.extend(arranged);
         Ok(())
     }
 }
@@ -453,11 +461,11 @@ fn stays_finite(sum_of_squares: f64, scale: f64) -> bool {
 /// Steps all tensors on this thread.
 fn in_order(
     groups: &mut [Group<'_, '_>],
-    sorted: &[Sorted],
+    arranged: &[Arranged],
     how: &How,
     mut scratch: Option<&mut Scratch>,
 ) {
-    let (mut place, mut sorted) = (0, sorted.iter());
+    let (mut place, mut arranged) = (0, arranged.iter());
     for group in groups {
         let around = &group.around(how.scale);
         let Group { config, t, rounding, numbering, tensors, .. } = group;
@@ -470,14 +478,10 @@ fn in_order(
                 }
                 let own_t = own_step(tensor, t);
                 let mut apply = |step: &dyn Step| {
-                    if let Some((rows, sorted)) = listed(&tensor.rows, &mut sorted) {
-                        let order = if has_one_array(tensor, config) {
-                            Order::as_listed(rows, sorted)
-                        } else {
-                            Order::of(rows, sorted)
-                        };
+                    if let Some((rows, arranged)) = listed(&tensor.rows, &mut arranged) {
+                        let order = Order::of(rows, arranged);
                         let mut table = Table::new(tensor.reborrow(), order, own_t, rounding, number);
-                        let using = Using { step, config, around, how };
+                        let using = &Using::new(step, config, around, how);
                         return table.step(using, scratch.as_deref_mut());
                     }
                     let key = || Key::of(rounding, own_t, number);
@@ -499,23 +503,14 @@ fn is_left_alone(tensor: &Tensor<'_>) -> bool {
     matches!(tensor.g, Gradient::Absent) || tensor.rows.as_ref().is_some_and(|rows| rows.rows.is_empty())
 }
 
-/// A tensor's list of rows, if it has one, and the same sorted, if it does not ascend. `sorted` are those
+/// A tensor's list of rows, if it has one, and how it is stepped, if it does not ascend. `arranged` are those
 /// that come next.
 fn listed<'a, 'b>(
     rows: &Option<Rows<'a>>,
-    sorted: &mut slice::Iter<'b, Sorted>,
-) -> Option<(&'a [i64], Option<&'b Sorted>)> {
+    arranged: &mut slice::Iter<'b, Arranged>,
+) -> Option<(&'a [i64], Option<&'b Arranged>)> {
     let rows = rows.as_ref()?.rows;
-    Some((rows, if rows.is_sorted() { None } else { sorted.next() }))
-}
-
-/// Are the weights the only array of a table that has more than a number for each row? Then a list that is
-/// left as it is takes SGD 0.8 of the time, since the gradient is read from its beginning to its end. Adam,
-/// with three such arrays, takes 0.75 of the time when it walks through them in one direction.
-fn has_one_array(tensor: &Tensor<'_>, config: &dyn Optimizer) -> bool {
-    let Tensor { w, copy, .. } = tensor;
-    let is_split = matches!(w, Weights::Split { .. });
-    (config.states().is_empty() || config.row_rule().is_some()) && copy.len().is_none() && !is_split
+    Some((rows, if rows.is_sorted() { None } else { arranged.next() }))
 }
 
 /// The number of a tensor's first element. `place` is that of the next element by place.
@@ -557,8 +552,9 @@ fn share(
     workers: usize,
     sizes: &Sizes,
 ) -> Option<()> {
-    let (mut place, mut sorted) = (0, sizes.sorted.iter());
-    let mut chunks = threads::Chunks::new(sizes.tensors, sizes.moved, workers)?;
+    let parts = parts(groups, &sizes.arranged, workers)?;
+    let (mut place, mut arranged, mut parts) = (0, sizes.arranged.iter(), parts.iter());
+    let mut chunks = threads::Chunks::new(sizes.tensors + parts.len() * workers, sizes.moved, workers)?;
     for group in &mut *groups {
         let around = group.around(how.scale);
         let Group { config, t, rounding, numbering, tensors, .. } = group;
@@ -568,14 +564,21 @@ fn share(
                 return;
             }
             let t = own_step(&tensor, *t);
-            let what = match listed(&tensor.rows, &mut sorted) {
-                None => What::Tensor(tensor, Key::of(*rounding, t, number)),
-                Some((rows, sorted)) => {
-                    let order = Order::of(rows, sorted);
-                    What::Table(Table::new(tensor, order, t, *rounding, number))
-                }
+            let mut push = |what| chunks.push(Part { what, config: *config, t, around });
+            let Some((rows, arranged)) = listed(&tensor.rows, &mut arranged) else {
+                return push(What::Tensor(tensor, Key::of(*rounding, t, number)));
             };
-            chunks.push(Part { what, config: *config, t, around });
+            let mut table = Table::new(tensor, Order::of(rows, arranged), t, *rounding, number);
+            if let Some(Arranged::AsListed) = arranged {
+                let states = states_of_element(*config);
+                for (order, end) in parts.next().expect("one for each such list").orders(rows) {
+                    let (part, rest) = table.split_rows(end, order, states);
+                    push(What::Table(part));
+                    table = rest;
+                }
+            } else {
+                push(What::Table(table));
+            }
         });
     }
     threads.run(workers, chunks, &|chunk: &mut [Part<'_>]| {
@@ -585,6 +588,32 @@ fn share(
         zero_tables(groups);
     }
     Some(())
+}
+
+/// The parts of each list that is stepped as it is listed. None if there is no memory for them.
+fn parts(groups: &mut [Group<'_, '_>], arranged: &[Arranged], workers: usize) -> Option<Vec<Parts>> {
+    let mut all = with_room(arranged.len())?;
+    let (mut arranged, mut is_room) = (arranged.iter(), true);
+    for tensors in groups.iter_mut().map(|group| &mut group.tensors) {
+        tensors.each_mut(|tensor| {
+            if is_left_alone(tensor) {
+                return;
+            }
+            if let Some((list, Some(Arranged::AsListed))) = listed(&tensor.rows, &mut arranged)
+                && let Some(rows) = &tensor.rows
+            {
+                let parts = Parts::new(list, tensor.w.len() / rows.row_length, workers * PARTS);
+                is_room &= parts.is_some();
+                all.extend(parts);
+            }
+        });
+    }
+    is_room.then_some(all)
+}
+
+/// How many states an element has: not those that a row has.
+fn states_of_element(config: &dyn Optimizer) -> usize {
+    if config.row_rule().is_some() { 0 } else { config.states().len() }
 }
 
 /// Sets the gradients of tables to zero. (Those that were cut could only be read: their parts are not
@@ -613,7 +642,7 @@ fn step_chunk(chunk: &mut [Part<'_>], how: &How, mut scratch: Option<&mut Scratc
                     What::Tensor(tensor, key) => {
                         step_tensor(tensor, step, config, || *key, how, scratch);
                     }
-                    What::Table(table) => table.step(Using { step, config, around, how }, scratch),
+                    What::Table(table) => table.step(&Using::new(step, config, around, how), scratch),
                 }
             }
         });
@@ -651,7 +680,7 @@ impl Piece for Part<'_> {
     fn grain(&self) -> usize {
         match &self.what {
             What::Tensor(..) => threads::BLOCK,
-            What::Table(table) => threads::BLOCK.div_ceil(table.row_length()),
+            What::Table(table) => table.grain(),
         }
     }
 
@@ -664,8 +693,7 @@ impl Piece for Part<'_> {
                 (What::Tensor(tensor, key), What::Tensor(rest, key.after(i)))
             }
             What::Table(table) => {
-                let states = if config.row_rule().is_some() { 0 } else { states };
-                let (table, rest) = table.split_at(i, states);
+                let (table, rest) = table.split_at(i, states_of_element(config));
                 (What::Table(table), What::Table(rest))
             }
         };

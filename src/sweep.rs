@@ -20,7 +20,10 @@ use crate::{
     isa::Kernel,
     lane::{Lane, Lanes},
     optimizer::arrays,
-    rule::{Around, Bare, Before, Configuration, Decayed, Formula, Full, Prelude, Step, Update, check_lengths},
+    rule::{
+        Around, Bare, Before, Configuration, Decayed, Formula, Full, Prelude, Step, Update,
+        check_lengths,
+    },
     rules::sgd,
     sys::prefetch,
 };
@@ -188,9 +191,9 @@ impl<F> Update<F> {
 /// start 16 bytes into a line.) Vectors that cross lines cost Adam 4 to 9 % in cache, and SGD 20 to
 /// 50 %.
 #[inline(always)]
-pub(crate) fn head_of<E>(w: &[E]) -> usize {
+pub(crate) fn head_of<E>(w: &[E], worth: usize) -> usize {
     let head = w.as_ptr().align_offset(LINE);
-    if w.len() < WORTH_A_HEAD || head > LINE / size_of::<E>() { 0 } else { head }
+    if w.len() < worth || head > LINE / size_of::<E>() { 0 } else { head }
 }
 
 /// A rule and the arrays it is to walk over, all equally long.
@@ -209,7 +212,8 @@ impl<F: Formula<N>, B: Before, const N: usize> Kernel for Sweep<'_, F, B, N> {
     #[inline(always)]
     fn run<S: Lanes>(&mut self, s: S) {
         if S::F32_LANES > 1
-            && let Some(mut head) = self.split_head()
+            && let Some(mut head) =
+                self.split_head(if S::HAS_MASKS && !F::IS_SLOW { 128 } else { WORTH_A_HEAD })
         {
             head.tail(s);
         }
@@ -221,8 +225,8 @@ impl<F: Formula<N>, B: Before, const N: usize> Kernel for Sweep<'_, F, B, N> {
 impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
     /// Gives the elements of the head, and keeps the others.
     #[inline(always)]
-    fn split_head(&mut self) -> Option<Self> {
-        let head = head_of(self.w);
+    fn split_head(&mut self, worth: usize) -> Option<Self> {
+        let head = head_of(self.w, worth);
         if head == 0 {
             return None;
         }

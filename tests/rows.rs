@@ -349,6 +349,32 @@ fn bits_do_not_depend_on_threads() {
     }
 }
 
+/// Each row once and in no order: threads have parts of the list, if the weights are the only array. Of most
+/// rows of a table, and of some that are nearly all in one place.
+#[test]
+fn rows_as_they_are_listed_do_not_depend_on_threads() {
+    let pool = Pool::new(3);
+    let spread = some_rows(9000, 10_000, 5);
+    let near = some_rows(8900, 9000, 6)
+        .into_iter()
+        .chain(some_rows(100, 5000, 7).into_iter().map(|k| 15_000 + k));
+    let near: Vec<_> = near.collect();
+    let rules = every_option().into_iter().filter(|rule| rule.states().is_empty());
+    for (number, rule) in rules.chain(rowwise().into_iter().map(Into::into)).enumerate() {
+        for (count, rows) in [(10_000, &spread), (20_000, &near)] {
+            for types in [Types::F32, Types { w: WEIGHTS[1], g: FLOATS[1], ..Types::F32 }] {
+                let row_t = (number % 2 == 0).then(|| (0..count as u64).map(|row| row % 5).collect());
+                let rows = OwnedRows { row_t, ..OwnedRows::new(65, rows.clone()) };
+                let table = Owned::table(&*rule, count, rows, types, uniform_from(number as u64));
+                // Others before and after it.
+                let tables = vec![table.clone(), table.clone(), table];
+                let extras = Extras { zero_grad: number % 3 == 0, ..Extras::default() };
+                check(&[one(rule.clone(), 2, tables)], &extras, Threads::Pool(&pool));
+            }
+        }
+    }
+}
+
 /// Two tables of which each thread has one; and such that the part of one ends in a row that is listed
 /// up to the end.
 #[test]

@@ -94,8 +94,8 @@ pub struct downhill_tensor {
     /// Else 0.
     pub first_element: u64,
     /// Where row_length is not 0: which rows of w, counted from 0, g has, one after another. Only these
-    /// are stepped, each with the bits that it has in a step of all rows. A list that does not ascend is
-    /// sorted, for which memory is allocated.
+    /// are stepped, each with the bits that it has in a step of all rows. For a list that does not
+    /// ascend memory is allocated.
     pub rows: *const i64,
     /// How many rows are listed: g has row_count*row_length elements.
     pub row_count: usize,

@@ -53,7 +53,7 @@ impl<'a> FusedWeights<'a> {
 /// Of arrays of `n` elements, one of which is `aligned`, what is left to the loop: whole vectors of any
 /// instruction set, from a cache line on.
 pub(crate) fn fusible(n: usize, aligned: &[f32]) -> Range<usize> {
-    let head = head_of(aligned);
+    let head = head_of(aligned, 1024);
     head..head + (n - head) / MOST_LANES * MOST_LANES
 }
 

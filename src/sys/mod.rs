@@ -22,7 +22,7 @@ pub(crate) use crew::Crew;
 pub use environment::in_default_environment;
 pub(crate) use fork::Process;
 pub use memory::{has_room, with_room};
-pub(crate) use prefetch::{Cache, prefetch, prefetch_at};
+pub(crate) use prefetch::{prefetch, prefetch_at, prefetch_to_second};
 
 /// Looks at everything that is looked at once in a process. A child that is forked while another thread
 /// looks for the first time would wait for that thread for ever; one that is forked later is safe.

@@ -1,4 +1,4 @@
-//! The hint with which the kernels ask for memory early.
+//! The hints with which the kernels ask for memory early.
 
 #[cfg(target_arch = "x86_64")]
 use std::{
@@ -6,32 +6,32 @@ use std::{
     ptr,
 };
 
-/// Which cache memory is fetched into.
-#[derive(Clone, Copy)]
-pub(crate) enum Cache {
-    Nearest,
-    /// It can wait for more lines at a time.
-    Second,
-}
-
 /// Starts to fetch `slice[index]` into the nearest cache. `index` may be past the end.
 #[inline(always)]
 pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
-    prefetch_at(slice.as_ptr().wrapping_add(index).addr(), Cache::Nearest);
+    prefetch_at(slice.as_ptr().wrapping_add(index).addr());
 }
 
-/// Starts to fetch what is at an address into a cache. It may be any.
+/// Starts to fetch what is at an address into the nearest cache. It may be any address.
 #[inline(always)]
-pub(crate) fn prefetch_at(address: usize, cache: Cache) {
+pub(crate) fn prefetch_at(address: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint reads nothing and faults at no address, and every x86-64 has it.
     unsafe {
-        let address = ptr::without_provenance(address);
-        match cache {
-            Cache::Nearest => _mm_prefetch::<_MM_HINT_T0>(address),
-            Cache::Second => _mm_prefetch::<_MM_HINT_T1>(address),
-        }
+        _mm_prefetch::<_MM_HINT_T0>(ptr::without_provenance(address));
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (address, cache);
+    let _ = address;
+}
+
+/// The same into the second cache, which can wait for more lines at a time.
+#[inline(always)]
+pub(crate) fn prefetch_to_second(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for the nearest cache.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T1>(ptr::without_provenance(address));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

@@ -58,7 +58,7 @@ impl<P: Piece> Chunks<P> {
             // What comes before the end of this chunk, were it not for blocks.
             let end = (self.ends.len() + 1) as u128 * self.total as u128 / self.count as u128;
             let room = nearest((end as usize).saturating_sub(self.before) / cost, grain);
-            if piece.len() < room {
+            if piece.len() <= room {
                 break;
             }
             if room > 0 {

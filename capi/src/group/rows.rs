@@ -6,7 +6,7 @@ use super::{
         read::invalid,
         status::*,
     },
-    DOWNHILL_ROWS_MERGE, Group, ROW_T, ROWS, STATE, StateType, array, array_mut, check_address,
+    DOWNHILL_ROWS_MERGE, Group, ROW_T, ROWS, STATE, StateType, Weight, array, array_mut, check_address,
     downhill_tensor, sized,
 };
 use downhill::{
@@ -70,7 +70,8 @@ impl Group {
                 row_t: (!row_t.is_null()).then(|| array(row_t.cast_const(), n / row_length)),
             }
         };
-        Ok(sizes.sort(listed, n, row_count * row_length, is_bits8, rule)?)
+        let has_more = self.weight == Weight::Split || (self.copy.is_some() && !tensor.w_copy.is_null());
+        Ok(sizes.arrange(listed, n, row_count * row_length, is_bits8, has_more, rule)?)
     }
 
     /// The bytes of array `k` that the rows of a table have.
