@@ -360,7 +360,7 @@ fn rows_as_they_are_listed_do_not_depend_on_threads() {
         .chain(some_rows(100, 5000, 7).into_iter().map(|k| 15_000 + k));
     let near: Vec<_> = near.collect();
     let rules = every_option().into_iter().filter(|rule| rule.states().is_empty());
-    for (number, rule) in rules.chain(rowwise().into_iter().map(Into::into)).enumerate() {
+    for (number, rule) in rules.chain(rowwise()).enumerate() {
         for (count, rows) in [(10_000, &spread), (20_000, &near)] {
             for types in [Types::F32, Types { w: WEIGHTS[1], g: FLOATS[1], ..Types::F32 }] {
                 let row_t = (number % 2 == 0).then(|| (0..count as u64).map(|row| row % 5).collect());
