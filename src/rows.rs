@@ -9,8 +9,8 @@ use crate::{Error, Optimizer, formats::BLOCK, sys::with_room};
 /// of weights, states and copy are neither read nor written.
 ///
 /// The step of a row has the bits that it has in a step of the whole table, and nothing depends on the
-/// order of the list, but for the sums of [`merge`](Rows::merge). For a list that does not
-/// ascend memory is allocated.
+/// order of the list, but for the sums of [`merge`](Rows::merge). For a list that does not ascend memory is
+/// allocated.
 ///
 /// The rows take part in norm, clipping, skipping and zeroing as all elements of a gradient do: as they
 /// are listed, before any are merged.
@@ -461,7 +461,7 @@ mod tests {
     /// By a bit for each row of the table, or sorted if it has too many.
     #[test]
     fn a_list_stays_as_it_is_only_if_its_rows_are_distinct() {
-        for count in [100, 1 << 40] {
+        for count in [100, usize::MAX >> 1] {
             let arranged = |rows: &[i64], merge, has_one_array| {
                 let listed = Listed { row_length: 1, rows, merge, row_t: None };
                 listed.check(count, rows.len(), false, has_one_array)

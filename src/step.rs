@@ -25,9 +25,6 @@ use table::{Table, Using};
 /// small ones it steps sooner by itself.
 const BYTES_PER_TENSOR: usize = 3 << 10;
 
-/// How many parts of a table that is stepped as it is listed each thread has.
-const PARTS: usize = 1;
-
 /// What keeps the clipping factor finite when the norm is zero, as in PyTorch.
 const CLIP_EPS: f64 = 1e-6;
 
@@ -590,8 +587,12 @@ fn share(
     Some(())
 }
 
-/// The parts of each list that is stepped as it is listed. None if there is no memory for them.
+/// The parts of each list that is stepped as it is listed: one for each thread, since in more of them the
+/// gradient's rows would be farther apart. None if there is no memory for them.
 fn parts(groups: &mut [Group<'_, '_>], arranged: &[Arranged], workers: usize) -> Option<Vec<Parts>> {
+    if !arranged.iter().any(|arranged| matches!(arranged, Arranged::AsListed)) {
+        return Some(Vec::new());
+    }
     let mut all = with_room(arranged.len())?;
     let (mut arranged, mut is_room) = (arranged.iter(), true);
     for tensors in groups.iter_mut().map(|group| &mut group.tensors) {
@@ -602,7 +603,7 @@ fn parts(groups: &mut [Group<'_, '_>], arranged: &[Arranged], workers: usize) ->
             if let Some((list, Some(Arranged::AsListed))) = listed(&tensor.rows, &mut arranged)
                 && let Some(rows) = &tensor.rows
             {
-                let parts = Parts::new(list, tensor.w.len() / rows.row_length, workers * PARTS);
+                let parts = Parts::new(list, tensor.w.len() / rows.row_length, workers);
                 is_room &= parts.is_some();
                 all.extend(parts);
             }

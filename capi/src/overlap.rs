@@ -86,7 +86,8 @@ impl Extent {
 }
 
 impl Extents {
-    pub const EMPTY: Self = Self { all: Extent::EMPTY, kinds: [Extent::EMPTY; KINDS], used: 0, count: 0 };
+    pub const EMPTY: Self =
+        Self { all: Extent::EMPTY, kinds: [Extent::EMPTY; KINDS], used: 0, count: 0 };
 
     /// An array of a kind, which is not empty. All of a kind are written, or none.
     #[inline(always)]
