@@ -102,6 +102,7 @@ impl Narrow for bf16 {
 
     #[inline(always)]
     fn random_block<S: Lanes>(s: S, from: &[f32; BLOCK], to: &mut [Self; BLOCK], words: &Words) {
+        // Elsewhere the compiler's own loop is as fast.
         if !S::HAS_UPPER_HALVES {
             return round_by(from, to, words, Self::random_usual);
         }
@@ -109,17 +110,31 @@ impl Narrow for bf16 {
         let to: &mut [S::Halves] = bytemuck::cast_slice_mut(to.reinterpret_cast_mut());
         let half = words.len();
         let (from, to) = (&from[..2 * half], &mut to[..2 * half]);
-        for i in 0..half / 2 {
-            let i = 2 * i;
-            let add = |x: S::f32s, r: S::u32s| s.add_u32s(s.transmute_u32s_f32s(x), r);
-            let lower = |r| s.and_u32s(r, s.splat_u32s(0xffff));
-            let upper = |r| s.wrapping_dyn_shr_u32s(r, s.splat_u32s(16));
-            let (r, q) = (words[i], words[i + 1]);
-            [to[i], to[i + 1]] = s.upper_halves([add(from[i], lower(r)), add(from[i + 1], lower(q))]);
-            let i = half + i;
-            [to[i], to[i + 1]] = s.upper_halves([add(from[i], upper(r)), add(from[i + 1], upper(q))]);
+        for pair in 0..half / 2 {
+            let (a, b) = (2 * pair, 2 * pair + 1);
+            let (r_a, r_b) = (lower(s, words[a]), lower(s, words[b]));
+            [to[a], to[b]] = s.upper_halves([add(s, from[a], r_a), add(s, from[b], r_b)]);
+            let (r_a, r_b) = (upper(s, words[a]), upper(s, words[b]));
+            let (a, b) = (half + a, half + b);
+            [to[a], to[b]] = s.upper_halves([add(s, from[a], r_a), add(s, from[b], r_b)]);
         }
     }
+}
+
+/// The bits of `x`, and `r`.
+#[inline(always)]
+fn add<S: Lanes>(s: S, x: S::f32s, r: S::u32s) -> S::u32s {
+    s.add_u32s(s.transmute_u32s_f32s(x), r)
+}
+
+#[inline(always)]
+fn lower<S: Lanes>(s: S, word: S::u32s) -> S::u32s {
+    s.and_u32s(word, s.splat_u32s(0xffff))
+}
+
+#[inline(always)]
+fn upper<S: Lanes>(s: S, word: S::u32s) -> S::u32s {
+    s.wrapping_dyn_shr_u32s(word, s.splat_u32s(16))
 }
 
 /// The least normal number of half precision, 2^-14, and half of the distance between two below it,

@@ -205,6 +205,32 @@ impl<'a> Table<'a> {
         rule.advance(sums, row_length, &mut arrays.as_mut_slice()[0][row])
     }
 
+    /// Steps the row of an entry that is listed once, if all is `f32`, as it is in most tables: by the shortest
+    /// way, because the CPU looks ahead to a number of instructions, and should see the next row. Was it so?
+    #[inline]
+    fn step_floats(&mut self, entry: usize, using: &Using<'_>) -> bool {
+        let Self { tensor: Tensor { w, g, state, copy, .. }, row_length, first, order, .. } = self;
+        let (Weights::F32(w), Shared::F32(all), States::F32(arrays), WeightCopy::Absent) =
+            (w, g.as_shared(), state, copy)
+        else {
+            return false;
+        };
+        let start = (order.row(entry) - *first) * *row_length;
+        let row = start..start + *row_length;
+        let mut state: [&mut [f32]; MOST_STATES] = Default::default();
+        let state = &mut state[..using.states];
+        for (state, array) in state.iter_mut().zip(arrays.as_mut_slice()) {
+            *state = &mut array[row.clone()];
+        }
+        let start = order.position(entry) * *row_length;
+        let of_g = start..start + *row_length;
+        using.step.plain(&mut w[row], &all[of_g.clone()], state, false);
+        if using.how.zero_grad {
+            zero_gradient(g, of_g);
+        }
+        true
+    }
+
     /// Steps all elements of the row of these entries.
     fn step_elements(
         &mut self,
@@ -213,36 +239,20 @@ impl<'a> Table<'a> {
         using: &Using<'_>,
         mut scratch: Option<&mut Scratch>,
     ) {
+        if entries.len() == 1 && self.step_floats(entries.start, using) {
+            return;
+        }
         let Using { step, config, how, states, .. } = *using;
         let Self { tensor: Tensor { w, g, state, copy, .. }, row_length, order, .. } = self;
         let row_length = *row_length;
         let row = order.row(entries.start);
         let (in_table, here) = (row * row_length, (row - self.first) * row_length);
-        let is_once = entries.len() == 1;
-        // What most tables are, by the shortest way: while a row is stepped, the CPU looks ahead to so many
-        // instructions and no further.
-        if let (Weights::F32(w), Shared::F32(all), States::F32(arrays), WeightCopy::Absent, true) =
-            (&mut *w, g.as_shared(), &mut *state, &mut *copy, is_once && !how.zero_grad)
-        {
-            let start = order.position(entries.start) * row_length;
-            let (range, row_g) = (here..here + row_length, &all[start..start + row_length]);
-            let mut of_row: [&mut [f32]; MOST_STATES] = Default::default();
-            for (of_row, array) in of_row.iter_mut().zip(&mut arrays.as_mut_slice()[..states]) {
-                *of_row = &mut array[range.clone()];
-            }
-            return step.plain(&mut w[range], row_g, &mut of_row[..states], false);
-        }
         let mut step_part = |part: Range<usize>, g: Shared<'_>| {
             let range = here + part.start..here + part.end;
-            let mut state = match states {
+            let state = match states {
                 0 => States::default(),
                 _ => state.range(range.clone(), states),
             };
-            if let (Weights::F32(w), Shared::F32(g), States::F32(state), WeightCopy::Absent) =
-                (&mut *w, g, &mut state, &mut *copy)
-            {
-                return step.plain(&mut w[range], g, state.as_mut_slice(), false);
-            }
             let mut tensor = Tensor::new(w.range(range.clone()), g, state);
             tensor.copy = copy.range(range);
             let key = || Key::of(self.rounding, t, self.number + (in_table + part.start) as u64);
