@@ -112,11 +112,13 @@ impl Narrow for bf16 {
         let (from, to) = (&from[..2 * half], &mut to[..2 * half]);
         for pair in 0..half / 2 {
             let (a, b) = (2 * pair, 2 * pair + 1);
-            let (r_a, r_b) = (lower(s, words[a]), lower(s, words[b]));
-            [to[a], to[b]] = s.upper_halves([add(s, from[a], r_a), add(s, from[b], r_b)]);
-            let (r_a, r_b) = (upper(s, words[a]), upper(s, words[b]));
+            // Read before anything is stored: the compiler does not know that `to` is elsewhere.
+            let (r, q) = (words[a], words[b]);
+            let sums = [add(s, from[a], lower(s, r)), add(s, from[b], lower(s, q))];
+            [to[a], to[b]] = s.upper_halves(sums);
             let (a, b) = (half + a, half + b);
-            [to[a], to[b]] = s.upper_halves([add(s, from[a], r_a), add(s, from[b], r_b)]);
+            let sums = [add(s, from[a], upper(s, r)), add(s, from[b], upper(s, q))];
+            [to[a], to[b]] = s.upper_halves(sums);
         }
     }
 }
