@@ -184,6 +184,6 @@ fn up<S: Lanes>(s: S, x: S::u32s) -> S::u32s {
 
 /// The upper 16 bits as the lower ones.
 #[inline(always)]
-fn down<S: Lanes>(s: S, x: S::u32s) -> S::u32s {
+pub(super) fn down<S: Lanes>(s: S, x: S::u32s) -> S::u32s {
     s.wrapping_dyn_shr_u32s(x, s.splat_u32s(16))
 }

@@ -7,6 +7,7 @@ use pulp::bytemuck;
 
 use super::{
     BLOCK,
+    columns::down,
     random::{HALF, Words},
 };
 use crate::lane::Lanes;
@@ -117,7 +118,7 @@ impl Narrow for bf16 {
             let sums = [add(s, from[a], lower(s, r)), add(s, from[b], lower(s, q))];
             [to[a], to[b]] = s.upper_halves(sums);
             let (a, b) = (half + a, half + b);
-            let sums = [add(s, from[a], upper(s, r)), add(s, from[b], upper(s, q))];
+            let sums = [add(s, from[a], down(s, r)), add(s, from[b], down(s, q))];
             [to[a], to[b]] = s.upper_halves(sums);
         }
     }
@@ -132,11 +133,6 @@ fn add<S: Lanes>(s: S, x: S::f32s, r: S::u32s) -> S::u32s {
 #[inline(always)]
 fn lower<S: Lanes>(s: S, word: S::u32s) -> S::u32s {
     s.and_u32s(word, s.splat_u32s(0xffff))
-}
-
-#[inline(always)]
-fn upper<S: Lanes>(s: S, word: S::u32s) -> S::u32s {
-    s.wrapping_dyn_shr_u32s(word, s.splat_u32s(16))
 }
 
 /// The least normal number of half precision, 2^-14, and half of the distance between two below it,
