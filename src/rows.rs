@@ -372,10 +372,7 @@ impl<'a> Order<'a> {
                 let (head, rest) = rows.split_at(k);
                 (Self::Sorted(head, shift), Self::Sorted(rest, shift))
             }
-            Self::Part(rows, places) => {
-                let (head, rest) = places.split_at(k);
-                (Self::Part(rows, head), Self::Part(rows, rest))
-            }
+            Self::Part(..) => unreachable!("what does not ascend is not cut"),
         }
     }
 }

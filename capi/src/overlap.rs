@@ -1,7 +1,7 @@
 //! Are all arrays of a whole step apart that have to be? What is written may overlap nothing; what is
 //! only read may overlap what else is only read.
 
-use std::{iter, ops::Range};
+use std::ops::Range;
 
 use super::status::*;
 use downhill::abi::with_room;
@@ -54,8 +54,6 @@ pub(super) const KINDS: usize = 10;
 pub(super) struct Extents {
     all: Extent,
     kinds: [Extent; KINDS],
-    /// A bit for each kind of which there are some.
-    used: u32,
     count: usize,
 }
 
@@ -80,14 +78,17 @@ impl Extent {
         self.end = self.end.max(next.end);
     }
 
+    fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
     fn is_apart(&self, other: &Self) -> bool {
         self.end <= other.start || other.end <= self.start
     }
 }
 
 impl Extents {
-    pub const EMPTY: Self =
-        Self { all: Extent::EMPTY, kinds: [Extent::EMPTY; KINDS], used: 0, count: 0 };
+    pub const EMPTY: Self = Self { all: Extent::EMPTY, kinds: [Extent::EMPTY; KINDS], count: 0 };
 
     /// An array of a kind, which is not empty. All of a kind are written, or none.
     #[inline(always)]
@@ -95,7 +96,6 @@ impl Extents {
         self.all.push(&array);
         self.kinds[kind].push(&array);
         self.kinds[kind].is_written = is_written;
-        self.used |= 1 << kind;
         self.count += 1;
     }
 
@@ -104,10 +104,10 @@ impl Extents {
     fn are_apart(&self) -> bool {
         let kinds = &self.kinds;
         self.all.ascending
-            || bits(self.used).all(|i| {
-                let kind = &kinds[i];
-                (kind.ascending || !kind.is_written)
-                    && bits(self.used & ((1 << i) - 1)).all(|k| kinds[k].is_apart(kind))
+            || (0..KINDS).all(|i| {
+                kinds[i].is_empty()
+                    || (kinds[i].ascending || !kinds[i].is_written)
+                        && kinds[..i].iter().all(|kind| kind.is_apart(&kinds[i]))
             })
     }
 
@@ -146,8 +146,7 @@ impl Extents {
     }
 
     fn check_structures(&self, structures: &[Array], each: Each<'_>) -> Result<(), Failure> {
-        let written = |(_, array): &(usize, &Array)| array.is_written && array.bytes > 0;
-        for (i, structure) in structures.iter().enumerate().filter(written) {
+        for (i, structure) in structures.iter().enumerate().filter(|(_, array)| array.is_written) {
             let mut others = structures.iter().enumerate().filter(|(k, _)| *k != i);
             if let Some((_, other)) = others.find(|(_, other)| structure.overlaps(other)) {
                 return Err(shared((None, *other), (None, *structure)));
@@ -183,15 +182,6 @@ impl Extents {
             Some((one, other)) => Err(shared(one, other)),
         }
     }
-}
-
-/// The numbers of the bits that are set.
-fn bits(mut set: u32) -> impl Iterator<Item = usize> {
-    iter::from_fn(move || {
-        let bit = set.trailing_zeros();
-        set &= set.wrapping_sub(1);
-        (bit < u32::BITS).then_some(bit as usize)
-    })
 }
 
 #[cold]

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::one::{How, step_tensor, zero_gradient};
+use super::{
+    one::{How, step_tensor, zero_gradient},
+    states_of_element,
+};
 use crate::{
     Optimizer, Rounding, RowwiseAdagrad, Tensor, WeightCopy, Weights,
     formats::{BLOCK, Key, Scratch, Value},
@@ -354,8 +357,7 @@ pub(super) struct Using<'a> {
 
 impl<'a> Using<'a> {
     pub fn new(step: &'a dyn Step, config: &'a dyn Optimizer, around: &'a Around, how: &'a How) -> Self {
-        let row_rule = config.row_rule();
-        let states = if row_rule.is_some() { 0 } else { config.states().len() };
+        let (row_rule, states) = (config.row_rule(), states_of_element(config));
         Self { step, config, around, how, row_rule, states }
     }
 }
