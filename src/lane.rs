@@ -7,7 +7,7 @@ use std::{
 };
 
 use pulp::{
-    Scalar, Scalar128b, Simd,
+    Scalar, Simd,
     bytemuck::{self, Pod, Zeroable},
 };
 
@@ -21,7 +21,7 @@ pub trait Lanes: Simd {
     /// CPU does not look far enough ahead to do so by itself.
     const PIPELINED: bool = false;
 
-    /// Can it load and store some lanes of a vector as fast as all?
+    /// Can it load and store some lanes of a vector about as fast as all?
     const HAS_MASKS: bool = false;
 
     /// Is [`Lanes::upper_halves`] one operation?
@@ -108,10 +108,6 @@ impl Lanes for Scalar {
     type Halves = [u16; 1];
 }
 
-impl Lanes for Scalar128b {
-    type Halves = [u16; 4];
-}
-
 #[cfg(target_arch = "aarch64")]
 impl Lanes for pulp::aarch64::Neon {
     type Halves = [u16; 4];
@@ -138,6 +134,17 @@ mod x86 {
         type Halves = [u16; 8];
 
         const PIPELINED: bool = true;
+        const HAS_MASKS: bool = true;
+
+        #[inline(always)]
+        fn load_some(self, slice: &[f32]) -> Self::f32s {
+            masked::load_8(self, slice)
+        }
+
+        #[inline(always)]
+        fn store_some(self, slice: &mut [f32], x: Self::f32s) {
+            masked::store_8(slice, x);
+        }
 
         #[inline(always)]
         fn widened(self, x: [u16; 8]) -> Self::u32s {
@@ -210,12 +217,12 @@ mod x86 {
 
         #[inline(always)]
         fn load_some(self, slice: &[f32]) -> Self::f32s {
-            masked::load(self, slice)
+            masked::load_16(self, slice)
         }
 
         #[inline(always)]
         fn store_some(self, slice: &mut [f32], x: Self::f32s) {
-            masked::store(self, slice, x);
+            masked::store_16(self, slice, x);
         }
 
         /// As on AVX2.

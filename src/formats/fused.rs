@@ -12,7 +12,7 @@ use crate::{
     isa::Kernel,
     lane::Lanes,
     rule::{Formula, Scaled, Update},
-    sweep::{WORTH_A_HEAD, head_of, walk},
+    sweep::{LINE, WORTH_A_HEAD, head_of, walk},
     tensor::{WeightCopy, Weights},
 };
 
@@ -53,7 +53,7 @@ impl<'a> FusedWeights<'a> {
 /// Of arrays of `n` elements, one of which is `aligned`, what is left to the loop: whole vectors of any
 /// instruction set, from a cache line on.
 pub(crate) fn fusible(n: usize, aligned: &[f32]) -> Range<usize> {
-    let head = head_of(aligned, WORTH_A_HEAD);
+    let head = head_of(aligned, LINE, WORTH_A_HEAD);
     head..head + (n - head) / MOST_LANES * MOST_LANES
 }
 
