@@ -53,13 +53,7 @@ pub trait Optimizer: Engine {
     /// }
     /// ```
     fn hyperparameters(&self) -> Vec<Hyperparameter> {
-        let mut all = Vec::new();
-        let listed = self.boxed().replace(Replaced(&mut |one| {
-            all.push(one);
-            Ok(one.value)
-        }));
-        listed.expect("each keeps its value");
-        all
+        listed(self.boxed())
     }
 
     /// Sets a hyper-parameter by its name. As with a literal, it is the step that checks what a number
@@ -83,12 +77,7 @@ pub trait Optimizer: Engine {
     /// [`Error::NoHyperparameter`] if the rule has none of this name, [`Error::Hyperparameter`] if
     /// `value` is not the place of a choice. Nothing has changed then.
     fn set(&mut self, name: &str, value: f64) -> Result<(), Error> {
-        let known = self.hyperparameters();
-        if known.iter().all(|one| one.name != name) {
-            let known: Vec<_> = known.iter().map(|one| one.name).collect();
-            let (rule, name, known) = (self.name(), name.to_owned(), known.join(", "));
-            return Err(Error::NoHyperparameter { rule, name, known });
-        }
+        check_known(self.name(), &self.hyperparameters(), name)?;
         self.replace(Replaced(&mut |one| Ok(if one.name == name { value } else { one.value })))
     }
 
@@ -125,6 +114,26 @@ pub trait Optimizer: Engine {
         state: &mut [&mut [f32]],
         t: u64,
     ) -> Result<(), Error>;
+}
+
+/// The hyper-parameters of a copy. A function of its own, which is not compiled for each rule.
+fn listed(mut rule: Box<dyn Optimizer>) -> Vec<Hyperparameter> {
+    let mut all = Vec::new();
+    let listed = rule.replace(Replaced(&mut |one| {
+        all.push(one);
+        Ok(one.value)
+    }));
+    listed.expect("each keeps its value");
+    all
+}
+
+/// Does the rule have a hyper-parameter of this name? The same.
+fn check_known(rule: &'static str, known: &[Hyperparameter], name: &str) -> Result<(), Error> {
+    if known.iter().any(|one| one.name == name) {
+        return Ok(());
+    }
+    let known: Vec<_> = known.iter().map(|one| one.name).collect();
+    Err(Error::NoHyperparameter { rule, name: name.to_owned(), known: known.join(", ") })
 }
 
 impl<R: Optimizer + 'static> From<R> for Box<dyn Optimizer> {
