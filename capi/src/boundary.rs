@@ -19,11 +19,15 @@ pub(super) fn call(body: impl FnOnce() -> Result<(), Failure>) -> downhill_statu
     guarded(checked, report)
 }
 
-/// The same for what shares work among threads: a thread that is cancelled meanwhile is so after the
-/// call. A plain step has no cancellation point, and would pay for this a tenth of what it takes on a
-/// short array.
-pub(super) fn call_uncancelled(body: impl FnOnce() -> Result<(), Failure>) -> downhill_status {
-    without_cancellation(|| call(body))
+/// The same for what may share work among threads: a thread that is cancelled meanwhile is so after the
+/// call. What is not shared has no cancellation point, and would pay for this a tenth of what a short array
+/// takes.
+pub(super) fn call_sharing(
+    is_shared: bool,
+    body: impl FnOnce() -> Result<(), Failure>,
+) -> downhill_status {
+    let called = || call(body);
+    if is_shared { without_cancellation(called) } else { called() }
 }
 
 /// Runs `body` in the default floating-point environment, and `or` instead of a panic.
@@ -63,9 +67,9 @@ mod tests {
         assert_eq!(call(|| panic!("forced")), DOWNHILL_STATUS_PANIC);
         assert_eq!(last_error(), c"a bug in downhill: forced");
         assert_eq!(call(|| Ok(())), DOWNHILL_STATUS_OK);
-        assert_eq!(call_uncancelled(|| panic!("{} too", "this")), DOWNHILL_STATUS_PANIC);
+        assert_eq!(call_sharing(true, || panic!("{} too", "this")), DOWNHILL_STATUS_PANIC);
         assert_eq!(last_error(), c"a bug in downhill: this too");
-        assert_eq!(call_uncancelled(|| Ok(())), DOWNHILL_STATUS_OK);
+        assert_eq!(call_sharing(true, || Ok(())), DOWNHILL_STATUS_OK);
         assert_eq!(call(formatted), DOWNHILL_STATUS_PANIC);
         assert_eq!(call(|| std::panic::panic_any(7)), DOWNHILL_STATUS_PANIC);
         assert_eq!(last_error(), c"a bug in downhill: panic");

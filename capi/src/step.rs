@@ -104,7 +104,7 @@ pub unsafe extern "C" fn downhill_step(
     pool: *mut downhill_pool,
     report: *mut downhill_report,
 ) -> downhill_status {
-    boundary::call_uncancelled(|| {
+    boundary::call_sharing(!pool.is_null(), || {
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         unsafe {
             let structures =
@@ -322,7 +322,7 @@ pub unsafe extern "C" fn downhill_grad_squares(
     pool: *mut downhill_pool,
     sums: *mut f64,
 ) -> downhill_status {
-    boundary::call_uncancelled(|| {
+    boundary::call_sharing(!pool.is_null(), || {
         // SAFETY: the C caller keeps the preconditions at the top of the header.
         unsafe {
             let nothing = Array::read("", 0, 0);
