@@ -515,8 +515,8 @@ impl Group {
         sizes.is_mixed |= self.is_mixed();
         match rule {
             Some(rule) if tensor.row_length > 0 => self.check_rows(tensor, rule, sizes, extents)?,
-            Some(rule) => check_has_rows(rule, false)?,
-            None => {}
+            Some(rule) if self.is_row_rule => check_has_rows(rule, false)?,
+            _ => {}
         }
         if n == 0 {
             return Ok(());
