@@ -347,6 +347,8 @@ static void what_is_wrong_is_told(void) {
   REFUSE(row_flags, 2, INVALID_CONFIG, "`row_flags` is 0x2");
   REFUSE(reserved, 1, INVALID_CONFIG, "`reserved` is 1");
   REFUSE(row_count, SIZE_MAX / 8, INVALID_LENGTH, "`row_count` is ");
+  x = right, x.n = SIZE_MAX / 16 + 1, x.row_length = 1; /* its weights would fit, but not a step count for each */
+  refuse(&t, &x, DOWNHILL_STATUS_INVALID_LENGTH, "`row_t` fills more than half the address space");
   x = right, x.rows = (const int64_t *)(const void *)t.row_t, x.row_flags = DOWNHILL_ROWS_MERGE;
   refuse(&t, &x, DOWNHILL_STATUS_OVERLAP, "`row_t` of group 0, tensor 0");
   REFUSE(row_t, (uint64_t *)(void *)t.w, OVERLAP, "share memory");

@@ -18,7 +18,7 @@ impl Group {
     /// Are the fields about rows what they may be, whatever is in the arrays?
     #[inline]
     pub(super) fn check_row_fields(&self, tensor: &downhill_tensor) -> Result<(), Failure> {
-        let downhill_tensor { n, row_count, row_length, row_flags, reserved, .. } = *tensor;
+        let downhill_tensor { n, row_count, row_length, row_t, row_flags, reserved, .. } = *tensor;
         if row_length == 0 {
             return without_length(tensor);
         }
@@ -31,6 +31,12 @@ impl Group {
         }
         let bytes_of_row = row_length.saturating_mul(self.gradient.size());
         sized("row_count", row_count, bytes_of_row.max(size_of::<i64>()))?;
+        if !row_t.is_null() && n / row_length > MOST_ROWS {
+            let message = format!(
+                "`n` is {n}, and with `row_length` {row_length}, `row_t` fills more than half the address space"
+            );
+            return Err(Failure::new(DOWNHILL_STATUS_INVALID_LENGTH, message));
+        }
         if n == 0 && row_count > 0 {
             // The pointers may be anything.
             let message = format!("`row_count` is {row_count}; it must be 0, because `n` is 0");
@@ -82,6 +88,9 @@ impl Group {
         elements.saturating_mul(states * usize::from(self.kinds[k].size))
     }
 }
+
+/// How many step counts an array can have.
+const MOST_ROWS: usize = isize::MAX as usize / size_of::<u64>();
 
 /// The list of rows, and `row_t` if there is one.
 pub(super) fn lists(tensor: &downhill_tensor) -> impl Iterator<Item = (usize, Array)> {
