@@ -12,6 +12,10 @@
 
 enum { PLACES = 2 + MOST_STATES, MOST = 70, T = 7 };
 
+/* From some length on what is in front of the first aligned vector is stepped apart: arrays that end with a page begin
+ * at each place in a vector. */
+enum { WITH_HEAD = 128, MOST_WITH_HEAD = WITH_HEAD + 32 };
+
 /* Memory for arrays of up to a page: where one is in it, and for how long. */
 typedef struct {
   void *(*get)(int array, size_t bytes);
@@ -58,7 +62,7 @@ static const place places[] = {{from_malloc, to_malloc}, {before_a_wall, leave},
 static void step(const rule *r, const place *p, size_t n, int variant, decay_option decay) {
   const any_config any = configure(r, variant, decay);
   void *const config = malloc(r->config_size);
-  float *ours[PLACES], plain[PLACES][MOST], *expected[PLACES];
+  float *ours[PLACES], plain[PLACES][MOST_WITH_HEAD], *expected[PLACES];
   size_t i;
   int k;
   CHECK(config != NULL, "out of memory");
@@ -88,8 +92,10 @@ static void every_step(const rule *r, const place *p) {
   int variant, decay;
   size_t n;
   for (variant = 0; variant < r->variants; variant++)
-    for (decay = NO_DECAY; decay < DECAYS; decay++)
+    for (decay = NO_DECAY; decay < DECAYS; decay++) {
       for (n = 0; n <= MOST; n++) step(r, p, n, variant, (decay_option)decay);
+      for (n = WITH_HEAD; n <= MOST_WITH_HEAD; n++) step(r, p, n, variant, (decay_option)decay);
+    }
 }
 
 /* ---- whole steps ---- */
