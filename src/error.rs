@@ -66,8 +66,8 @@ pub enum Error {
         /// The length of that.
         expected: usize,
     },
-    /// The number of a tensor's first element is not a multiple of 64, or is not 0 where elements are
-    /// numbered by place.
+    /// The number of a tensor's first element is not a multiple of 64, or so large that the last element's
+    /// is none of 64 bits, or is not 0 where elements are numbered by place.
     FirstElement {
         /// The number.
         number: u64,
@@ -242,7 +242,7 @@ impl fmt::Display for Error {
                 "`first_element` is {number}; it must be {}",
                 match numbering {
                     Numbering::ByPlace => "0, because elements are numbered by place",
-                    Numbering::Given => "a multiple of 64",
+                    Numbering::Given => "a multiple of 64, and the last element's number below 2^64",
                 }
             ),
             Self::SharedGradient => write!(

@@ -30,7 +30,7 @@ impl Isa {
         Self::all().collect()
     }
 
-    /// The same without an allocation, of which the first step of a process has none either.
+    /// The same, and no list is allocated.
     fn all() -> impl Iterator<Item = Self> {
         let wider: [Option<Arch>; _] = [
             #[cfg(target_arch = "x86_64")]

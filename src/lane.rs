@@ -22,7 +22,7 @@ pub trait Lanes: Simd {
     const PIPELINED: bool = false;
 
     /// Can it load and store some lanes of a vector about as fast as all?
-    const HAS_MASKS: bool = false;
+    const PARTIAL_IS_FAST: bool = false;
 
     /// Is [`Lanes::upper_halves`] one operation?
     const HAS_UPPER_HALVES: bool = false;
@@ -128,22 +128,22 @@ mod x86 {
     };
 
     use super::{EXPONENT, Lanes, select};
-    use crate::sys::masked;
+    use crate::sys::partial;
 
     impl Lanes for V3 {
         type Halves = [u16; 8];
 
         const PIPELINED: bool = true;
-        const HAS_MASKS: bool = true;
+        const PARTIAL_IS_FAST: bool = true;
 
         #[inline(always)]
         fn load_some(self, slice: &[f32]) -> Self::f32s {
-            masked::load_8(self, slice)
+            partial::load_8(self, slice)
         }
 
         #[inline(always)]
         fn store_some(self, slice: &mut [f32], x: Self::f32s) {
-            masked::store_8(slice, x);
+            partial::store_8(slice, x);
         }
 
         #[inline(always)]
@@ -188,7 +188,7 @@ mod x86 {
     impl Lanes for V4 {
         type Halves = [u16; 16];
 
-        const HAS_MASKS: bool = true;
+        const PARTIAL_IS_FAST: bool = true;
         const HAS_UPPER_HALVES: bool = true;
 
         #[inline(always)]
@@ -217,12 +217,12 @@ mod x86 {
 
         #[inline(always)]
         fn load_some(self, slice: &[f32]) -> Self::f32s {
-            masked::load_16(self, slice)
+            partial::load_16(self, slice)
         }
 
         #[inline(always)]
         fn store_some(self, slice: &mut [f32], x: Self::f32s) {
-            masked::store_16(self, slice, x);
+            partial::store_16(self, slice, x);
         }
 
         /// As on AVX2.

@@ -127,7 +127,7 @@ fn listed(mut rule: Box<dyn Optimizer>) -> Vec<Hyperparameter> {
     all
 }
 
-/// Does the rule have a hyper-parameter of this name? The same.
+/// Does the rule have a hyper-parameter of this name? Compiled once, too.
 fn check_known(rule: &'static str, known: &[Hyperparameter], name: &str) -> Result<(), Error> {
     if known.iter().any(|one| one.name == name) {
         return Ok(());

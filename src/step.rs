@@ -118,7 +118,7 @@ pub struct NonFinite {
 /// numbers that random rounding depends on ([`Numbering`]).
 ///
 /// Memory is read once, and the gradients once more if a norm is needed. Without threads nothing is
-/// allocated.
+/// allocated, but for rows that are not listed in ascending order ([`Rows`](crate::Rows)).
 ///
 /// *On the difficulty of training recurrent neural networks* (Pascanu, Mikolov & Bengio, 2013) for
 /// clipping by the norm; *8-bit Optimizers via Block-wise Quantization* (Dettmers, Lewis, Shleifer &
@@ -297,7 +297,7 @@ fn check_tensor(
     zero_grad: bool,
     sizes: &mut Sizes,
 ) -> Result<(), Error> {
-    check_number(tensor.first_element, numbering)?;
+    check_number(tensor.first_element, tensor.w.len(), numbering)?;
     let Some(len) = tensor.g.len() else { return Ok(()) };
     if tensor.t != 0 && tensor.t != t {
         config.check_at(tensor.t)?;
@@ -338,8 +338,8 @@ fn check_tensor(
     sizes.tensors += 1;
     sizes.is_mixed |= is_mixed(tensor);
     let of_state = tensor.state.size(config.states().len());
-    sizes.add(elements * (tensor.g.size() + tensor.copy.size()), false);
-    sizes.add(elements * (tensor.w.size() + of_state), true);
+    sizes.add(elements.saturating_mul(tensor.g.size() + tensor.copy.size()), false);
+    sizes.add(elements.saturating_mul(tensor.w.size() + of_state), true);
     Ok(())
 }
 
@@ -377,17 +377,24 @@ impl Sizes {
         let has_one_array = !has_more && states_of_element(config) == 0;
         let arranged = rows.check(n, g, states_are_bits8, has_one_array)?;
         rows.check_steps(config)?;
-        self.arranged.extend(arranged);
+        if let Some(arranged) = arranged {
+            let no_memory = |_| Error::NoMemory { argument: "rows", len: rows.rows.len() };
+            self.arranged.try_reserve(1).map_err(no_memory)?;
+            self.arranged.push(arranged);
+        }
         Ok(())
     }
 }
 
-/// Is the number of a first element right?
+/// Is the number of the first of `n` elements right?
 #[inline]
-pub fn check_number(number: u64, numbering: Numbering) -> Result<(), Error> {
+pub fn check_number(number: u64, n: usize, numbering: Numbering) -> Result<(), Error> {
     let is_right = match numbering {
         Numbering::ByPlace => number == 0,
-        Numbering::Given => number.is_multiple_of(BLOCK as u64),
+        Numbering::Given => {
+            number.is_multiple_of(BLOCK as u64)
+                && number.checked_add(n.saturating_sub(1) as u64).is_some()
+        }
     };
     if is_right { Ok(()) } else { Err(Error::FirstElement { number, numbering }) }
 }

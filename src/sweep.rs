@@ -1,5 +1,6 @@
-//! The only loop that applies a rule: whole vectors, then the tail in shorter ones by the same code,
-//! with subnormal states read as zero.
+//! The only loop that applies a rule, with subnormal states read as zero: a head up to the first aligned
+//! vector, whole vectors, and a tail. Head and tail are one vector each with lanes that are left alone, or
+//! single elements, by the same code.
 
 #![expect(
     clippy::needless_range_loop,
@@ -32,16 +33,13 @@ use crate::{
 /// while roots and quotients are computed. In cache it only costs instructions.
 const FAR: usize = 64 << 20;
 
-/// Bytes of a cache line.
-pub(crate) const LINE: usize = 64;
-
 /// How many elements an array must have for a head of its own.
 pub(crate) const WORTH_A_HEAD: usize = 1024;
 
-/// The same where a head is one vector, and a rule has no root that it would wait for: on a Zen 4 with AVX-512
-/// rows of 128 elements take SGD 142 ns without a head and 120 with it, and arrays of 256 elements Adagrad 75
-/// and 95; with AVX2 1,000 elements momentum 177 and 116.
-const WORTH_A_MASKED_HEAD: usize = 128;
+/// The same where a head is one vector, for a rule without a root that it would wait for. On a Zen 4 with
+/// AVX-512 a head takes SGD on rows of 128 elements from 142 to 120 ns, but Adagrad, which has a root, on 256
+/// elements from 75 to 95. With AVX2 it takes momentum on 1,000 elements from 177 to 116.
+const WORTH_A_FAST_HEAD: usize = 128;
 
 /// How many bytes before their use. Adam on a Zen 4: 256 to 512 are as fast as streaming, 768 and more
 /// slower than none at all, and by a quarter with conversions in between. (On a Xeon there was no
@@ -216,8 +214,7 @@ impl<F: Formula<N>, B: Before, const N: usize> Kernel for Sweep<'_, F, B, N> {
 
     #[inline(always)]
     fn run<S: Lanes>(&mut self, s: S) {
-        let is_one_vector = S::HAS_MASKS && !F::IS_SLOW;
-        let worth = if is_one_vector { WORTH_A_MASKED_HEAD } else { WORTH_A_HEAD };
+        let worth = if S::PARTIAL_IS_FAST && !F::IS_SLOW { WORTH_A_FAST_HEAD } else { WORTH_A_HEAD };
         if S::F32_LANES > 1
             && let Some(mut head) = self.split_head::<S>(worth)
         {
@@ -253,8 +250,8 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
         if self.w.is_empty() {
             return;
         }
-        if S::HAS_MASKS {
-            return self.masked(s);
+        if S::PARTIAL_IS_FAST {
+            return self.partial(s);
         }
         if S::F32_LANES > 1 {
             self.whole_vectors(Scalar);
@@ -263,7 +260,7 @@ impl<F: Formula<N>, B: Before, const N: usize> Sweep<'_, F, B, N> {
 
     /// Steps what is less than a vector. The lanes beyond it are zeros that nobody stores.
     #[inline(always)]
-    fn masked<S: Lanes>(&mut self, s: S) {
+    fn partial<S: Lanes>(&mut self, s: S) {
         let mut loaded = [s.splat_f32s(0.0); N];
         for k in 0..N {
             loaded[k] = s.load_some(self.state[k]);

@@ -228,8 +228,21 @@ fn numbers_of_first_elements() {
             }
         }
     }
+    for n in [0, 64, 65] {
+        let mut groups = [group(&rules()[0], Types::F32, &[n])];
+        let (number, numbering) = (u64::MAX - 63, Numbering::Given);
+        (groups[0].numbering, groups[0].tensors[0].first_element) = (numbering, number);
+        if n <= 64 {
+            common::owned::check(&groups, &ALL, Threads::Caller);
+        } else {
+            refuse(&groups, &ALL, &in_tensor(0, 0, Error::FirstElement { number, numbering }));
+        }
+    }
     let text = |number, numbering| Error::FirstElement { number, numbering }.to_string();
-    assert_eq!(text(32, Numbering::Given), "`first_element` is 32; it must be a multiple of 64");
+    assert_eq!(
+        text(32, Numbering::Given),
+        "`first_element` is 32; it must be a multiple of 64, and the last element's number below 2^64"
+    );
     assert_eq!(
         text(64, Numbering::ByPlace),
         "`first_element` is 64; it must be 0, because elements are numbered by place"

@@ -502,7 +502,7 @@ impl Group {
             if tensor.t != 0 && tensor.t != self.t {
                 rule.check_at(tensor.t)?;
             }
-            check_number(tensor.first_element, self.numbering)?;
+            check_number(tensor.first_element, n, self.numbering)?;
         }
         if tensor.g.is_null() {
             return Ok(());

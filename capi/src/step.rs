@@ -223,7 +223,7 @@ unsafe fn step(
     }
 }
 
-/// Reads and checks all groups, and calls `f` with them. For one group nothing is allocated.
+/// Reads and checks all groups, and calls `f` with them. One group alone needs no list of groups.
 ///
 /// # Safety
 /// The preconditions at the top of the header.

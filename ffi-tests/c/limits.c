@@ -199,7 +199,8 @@ static void rows_that_cannot_be_sorted(void) {
 
 /* With whatever room: a step by threads, or alone without memory to share, or none, but never an abort. */
 static void any_room(void) {
-  /* The list of these does not fit into what the C library keeps for the pool's threads. */
+  /* To sort their arrays takes 16 bytes for each of two: 80 MiB, more than the 64 MiB that the C library keeps for a
+   * thread. */
   enum { TENSORS = 5 * MANY / 2 };
   downhill_extras extras = downhill_extras_default();
   backwards x = new_backwards(TENSORS);

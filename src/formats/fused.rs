@@ -12,7 +12,8 @@ use crate::{
     isa::Kernel,
     lane::Lanes,
     rule::{Formula, Scaled, Update},
-    sweep::{LINE, WORTH_A_HEAD, head_of, walk},
+    sweep::{WORTH_A_HEAD, head_of, walk},
+    sys::LINE,
     tensor::{WeightCopy, Weights},
 };
 

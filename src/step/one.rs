@@ -67,8 +67,8 @@ pub(super) fn step_tensor(
     step_mixed(tensor, rest, step, config, key(), how, scratch);
 }
 
-/// Steps the elements that one loop can step, and says which. None if there is none for these types,
-/// this rule, or on this instruction set.
+/// Steps the elements that one loop can step, and says which: an empty range if there is no loop for these
+/// types, this rule, or this instruction set.
 fn step_fused(tensor: &mut Tensor<'_>, step: &dyn Step, how: &How) -> Range<usize> {
     let Tensor { w, g, state: States::F32(state), copy, .. } = tensor else { return 0..0 };
     let aligned = match (&*w, state.as_mut_slice()) {

@@ -13,7 +13,7 @@ use crate::{
     rows::Order,
     rule::{Around, Step},
     sweep,
-    sys::{prefetch_at, prefetch_to_second},
+    sys::{LINE, prefetch_at, prefetch_to_second},
     tensor::{MOST_STATES, Shared, States},
     threads,
 };
@@ -31,9 +31,6 @@ const AHEAD_OF_ARRAY: usize = 1 << 10;
 /// of one row after that of the other, where a whole step is between them. Adam on a Zen 4, rows of 128
 /// elements: 220 ns a row with 32, 205 with 128.
 const BATCH: usize = 128;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// A tensor of which only rows are stepped, or what is between two of its rows.
 pub(super) struct Table<'a> {

@@ -6,6 +6,9 @@ use std::{
     ptr,
 };
 
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
 /// Starts to fetch `slice[index]` into the nearest cache. `index` may be past the end.
 #[inline(always)]
 pub(crate) fn prefetch<T>(slice: &[T], index: usize) {

@@ -272,7 +272,7 @@ impl Threads<'_> {
         f: &(dyn Fn(&mut [P]) + Sync),
     ) -> Option<()> {
         let mut chunks = chunks.slices()?;
-        let queues = Queues::new(&mut chunks, threads);
+        let queues = Queues::new(&mut chunks, threads)?;
         let work = |thread| queues.work(thread, f);
         match self {
             Self::Caller => work(0),

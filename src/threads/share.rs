@@ -96,9 +96,12 @@ pub(crate) struct Queues<'a, P>(Vec<Mutex<Queue<'a, P>>>);
 type Queue<'a, P> = slice::IterMut<'a, &'a mut [P]>;
 
 impl<'a, P> Queues<'a, P> {
-    pub fn new(chunks: &'a mut [&'a mut [P]], threads: usize) -> Self {
+    /// None if there is no memory for it.
+    pub fn new(chunks: &'a mut [&'a mut [P]], threads: usize) -> Option<Self> {
         let each = chunks.len() / threads;
-        Self(chunks.chunks_mut(each).map(|chunks| Mutex::new(chunks.iter_mut())).collect())
+        let mut queues = with_room(threads)?;
+        queues.extend(chunks.chunks_mut(each).map(|chunks| Mutex::new(chunks.iter_mut())));
+        Some(Self(queues))
     }
 
     /// Works on all of `own` queue from its beginning, then on what is left of the others' from their
@@ -199,7 +202,7 @@ mod tests {
                 let elements: usize = lengths.iter().sum();
                 let mut chunks = chunks(whole.clone(), threads);
                 let mut slices = chunks.slices().unwrap();
-                let queues = Queues::new(&mut slices, threads);
+                let queues = Queues::new(&mut slices, threads).unwrap();
                 assert_eq!(queues.0.len(), threads);
                 let part = |queue: &Mutex<Queue<Range>>| {
                     queue.lock().unwrap().as_slice().iter().flat_map(|chunk| chunk.to_vec()).collect()
@@ -223,7 +226,7 @@ mod tests {
     fn one_who_is_late_finds_no_work() {
         let mut chunks = chunks(arrays(&[10 * ELEMENTS]), 3);
         let mut slices = chunks.slices().unwrap();
-        let queues = Queues::new(&mut slices, 3);
+        let queues = Queues::new(&mut slices, 3).unwrap();
         let done = Mutex::new(Vec::new());
         queues.work(1, |chunk| done.lock().unwrap().extend_from_slice(chunk));
         queues.work(0, |_| panic!("work is left"));
