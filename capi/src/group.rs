@@ -515,6 +515,7 @@ impl Group {
         sizes.is_mixed |= self.is_mixed();
         match rule {
             Some(rule) if tensor.row_length > 0 => self.check_rows(tensor, rule, sizes, extents)?,
+            // What is asked of the rule for each tensor is known of the group.
             Some(rule) if self.is_row_rule => check_has_rows(rule, false)?,
             _ => {}
         }

@@ -287,7 +287,8 @@ mod tests {
             match &checked {
                 Ok(()) => assert_eq!(pairs.count(), 0, "{arrays:?}"),
                 Err(_) => {
-                    // SAFETY: a string that stays until this thread's next error, of which there is none meanwhile.
+                    // SAFETY: a string that stays until this thread's next error, of which there is none
+                    // meanwhile.
                     let told = unsafe { CStr::from_ptr(downhill_last_error()) }.to_string_lossy();
                     let is_told = |pair: [&str; 2]| pair.iter().all(|name| told.contains(name));
                     assert!({ pairs }.any(is_told), "{told} of {arrays:?}");
