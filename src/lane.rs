@@ -120,7 +120,7 @@ impl Lanes for pulp::wasm::Simd128 {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::{__m128i, __m256i, _CMP_NGE_UQ, _CMP_NLE_UQ};
+    use std::arch::x86_64::{__m128i, __m256i, _CMP_NGE_UQ, _CMP_NLE_UQ, _CMP_UNORD_Q};
 
     use pulp::{
         Simd, cast,
@@ -165,10 +165,12 @@ mod x86 {
             cast(self.avx2._mm256_sign_epi32(x, exponent))
         }
 
-        /// `vmaxps` gives its second operand if either is NaN, and of two zeros.
+        /// `vmaxps` gives its second operand if either is NaN, and of two zeros. A `b` that is NaN sets all bits, which
+        /// is a NaN, too; to choose `b` itself takes an Intel CPU three operations instead of one.
         #[inline(always)]
         fn larger(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
-            select(self, self.equal_f32s(b, b), self.max_f32s(b, a), b)
+            let is_nan = self.avx._mm256_cmp_ps::<_CMP_UNORD_Q>(cast(b), cast(b));
+            cast(self.avx._mm256_or_ps(cast(self.max_f32s(b, a)), is_nan))
         }
 
         /// A table instead of three choices. A comparison gives −1 where it is true, and those with a NaN
@@ -225,7 +227,7 @@ mod x86 {
             partial::store_16(self, slice, x);
         }
 
-        /// As on AVX2.
+        /// As on AVX2, but that to choose is one operation here.
         #[inline(always)]
         fn larger(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
             select(self, self.equal_f32s(b, b), self.max_f32s(b, a), b)

@@ -258,7 +258,7 @@ unsafe fn plain_step<R: CRule + Configuration<N>, const N: usize>(
     config: *const R::Config,
     t: u64,
 ) -> downhill_status {
-    boundary::call(|| {
+    boundary::call(move || {
         // SAFETY: the caller promises what `read` and `slices` ask for.
         let (config, (w, g, state)) =
             unsafe { (read::<R>(config)?, slices(n, w, g, state, <R as CRule>::STATES)?) };
