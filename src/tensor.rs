@@ -172,6 +172,9 @@ pub trait Foreign: Send {
 
     /// Calls `f` for each, in order. They may all be kept.
     fn each<'a>(&'a mut self, f: &mut dyn FnMut(Tensor<'a>));
+
+    /// The same where none is kept.
+    fn each_mut(&mut self, f: &mut dyn FnMut(&mut Tensor<'_>));
 }
 
 impl<'a, 'b> Group<'a, 'b> {
@@ -208,13 +211,12 @@ impl Tensors<'_, '_> {
         }
     }
 
-    /// Calls `f` for each, in order. Nothing is moved where there is a slice: to copy a tensor takes as
-    /// long as to step a small one.
+    /// Calls `f` for each, in order. Nothing is moved: to copy a tensor takes as long as to step a small one.
     #[inline]
     pub fn each_mut(&mut self, mut f: impl FnMut(&mut Tensor<'_>)) {
         match self {
             Self::Slice(tensors) => tensors.iter_mut().for_each(f),
-            Self::Foreign(tensors) => tensors.each(&mut |mut tensor| f(&mut tensor)),
+            Self::Foreign(tensors) => tensors.each_mut(&mut f),
         }
     }
 

@@ -330,6 +330,8 @@ pub(super) struct Group {
     copy: Option<Float>,
     /// Has a row one state for all its elements?
     is_row_rule: bool,
+    /// Are all arrays floats, and the states at the first places?
+    is_plain: bool,
     config: *const c_void,
     count: usize,
     tensors: *const downhill_tensor,
@@ -354,6 +356,7 @@ impl Group {
         states: 0,
         copy: None,
         is_row_rule: false,
+        is_plain: false,
         config: ptr::null(),
         count: 0,
         tensors: ptr::null(),
@@ -412,6 +415,8 @@ impl Group {
             self.places[usize::from(self.states)] = place as u8;
             self.states += 1;
         }
+        self.is_plain =
+            !self.is_mixed() && (0..SLOTS).all(|place| slots[place] == (place < self.states.into()));
         let (size, slots) = match self.state {
             StateType::F32 => (4, slots),
             StateType::Bf16 => (2, slots),
@@ -457,6 +462,7 @@ impl Group {
                 .and_then(|tensor| self.check_tensor(tensor, rule, sizes, extents));
             checked.map_err(|failure| failure.of_tensor(index))?;
         }
+        sizes.is_mixed |= self.is_mixed();
         Ok(())
     }
 
@@ -512,7 +518,6 @@ impl Group {
             self.check_state_bytes(tensor, rule)?;
         }
         sizes.tensors += 1;
-        sizes.is_mixed |= self.is_mixed();
         match rule {
             Some(rule) if tensor.row_length > 0 => self.check_rows(tensor, rule, sizes, extents)?,
             // What is asked of the rule for each tensor is known of the group.
@@ -522,6 +527,46 @@ impl Group {
         if n == 0 {
             return Ok(());
         }
+        if self.add_floats(tensor, sizes, extents) {
+            return Ok(());
+        }
+        self.check_arrays(tensor, sizes, extents)
+    }
+
+    /// Adds up the arrays of a tensor as most are: floats, each where it should be, and no other. Is it one, and all is
+    /// right? What is wrong, [`Group::check_arrays`] says, which is right for any tensor, and takes 15 ns longer: 8 % of a
+    /// step of SGD on 512 elements.
+    #[inline(always)]
+    fn add_floats(&self, tensor: &downhill_tensor, sizes: &mut Sizes, extents: &mut Extents) -> bool {
+        let [w, g, low, copy, states @ ..] = pointers(tensor);
+        let (count, bytes) = (usize::from(self.states), tensor.n * size_of::<f32>());
+        let is_array = |pointer: *const c_void| is_address(pointer.addr(), align_of::<f32>(), bytes);
+        let is_state = |place: usize| match place < count {
+            true => is_array(states[place]),
+            false => states[place].is_null(),
+        };
+        let is_right = self.is_plain && tensor.row_length == 0 && is_array(w) && is_array(g);
+        if !(is_right && low.is_null() && copy.is_null() && (0..SLOTS).all(is_state)) {
+            return false;
+        }
+        sizes.add(bytes, false);
+        sizes.add((1 + count).saturating_mul(bytes), true);
+        let range = |pointer: *const c_void| pointer.addr()..pointer.addr() + bytes;
+        extents.push(WEIGHT, range(w), true);
+        extents.push(GRADIENT, range(g), self.kinds[GRADIENT].is_written);
+        for (place, state) in states[..count].iter().enumerate() {
+            extents.push(STATE + place, range(*state), true);
+        }
+        true
+    }
+
+    /// Checks the arrays of any tensor that has elements and a gradient, and adds them up.
+    fn check_arrays(
+        &self,
+        tensor: &downhill_tensor,
+        sizes: &mut Sizes,
+        extents: &mut Extents,
+    ) -> Result<(), Failure> {
         for (k, pointer) in pointers(tensor).into_iter().enumerate() {
             let Some(range) = self.range(tensor, k, pointer) else {
                 if self.has_rule && !pointer.is_null() {
@@ -684,11 +729,15 @@ impl Foreign for CTensors<'_> {
         self.0.count
     }
 
-    #[inline]
     fn each<'a>(&'a mut self, f: &mut dyn FnMut(Tensor<'a>)) {
         // SAFETY: whoever made `self` promised that all checks were passed: what is there is not NULL
         // and aligned, has as many elements, and is apart from all else if it is written.
         self.0.each_tensor(|_, tensor| f(unsafe { self.0.made(tensor) }));
+    }
+
+    fn each_mut(&mut self, f: &mut dyn FnMut(&mut Tensor<'_>)) {
+        // SAFETY: the same.
+        self.0.each_tensor(|_, tensor| f(&mut unsafe { self.0.made(tensor) }));
     }
 }
 
@@ -697,7 +746,7 @@ impl Group {
     ///
     /// # Safety
     /// The tensor passed all checks, and its arrays are the caller's for `'a`.
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn made<'a>(&self, tensor: &downhill_tensor) -> Tensor<'a> {
         let n = tensor.n;
         // SAFETY: this function's contract.

@@ -52,8 +52,11 @@ pub(super) const KINDS: usize = 10;
 
 /// All arrays in the order in which they come by.
 pub(super) struct Extents {
-    all: Extent,
     kinds: [Extent; KINDS],
+    /// Does each array end before the next one starts?
+    ascending: bool,
+    /// Where the last one ends.
+    end: usize,
     count: usize,
 }
 
@@ -88,12 +91,13 @@ impl Extent {
 }
 
 impl Extents {
-    pub const EMPTY: Self = Self { all: Extent::EMPTY, kinds: [Extent::EMPTY; KINDS], count: 0 };
+    pub const EMPTY: Self = Self { kinds: [Extent::EMPTY; KINDS], ascending: true, end: 0, count: 0 };
 
     /// An array of a kind, which is not empty. All of a kind are written, or none.
     #[inline(always)]
     pub fn push(&mut self, kind: usize, array: Range<usize>, is_written: bool) {
-        self.all.push(&array);
+        self.ascending &= self.end <= array.start;
+        self.end = array.end;
         self.kinds[kind].push(&array);
         self.kinds[kind].is_written = is_written;
         self.count += 1;
@@ -103,7 +107,7 @@ impl Extents {
     /// array, all gradients in another, and so on. Then nothing has to be sorted.
     fn are_apart(&self) -> bool {
         let kinds = &self.kinds;
-        self.all.ascending
+        self.ascending
             || (0..KINDS).all(|i| {
                 kinds[i].is_empty()
                     || (kinds[i].ascending || !kinds[i].is_written)
@@ -154,9 +158,11 @@ impl Extents {
                 return Err(shared((None, *other), (None, *structure)));
             }
         }
-        let is_near = |array: &&Array| {
-            array.bytes > 0 && array.start < self.all.end && self.all.start < array.end()
-        };
+        let (starts, ends) =
+            (self.kinds.iter().map(|kind| kind.start), self.kinds.iter().map(|kind| kind.end));
+        let all = starts.min().unwrap_or(usize::MAX)..ends.max().unwrap_or(0);
+        let is_near =
+            |array: &&Array| array.bytes > 0 && array.start < all.end && all.start < array.end();
         let count = structures.iter().filter(is_near).count();
         if count == 0 {
             return Ok(());
