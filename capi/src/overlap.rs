@@ -133,7 +133,7 @@ impl Extents {
                 spans.push(Span::of(&array));
             }
         });
-        spans.sort_unstable_by_key(|span| span.start);
+        sort(&mut spans);
         // What ends last so far; and of what is written.
         let (mut last, mut last_written) = (Span::EMPTY, Span::EMPTY);
         for span in spans {
@@ -158,37 +158,37 @@ impl Extents {
                 return Err(shared((None, *other), (None, *structure)));
             }
         }
-        let (starts, ends) =
-            (self.kinds.iter().map(|kind| kind.start), self.kinds.iter().map(|kind| kind.end));
-        let all = starts.min().unwrap_or(usize::MAX)..ends.max().unwrap_or(0);
+        let mut all = Extent::EMPTY;
+        self.kinds.iter().for_each(|kind| all.push(&(kind.start..kind.end)));
         let is_near =
             |array: &&Array| array.bytes > 0 && array.start < all.end && all.start < array.end();
         let count = structures.iter().filter(is_near).count();
         if count == 0 {
             return Ok(());
         }
-        let mut near: Vec<Array> = with_room(count).ok_or(Failure::OUT_OF_MEMORY)?;
-        near.extend(structures.iter().filter(is_near));
-        near.sort_unstable_by_key(|structure| structure.start);
+        let mut near = with_room(count).ok_or(Failure::OUT_OF_MEMORY)?;
+        near.extend(structures.iter().filter(is_near).map(Span::of));
+        sort(&mut near);
         // Those that share memory, which are only read, as one: then ends are in the order of starts.
         near.dedup_by(|next, last| {
             let is_shared = next.start < last.end();
-            last.bytes = last.bytes.max(if is_shared { next.end() - last.start } else { 0 });
+            if is_shared && last.end() < next.end() {
+                last.bytes = 2 * (next.end() - last.start);
+            }
             is_shared
         });
         let mut found = None;
         each(&mut |placed| {
-            let first = near.partition_point(|structure| structure.end() <= placed.1.start);
-            let mut others =
-                near[first..].iter().take_while(|structure| structure.start < placed.1.end());
-            if let Some(structure) = others.find(|structure| structure.overlaps(&placed.1)) {
-                found.get_or_insert(((None, *structure), placed));
+            let array = Span::of(&placed.1);
+            let first = near.partition_point(|structure| structure.end() <= array.start);
+            let mut others = near[first..].iter().take_while(|structure| structure.start < array.end());
+            if array.bytes > 1 && others.any(|other| array.is_written() || other.is_written()) {
+                found.get_or_insert(placed);
             }
         });
-        match found {
-            None => Ok(()),
-            Some((one, other)) => Err(shared(one, other)),
-        }
+        let Some(placed) = found else { return Ok(()) };
+        let structure = structures.iter().find(|structure| structure.overlaps(&placed.1));
+        Err(shared((None, *structure.expect("one of them does")), placed))
     }
 }
 
@@ -216,6 +216,11 @@ impl Span {
     fn is_written(self) -> bool {
         self.bytes % 2 == 1
     }
+}
+
+/// By where they start. A function, because it is 4 KB of code.
+fn sort(spans: &mut [Span]) {
+    spans.sort_unstable_by_key(|span| span.start);
 }
 
 /// The error for two spans that overlap, which names the arrays that they were made from.

@@ -1,5 +1,7 @@
 //! Who works on a step over many tensors, and on which part of it.
 
+#[cfg(feature = "rayon")]
+mod on_rayon;
 mod pool;
 mod share;
 

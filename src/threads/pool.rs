@@ -33,21 +33,6 @@ pub enum Threads<'a> {
     Caller,
     /// The calling thread and the workers of a pool.
     Pool(&'a Pool),
-    /// The `rayon` pool that the calling thread is a worker of, or else `rayon`'s global one; the
-    /// calling thread alone where the system lets that start no threads.
-    ///
-    /// ```
-    /// use downhill::{Extras, Group, Sgd, States, Tensor, Threads, step};
-    ///
-    /// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
-    /// let (config, mut w, g) = (Sgd::default(), [1.0; 8], [0.5; 8]);
-    /// let mut tensors = [Tensor::new(&mut w, &g, States::default())];
-    /// let mut groups = [Group::new(&config, 1, &mut tensors)];
-    /// pool.install(|| step(&mut groups, &Extras::default(), Threads::Rayon))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(feature = "rayon")]
-    Rayon,
     /// The caller's own threads.
     Own(&'a dyn ParallelFor),
 }
@@ -85,6 +70,12 @@ pub trait ParallelFor: fmt::Debug + Sync {
     /// returns when all calls have returned. Each call works until nothing is left; what no call has
     /// done when this returns is done by the calling thread.
     fn run(&self, parts: usize, body: &(dyn Fn() + Sync));
+
+    /// Which of the threads this is, counted from 0, if it is known: each then has the same part of the
+    /// work, call after call.
+    fn current(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Worker threads that wait for steps over many tensors.
@@ -254,8 +245,6 @@ impl Threads<'_> {
         let (threads, caller_works) = match self {
             Self::Caller => (1, true),
             Self::Pool(pool) => (pool.threads(), !pool.is_bound),
-            #[cfg(feature = "rayon")]
-            Self::Rayon => (threads_of_rayon(), true),
             Self::Own(threads) => (threads.threads(), true),
         };
         // The one worker of a pool that is bound to one CPU works, and not the caller.
@@ -277,46 +266,17 @@ impl Threads<'_> {
         match self {
             Self::Caller => work(0),
             Self::Pool(pool) => pool.work(threads, &work),
-            #[cfg(feature = "rayon")]
-            Self::Rayon => {
-                // A thread keeps its part, call after call; which jobs it gets is up to rayon.
-                let work = || work(rayon::current_thread_index().map_or(0, |index| index + 1));
-                rayon::in_place_scope(|scope| {
-                    for _ in 1..threads {
-                        scope.spawn(|_| in_default_environment(work));
-                    }
-                    work();
-                });
-            }
             Self::Own(own) => {
                 let calls = AtomicUsize::new(0);
                 own.run(threads, &|| {
-                    let call = calls.fetch_add(1, Ordering::Relaxed);
-                    in_default_environment(|| work(call % threads));
+                    let in_order = || calls.fetch_add(1, Ordering::Relaxed) % threads;
+                    let thread = own.current().unwrap_or_else(in_order);
+                    in_default_environment(|| work(thread));
                 });
                 work(0);
             }
         }
         Some(())
-    }
-}
-
-/// How many threads `rayon` has for this one: none but itself where rayon cannot start those of its
-/// global pool, of which to ask for their number panics.
-#[cfg(feature = "rayon")]
-fn threads_of_rayon() -> usize {
-    use std::{error::Error as _, sync::OnceLock};
-
-    static HAS_GLOBAL: OnceLock<bool> = OnceLock::new();
-    let has_global = || {
-        let built = rayon::ThreadPoolBuilder::new().build_global();
-        // An error without a source says that it has been built already.
-        built.err().is_none_or(|error| error.source().is_none())
-    };
-    if rayon::current_thread_index().is_some() || *HAS_GLOBAL.get_or_init(has_global) {
-        rayon::current_num_threads()
-    } else {
-        1
     }
 }
 
