@@ -165,8 +165,9 @@ mod x86 {
             cast(self.avx2._mm256_sign_epi32(x, exponent))
         }
 
-        /// `vmaxps` gives its second operand if either is NaN, and of two zeros. A `b` that is NaN sets all bits, which
-        /// is a NaN, too; to choose `b` itself takes an Intel CPU three operations instead of one.
+        /// `vmaxps` gives its second operand if either is NaN, and of two zeros. Where `b` is NaN all bits
+        /// are set, which is a NaN, too: to choose `b` itself takes an Intel CPU three operations instead
+        /// of one.
         #[inline(always)]
         fn larger(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
             let is_nan = self.avx._mm256_cmp_ps::<_CMP_UNORD_Q>(cast(b), cast(b));
@@ -227,7 +228,7 @@ mod x86 {
             partial::store_16(self, slice, x);
         }
 
-        /// As on AVX2, but that to choose is one operation here.
+        /// As on AVX2, but here a choice is one operation.
         #[inline(always)]
         fn larger(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
             select(self, self.equal_f32s(b, b), self.max_f32s(b, a), b)

@@ -211,7 +211,8 @@ impl Tensors<'_, '_> {
         }
     }
 
-    /// Calls `f` for each, in order. Nothing is moved: to copy a tensor takes as long as to step a small one.
+    /// Calls `f` for each, in order. Nothing is moved: to copy a tensor takes as long as to step a small
+    /// one.
     #[inline]
     pub fn each_mut(&mut self, mut f: impl FnMut(&mut Tensor<'_>)) {
         match self {

@@ -150,35 +150,40 @@ static void environments(const training *large) {
 
 /* ---- fork ---- */
 
+typedef pid_t forker(void);
+
 /* Steps with the pools of those before, makes its own, forks this many generations, and frees all. */
-static void descend(const training *large, downhill_pool *inherited, int generations);
+static void descend(const training *large, downhill_pool *inherited, forker *by, int generations);
 
+/* As _Fork() does and clone() can: no handler of pthread_atfork() runs. Not malloc's either, of which a child would wait for ever
+ * for a lock that another thread has: so only where there is no such thread but workers, when these have begun. */
+static pid_t bare_fork(void) {
 #ifdef __linux__
-/* As _Fork() does and clone() can: no handler of pthread_atfork() runs. */
-static pid_t bare_fork(void) { return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); }
+  usleep(50000);
+  return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 #else
-static pid_t bare_fork(void) { return fork(); }
+  return fork();
 #endif
+}
 
-static void fork_and_descend(const training *large, downhill_pool *pool, int generations) {
-  static int calls;
+static void fork_and_descend(const training *large, downhill_pool *pool, forker *by, int generations) {
   int status;
-  const pid_t child = calls++ % 2 == 0 ? fork() : bare_fork();
+  const pid_t child = by();
   CHECK(child >= 0, "cannot fork");
   if (child == 0) {
     alarm(HANGS_AFTER);
-    descend(large, pool, generations);
+    descend(large, pool, by, generations);
     _exit(0);
   }
   CHECK(waitpid(child, &status, 0) == child, "no child");
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child ended with %#x (signal 14: it hung)", (unsigned)status);
 }
 
-static void descend(const training *large, downhill_pool *inherited, int generations) {
+static void descend(const training *large, downhill_pool *inherited, forker *by, int generations) {
   downhill_pool *const own = downhill_pool_new(4);
   compare_training(&large->start, &large->end, inherited, "in a child, with its parent's pool");
   compare_training(&large->start, &large->end, own, "in a child, with its own pool");
-  if (generations > 1) fork_and_descend(large, own, generations - 1);
+  if (generations > 1) fork_and_descend(large, own, by, generations - 1);
   compare_training(&large->start, &large->end, own, "in a child, after it forked itself");
   downhill_pool_free(inherited);
   downhill_pool_free(own);
@@ -187,7 +192,8 @@ static void descend(const training *large, downhill_pool *inherited, int generat
 static void forks(const training *large) {
   downhill_pool *const pool = downhill_pool_new(4);
   compare_training(&large->start, &large->end, pool, "before a fork");
-  fork_and_descend(large, pool, 2);
+  fork_and_descend(large, pool, fork, 2);
+  fork_and_descend(large, pool, bare_fork, 2);
   compare_training(&large->start, &large->end, pool, "after a fork");
   downhill_pool_free(pool);
 }
@@ -249,7 +255,7 @@ static void forks_at_work(const training *large) {
   caller other = {large, pool, FOREVER, &lock, &ended};
   pthread_t thread;
   start(&thread, NULL, keep_training, &other);
-  for (i = 0; i < FORKS; i++) fork_and_descend(large, pool, 1);
+  for (i = 0; i < FORKS; i++) fork_and_descend(large, pool, fork, 1);
   pthread_mutex_lock(&lock);
   ended = 1;
   pthread_mutex_unlock(&lock);

@@ -269,8 +269,8 @@ impl Threads<'_> {
             Self::Own(own) => {
                 let calls = AtomicUsize::new(0);
                 own.run(threads, &|| {
-                    let in_order = || calls.fetch_add(1, Ordering::Relaxed) % threads;
-                    let thread = own.current().unwrap_or_else(in_order);
+                    let next = || calls.fetch_add(1, Ordering::Relaxed);
+                    let thread = own.current().unwrap_or_else(next) % threads;
                     in_default_environment(|| work(thread));
                 });
                 work(0);
