@@ -81,7 +81,7 @@ impl ParallelFor for Calls {
         (0..self.in_order).for_each(|_| body());
     }
 
-    /// Some say of each thread that it is one and the same, of which there are not that many.
+    /// Some say the same number of each thread, and one that none can have.
     fn current(&self) -> Option<usize> {
         (self.in_order == 0).then_some(usize::MAX)
     }

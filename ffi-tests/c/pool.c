@@ -155,8 +155,8 @@ typedef pid_t forker(void);
 /* Steps with the pools of those before, makes its own, forks this many generations, and frees all. */
 static void descend(const training *large, downhill_pool *inherited, forker *by, int generations);
 
-/* As _Fork() does and clone() can: no handler of pthread_atfork() runs. Not malloc's either, of which a child would wait for ever
- * for a lock that another thread has: so only where there is no such thread but workers, when these have begun. */
+/* As _Fork() does and clone() can: no handler of pthread_atfork() runs, nor malloc's own. A lock that another thread has in malloc
+ * stays closed in the child. So this is only for a process without other threads than workers, and waits until these have begun. */
 static pid_t bare_fork(void) {
 #ifdef __linux__
   usleep(50000);
