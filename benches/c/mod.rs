@@ -96,7 +96,7 @@ impl Loops {
             let name =
                 format!("loops-{}{}{}", std::process::id(), flags.concat(), env::consts::DLL_SUFFIX);
             let build = Build([env!("CARGO_TARGET_TMPDIR"), &name].iter().collect());
-            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/c/loops.c");
+            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/c/loops.c");
             run(Command::new(&cc)
                 .args(FLAGS)
                 .args(*flags)
