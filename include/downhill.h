@@ -67,7 +67,8 @@
  *     written.
  *   - config points to a configuration that was made with its downhill_..._default() function. Its first 8 bytes say how
  *     long it is and which rule it is for.
- *   - Other structures start with their size, too, as their downhill_..._default() sets it. Lists have as many structures
+ *   - Other structures start with their size, too, as their downhill_..._default() sets it; a tensor does not: start from
+ *     zeros. Lists have as many structures
  *     as the count says; with 0 their pointer may be anything.
  * Then any number of threads may call functions at once, also with one pool, and steps with different arrays; where a
  * function asks for more, it says so. A signal handler may call no function of this library. All functions are there since
@@ -832,8 +833,8 @@ typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(
 /** Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default
  * floating-point environment. They block the signals that are sent to a process, and none that an
  * instruction of their own raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), so that a host
- * that serves page faults gets them. Small steps wake no worker: it takes 2 MiB to move for each
- * thread, and an element of Adam moves 28 bytes (g is read; w, m and v are read and written).
+ * that serves page faults gets them. A step is shared only if it moves at least 2 MiB per
+ * thread; an element of Adam moves 28 bytes (g is read; w, m and v are read and written).
  *
  * Only one step at a time uses the workers. A thread that finds them busy, or a child process forked
  * after the pool was made, steps alone.
@@ -853,8 +854,7 @@ typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(
 DOWNHILL_API struct downhill_pool *downhill_pool_new(size_t threads);
 
 /** Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread
- * is left where it is: it waits while they work, and makes steps that are too small for several threads
- * alone. For a program whose own threads are bound (by OMP_PROC_BIND, say), and for one pool on each
+ * is left where it is: it waits while they work, and makes small steps by itself. For a program whose own threads are bound (by OMP_PROC_BIND, say), and for one pool on each
  * NUMA node. Otherwise as downhill_pool_new().
  *
  * @param count  how many CPUs, 1 to 1024, which is also how many threads make a step
@@ -894,7 +894,7 @@ DOWNHILL_API size_t downhill_pool_threads(const struct downhill_pool *pool);
  *
  * @param pool  a pool that no thread uses any more, or NULL
  *
- * Threads: one, when no call with this pool is running or to come. */
+ * Threads: one, after all other calls with this pool have returned. */
 DOWNHILL_API void downhill_pool_free(struct downhill_pool *pool);
 
 /* ======== 6. Groups of tensors ======== */
@@ -1011,7 +1011,7 @@ typedef struct downhill_group {
 /** Up or down at random, and right on average: a state moves however small a step's part in it is. (A
  * running maximum, v_max, is always rounded to nearest.) */
 #define DOWNHILL_ROUNDING_STOCHASTIC 0
-/** To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the
+/** To nearest, ties to even (8BIT: away from zero). What should move by less than half of the
  * distance between two numbers never moves: to compare with, not to train with. */
 #define DOWNHILL_ROUNDING_NEAREST 1
 /** All tensors of a call follow each other from 0, each from the next multiple of 64 on. */
@@ -1042,8 +1042,8 @@ DOWNHILL_INLINE downhill_group downhill_group_default(void) {
  * nothing at all, gradients included, and return DOWNHILL_STATUS_SKIPPED.
  *
  * A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would
- * be for steps that its moments have not seen, and after three skips its first step 0.58 of what it
- * should be.
+ * assume steps that its moments have not seen: after three skips its first step would be 0.58 times what
+ * it should be.
  *
  * It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19
  * for g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it. */
@@ -1061,8 +1061,8 @@ typedef struct downhill_extras {
    * to maximize. Finite. Default 1. */
   double grad_scale;
   /** The norm of all scaled gradients together above which they are scaled down to it, finite and >=
-   * 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
-   * multiplies all gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it. */
+   * 0. Default 0: no clipping. A norm that is NaN makes all weights NaN; with an infinite
+   * one finite gradients become 0 and infinite ones NaN. DOWNHILL_EXTRAS_SKIP_NONFINITE prevents both. */
   double max_norm;
   /** With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what
    * downhill_grad_squares() gives, added from left to right. NaN and infinity mean that a gradient is
@@ -1097,17 +1097,16 @@ typedef struct downhill_report {
  * is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to float, and norm that of all scaled gradients
  * of all groups together; with s = 1 there is no multiplication.
  *
- * Results do not depend on the pool, nor on which tensors are stepped together, but for the norm
- * (DOWNHILL_EXTRAS_NORM_GIVEN) and the numbers that random rounding depends on
- * (DOWNHILL_NUMBERING_GIVEN).
+ * No result depends on the pool. Which tensors are stepped together affects only the norm
+ * (DOWNHILL_EXTRAS_NORM_GIVEN) and random rounding (DOWNHILL_NUMBERING_GIVEN).
  *
  * @param group_count  number of groups
  * @param groups       the groups
  * @param extras       what else is done, or NULL: nothing
  * @param pool         who works, or NULL: this thread
  * @param report       what was done is written here, or NULL
- * @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first
- *         is told: extras, report, each group, in it each tensor, then overlap */
+ * @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. The first
+ *         error is told, in this order: extras, report, each group with its tensors, overlap */
 DOWNHILL_API downhill_status downhill_step(size_t group_count, const downhill_group *groups,
     const struct downhill_extras *extras, downhill_pool *pool, struct downhill_report *report);
 
@@ -1150,8 +1149,8 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
 
 /* ======== 8. Conversion ======== */
 
-/** How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64
- * elements, the last ones of which may be fewer. They start as zeros. The bytes are the same on every
+/** How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: 65 for each state and block of
+ * 64 elements, the last of which may be shorter. They start as zeros. The bytes are the same on every
  * machine, and in every release of a SONAME.
  *
  * @param config  a configuration of any rule
@@ -1160,8 +1159,8 @@ DOWNHILL_INLINE downhill_report downhill_report_default(void) {
  *         rule whose states are not for eight bits */
 DOWNHILL_API size_t downhill_state_bytes(const void *config, size_t n);
 
-/** Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one
- * that is farther from zero. To go on from a checkpoint bit by bit, keep the packed bytes themselves.
+/** Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, ties away from
+ * zero. To go on from a checkpoint bit by bit, keep the packed bytes themselves.
  * docs/formats.md has the layout.
  *
  * @param config  a configuration of any rule
@@ -1178,8 +1177,8 @@ DOWNHILL_API downhill_status downhill_pack(const void *config, size_t n, const f
 DOWNHILL_API downhill_status downhill_unpack(const void *config, size_t n, const void *packed,
     size_t bytes, float *const *states);
 
-/** Converts numbers from one type to another, to nearest, of two to the even one; into
- * DOWNHILL_TYPE_SPLIT without a loss.
+/** Converts numbers from one type to another: rounded to nearest, ties to even. DOWNHILL_TYPE_SPLIT is
+ * exact.
  *
  * @param n          number of elements
  * @param from_type  DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT

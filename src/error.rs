@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Numbering, State};
+use crate::{rounding::Numbering, state::State};
 
 /// Why a step was refused. Nothing has been written when a function returns one.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +24,7 @@ pub enum Error {
         /// The states that the rule has, in order.
         expected: &'static [State],
     },
-    /// A state that a rule has in one of its forms only was passed where it is not there, or not where
-    /// it is.
+    /// An optional state was passed although this configuration has none, or is missing.
     OptionalState {
         /// The state.
         argument: &'static str,
@@ -48,26 +47,28 @@ pub enum Error {
         /// What is wrong with it.
         error: Box<Error>,
     },
-    /// The length of a packed state is wrong for the elements of `w`.
+    /// Packed states do not have as many bytes as their elements take.
     PackedLength {
+        /// The packed states.
+        argument: &'static str,
         /// How many bytes it has.
         len: usize,
         /// How many it takes.
         expected: usize,
     },
-    /// States that are packed together differ in length.
-    StateLength {
-        /// The state.
+    /// Two arrays of a conversion differ in length.
+    UnequalLength {
+        /// The array.
         argument: &'static str,
-        /// Its length.
+        /// How many elements it has.
         len: usize,
-        /// The first state.
-        first: &'static str,
-        /// The length of that.
+        /// The other array.
+        other: &'static str,
+        /// How many elements that has.
         expected: usize,
     },
     /// The number of a tensor's first element is not a multiple of 64, or so large that the last element's
-    /// is none of 64 bits, or is not 0 where elements are numbered by place.
+    /// number exceeds 64 bits, or is not 0 where elements are numbered by place.
     FirstElement {
         /// The number.
         number: u64,
@@ -199,13 +200,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same, said of one of many groups.
+    /// Adds the group's index.
     #[cold]
     pub(crate) fn of_group(self, index: usize) -> Self {
         Self::Group { index, error: Box::new(self) }
     }
 
-    /// The same, said of one of many tensors.
+    /// Adds the tensor's index.
     #[cold]
     pub(crate) fn of_tensor(self, index: usize) -> Self {
         Self::Tensor { index, error: Box::new(self) }
@@ -230,12 +231,12 @@ impl fmt::Display for Error {
                 "`{argument}` was {}passed; it is a state if and only if {condition}",
                 if *is_passed { "" } else { "not " }
             ),
-            Self::PackedLength { len, expected } => {
-                write!(f, "`state` has {len} bytes; in eight bits it takes {expected}")
+            Self::PackedLength { argument, len, expected } => {
+                write!(f, "`{argument}` has {len} bytes; in eight bits it takes {expected}")
             }
-            Self::StateLength { argument, len, first, expected } => write!(
+            Self::UnequalLength { argument, len, other, expected } => write!(
                 f,
-                "`{argument}` has {len} elements and `{first}` has {expected}; they must be equally long"
+                "`{argument}` has {len} elements and `{other}` has {expected}; they must be equally long"
             ),
             Self::FirstElement { number, numbering } => write!(
                 f,

@@ -57,9 +57,9 @@ impl Range {
 /// A configuration whose fields can be visited. Each rule says here, and only here, what its numbers may
 /// be.
 pub trait Fields: Copy {
-    /// The configuration whose fields are what `visitor` makes of this one's, in order, until it refuses
-    /// one. No references to fields: they would have to be those of a copy, and the compiler would keep
-    /// it in memory in each step.
+    /// Passes each field, in order, to `visitor`, and gives the configuration that is made of the results;
+    /// or the first error. Fields are passed by value: references would be to those of a copy, which the
+    /// compiler would keep in memory in each step.
     fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error>;
 }
 

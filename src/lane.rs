@@ -24,7 +24,7 @@ pub trait Lanes: Simd {
     /// Can it load and store some lanes of a vector about as fast as all?
     const PARTIAL_IS_FAST: bool = false;
 
-    /// Is [`Lanes::upper_halves`] one operation?
+    /// Is there [`Lanes::upper_halves`], as one operation?
     const HAS_UPPER_HALVES: bool = false;
 
     /// The same numbers in 32 bits.
@@ -52,11 +52,8 @@ pub trait Lanes: Simd {
 
     /// The upper 16 bits of the lanes of two vectors.
     #[inline(always)]
-    fn upper_halves(self, pair: [Self::u32s; 2]) -> [Self::Halves; 2] {
-        pair.map(
-            #[inline(always)]
-            |x| self.narrowed(self.wrapping_dyn_shr_u32s(x, self.splat_u32s(16))),
-        )
+    fn upper_halves(self, _: [Self::u32s; 2]) -> [Self::Halves; 2] {
+        unreachable!("only called where HAS_UPPER_HALVES")
     }
 
     /// The elements of a slice that is no longer than a vector, and zeros.

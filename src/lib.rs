@@ -1,5 +1,5 @@
-//! Fused optimizer steps for training on a CPU: SGD, momentum, Adam and nine more rules,
-//! hand-vectorized, in one pass over memory, and with the same bits on every CPU.
+//! Fused optimizer steps for training on a CPU, from SGD to Adam, Lion and FTRL: hand-vectorized, in one
+//! pass over memory, and with the same bits on every CPU.
 //!
 //! ```
 //! use downhill::{Adam, adam_step};
@@ -14,15 +14,15 @@
 //! # Ok::<(), downhill::Error>(())
 //! ```
 //!
-//! # Add it
+//! # Usage
 //!
 //! ```toml
 //! [dependencies]
 //! downhill = "0.1"
 //!
 //! # Without these two lines a debug build calls a function for every operation of a vector: Adam then
-//! # takes 100 ns an element instead of 0.3. With them this crate is as fast as in a release; to build
-//! # it takes a minute, once.
+//! # takes 100 ns per element instead of 0.3. With them this crate is as fast as in a release build; it
+//! # is then compiled once, in about a minute.
 //! [profile.dev.package.downhill]
 //! opt-level = 3
 //! ```
@@ -30,7 +30,7 @@
 //! The feature `rayon` (on by default) is for programs that have a rayon pool: [`Threads::Rayon`].
 //! Without it the crate needs `half`, `libc`, `libm` and `pulp`.
 //!
-//! # What there is
+//! # Overview
 //!
 //! | | |
 //! |---|---|
@@ -41,9 +41,9 @@
 //! | with fewer bits | the arrays of a [`Tensor`]: bfloat16, half precision, [split](Weights::Split), [8 bits](States::Bits8); [`convert`], [`pack()`], [`unpack`] |
 //! | to compare with | [`mod@reference`] |
 //!
-//! A whole step scales the gradients, clips them by their common norm, is skipped if one is not finite,
-//! updates, writes a copy of the weights in another type, and sets the gradients to zero: what is wanted
-//! of it. Groups have different hyper-parameters or rules:
+//! A whole step can scale the gradients, clip them by their common norm, skip the step if one is not
+//! finite, update, write a copy of the weights in another type, and set the gradients to zero. Groups have
+//! different hyper-parameters or rules:
 //!
 //! ```
 //! use downhill::{Adamw, Extras, Group, Pool, Tensor, Threads, step};
@@ -88,6 +88,8 @@
 //! `DOWNHILL_MIGRATE=0` keeps a pool's workers where the system puts them ([`Pool::new`]).
 
 mod check;
+mod convert;
+mod decay;
 mod error;
 mod formats;
 mod hyperparameter;
@@ -97,6 +99,7 @@ mod norm;
 mod optimizer;
 mod power;
 pub mod reference;
+mod rounding;
 mod rows;
 mod rule;
 mod rules;
@@ -107,19 +110,20 @@ mod sys;
 mod tensor;
 mod threads;
 
+pub use convert::convert;
+pub use decay::Decay;
 pub use error::Error;
-pub use formats::{Rounding, Values, convert, pack, state_bytes, unpack};
+pub use formats::{Values, pack, state_bytes, unpack};
 pub use hyperparameter::{Hyperparameter, Range};
 pub use isa::Isa;
-pub use norm::grad_squares;
+pub use norm::{NonFinite, grad_squares};
 pub use optimizer::Optimizer;
+pub use rounding::{Numbering, Rounding};
 pub use rows::Rows;
 pub use rules::*;
 pub use state::{State, StateKind};
-pub use step::{Extras, NonFinite, Report, step, step_on};
-pub use tensor::{
-    Arrays, Element, Gradient, Group, Numbering, StateElement, States, Tensor, WeightCopy, Weights,
-};
+pub use step::{Extras, Report, step, step_on};
+pub use tensor::{Arrays, Element, Gradient, Group, StateElement, States, Tensor, WeightCopy, Weights};
 pub use threads::{ParallelFor, Pool, Threads};
 
 /// What else the package of the C libraries needs. It changes with any release, and is nobody else's to
@@ -130,8 +134,9 @@ pub mod abi {
     pub use crate::{
         check::{clamp as check_clamp, step as check_step},
         norm::each_sum,
+        optimizer::Engine,
         rows::Listed as ListedRows,
-        rule::{Configuration, Engine},
+        rule::Configuration,
         step::{Sizes, check_extras, check_has_rows, check_number, check_row_state, step_checked},
         sys::{has_room, in_default_environment, with_room, without_cancellation},
         tensor::Foreign,

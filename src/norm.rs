@@ -3,14 +3,14 @@
 use std::mem;
 
 use crate::{
-    Error, Group, Isa, NonFinite, Threads,
+    Error, Group, Isa, Threads,
     formats::Value,
     isa::Kernel,
     lane::Lanes,
     rule::Prelude,
     sys::with_room,
     tensor::Shared,
-    threads::{BLOCK, Chunks, Piece},
+    threads::{Chunks, GRAIN, Piece},
 };
 
 /// How many sums are kept side by side, which no instruction set has to add up in another order.
@@ -19,8 +19,22 @@ pub(crate) const SUMS: usize = 32;
 /// Adding one element to the norm costs as much time as moving this many bytes in a step.
 const NORM_BYTES_PER_ELEMENT: usize = 16;
 
+/// An element of a gradient that is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NonFinite {
+    /// Its group, counted from 0.
+    pub group: usize,
+    /// Its tensor in the group.
+    pub tensor: usize,
+    /// Its place in the tensor.
+    pub element: usize,
+    /// Its value.
+    pub value: f32,
+}
+
 /// The sum of the squares of each tensor's gradient, in the order of groups and tensors; 0 for one
-/// without a gradient. Of everything else in the groups nothing is looked at.
+/// without a gradient. Nothing else in the groups is read.
 ///
 /// Whoever steps whole tensors in pieces (layer by layer, rank by rank) gathers these sums, adds them
 /// from left to right, and hands the total to each [`step`](crate::step())
@@ -69,7 +83,7 @@ pub fn each_sum(isa: Isa, groups: &mut [Group<'_, '_>], threads: Threads<'_>, f:
     each_gradient(groups, &mut |g| {
         elements = elements.saturating_add(g.len());
         tensors += 1;
-        blocks += g.len().div_ceil(BLOCK);
+        blocks += g.len().div_ceil(GRAIN);
     });
     let cost = elements.saturating_mul(NORM_BYTES_PER_ELEMENT);
     if let Some(workers) = threads.for_bytes(cost)
@@ -77,7 +91,7 @@ pub fn each_sum(isa: Isa, groups: &mut [Group<'_, '_>], threads: Threads<'_>, f:
     {
         let mut rest = &sums[..];
         each_gradient(groups, &mut |g| {
-            let (of_tensor, after) = rest.split_at(g.len().div_ceil(BLOCK));
+            let (of_tensor, after) = rest.split_at(g.len().div_ceil(GRAIN));
             rest = after;
             f(of_tensor.iter().fold(0.0, |sum, block| sum + block));
         });
@@ -136,7 +150,7 @@ fn sums_of_blocks(
     let mut rest = &mut sums[..];
     let mut chunks = Chunks::new(tensors, cost, workers)?;
     each_gradient(groups, &mut |g| {
-        let (sums, after) = mem::take(&mut rest).split_at_mut(g.len().div_ceil(BLOCK));
+        let (sums, after) = mem::take(&mut rest).split_at_mut(g.len().div_ceil(GRAIN));
         rest = after;
         chunks.push(Blocks { g, sums });
     });
@@ -144,7 +158,7 @@ fn sums_of_blocks(
         for Blocks { g, sums } in chunk {
             let mut g = *g;
             for sum in sums.iter_mut() {
-                let (block, rest) = g.split_at(g.len().min(BLOCK));
+                let (block, rest) = g.split_at(g.len().min(GRAIN));
                 *sum = block_sum(isa, block);
                 g = rest;
             }
@@ -157,7 +171,7 @@ fn sums_of_blocks(
 fn sum(isa: Isa, mut g: Shared<'_>) -> f64 {
     let mut sum = 0.0;
     while g.len() > 0 {
-        let (block, rest) = g.split_at(g.len().min(BLOCK));
+        let (block, rest) = g.split_at(g.len().min(GRAIN));
         sum += block_sum(isa, block);
         g = rest;
     }
@@ -199,7 +213,10 @@ impl<E: Value> Kernel for Squares<'_, E> {
         let Self { prelude, w, g, sums } = self;
         let (rows, rest) = g.as_chunks::<SUMS>();
         for (k, g) in rows.iter().enumerate() {
-            let x = g.map(Value::float);
+            let mut x = [0.0; SUMS];
+            for i in 0..SUMS {
+                x[i] = g[i].float();
+            }
             add_row(*prelude, w.as_chunks().0.get(k), x, sums);
         }
         let mut x = [0.0; SUMS];
@@ -244,7 +261,7 @@ impl Piece for Blocks<'_, '_> {
 
     fn split_at(self, element: usize) -> (Self, Self) {
         let (g, g_rest) = self.g.split_at(element);
-        let (sums, sums_rest) = self.sums.split_at_mut(element / BLOCK);
+        let (sums, sums_rest) = self.sums.split_at_mut(element / GRAIN);
         (Self { g, sums }, Self { g: g_rest, sums: sums_rest })
     }
 }

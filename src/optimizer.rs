@@ -1,10 +1,10 @@
 //! One face for all rules, for code that treats them alike.
 
-use crate::{
-    Error, Hyperparameter, Isa, State,
-    hyperparameter::Replaced,
-    rule::{Configuration, Engine},
-};
+use std::fmt;
+
+use half::bf16;
+
+use crate::{Error, Hyperparameter, Isa, State, decay::WeightDecay, hyperparameter::Replaced};
 
 /// A rule with its hyper-parameters, whichever it is: [`Adam`](crate::Adam), [`Sgd`](crate::Sgd) and all
 /// other configurations. For a trainer, a test or a table that works with any of them, and for the
@@ -85,7 +85,8 @@ pub trait Optimizer: Engine {
     ///
     /// # Errors
     /// As the rule's function, and [`Error::StateCount`] if `state` is not one array for each of
-    /// [`states`](Optimizer::states).
+    /// [`states`](Optimizer::states). [`Error::RowCount`] if a rule with a state for each row is given any
+    /// number but one: `w` is one row.
     fn step(&self, w: &mut [f32], g: &[f32], state: &mut [&mut [f32]], t: u64) -> Result<(), Error> {
         self.step_on(Isa::current()?, w, g, state, t)
     }
@@ -114,6 +115,80 @@ pub trait Optimizer: Engine {
         state: &mut [&mut [f32]],
         t: u64,
     ) -> Result<(), Error>;
+}
+
+/// What the whole step asks of a rule, whichever it is and however many states it has.
+pub trait Engine: fmt::Debug + Send + Sync {
+    /// All checks of the configuration at step `t`.
+    fn check_at(&self, t: u64) -> Result<(), Error>;
+
+    /// Derives the constants of step `t`, and calls `then` once with what steps arrays by them. After
+    /// `check_at`.
+    fn with_constants(&self, isa: Isa, t: u64, around: &Around, then: &mut dyn FnMut(&dyn Step));
+
+    /// The rule as one that has one state for each row of a table, if it is one.
+    fn row_rule(&self) -> Option<&dyn RowRule> {
+        None
+    }
+
+    /// Replaces the fields of the configuration, all or, if one is refused, none.
+    fn replace(&mut self, fields: Replaced<'_>) -> Result<(), Error>;
+
+    /// A copy.
+    fn boxed(&self) -> Box<dyn Optimizer>;
+
+    /// The rule's own function, which a test holds against [`Optimizer::step`].
+    #[cfg(test)]
+    fn call_function(
+        &self,
+        w: &mut [f32],
+        g: &[f32],
+        state: &mut [&mut [f32]],
+        t: u64,
+    ) -> Result<(), Error>;
+}
+
+/// What a whole step does around a rule's formula.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Around {
+    /// What gradients are multiplied by.
+    pub scale: f32,
+    /// The bounds of the new weights, if there are any.
+    pub clamp: Option<[f32; 2]>,
+}
+
+/// Steps arrays that are equally long: weights, gradient and states.
+pub trait Step {
+    /// The step of `f32` alone. `far`: is their memory to be prefetched?
+    fn plain(&self, w: &mut [f32], g: &[f32], state: &mut [&mut [f32]], far: bool);
+
+    /// The same for whole vectors of other types, in one loop. False, and nothing is done, if there is
+    /// none for this rule, with L2 or bounds, or on this instruction set.
+    fn fused(&self, w: FusedWeights<'_>, g: &[bf16], state: &mut [&mut [f32]]) -> bool;
+}
+
+/// A rule that makes a rate for each row of a table.
+pub trait RowRule {
+    /// The weight decay.
+    fn decay(&self) -> WeightDecay;
+
+    /// Updates the state of a row of `n` elements, whose squares have this sum, and gives the rate of its
+    /// step.
+    fn advance(&self, squares: f64, n: usize, s: &mut f32) -> f32;
+
+    /// Calls `then` once with the step of a row that has this rate.
+    fn with_rate(&self, isa: Isa, rate: f32, around: &Around, then: &mut dyn FnMut(&dyn Step));
+}
+
+/// Weights that a loop of their own steps.
+#[derive(Debug)]
+pub enum FusedWeights<'a> {
+    /// `f32`
+    F32(&'a mut [f32]),
+    /// `f32`, and the nearest bfloat16.
+    Copied(&'a mut [f32], &'a mut [bf16]),
+    /// The upper and the lower halves.
+    Split(&'a mut [bf16], &'a mut [i16]),
 }
 
 /// The hyper-parameters of a copy. A function of its own, which is not compiled for each rule.
@@ -148,13 +223,9 @@ impl Clone for Box<dyn Optimizer> {
     }
 }
 
-/// A list of state arrays as the fixed number that the rule has.
-#[inline(always)]
-pub(crate) fn arrays<'a, C: Configuration<N>, const N: usize>(
-    state: &'a mut [&mut [f32]],
-) -> Result<[&'a mut [f32]; N], Error> {
-    let count = state.len();
-    let state: &mut [&mut [f32]; N] =
-        state.try_into().map_err(|_| Error::StateCount { count, expected: &C::STATES })?;
-    Ok(state.each_mut().map(|array| &mut **array))
+/// Are there as many states as the rule has?
+#[inline]
+pub(crate) fn check_states(config: &dyn Optimizer, count: usize) -> Result<(), Error> {
+    let expected = config.states();
+    if count == expected.len() { Ok(()) } else { Err(Error::StateCount { count, expected }) }
 }

@@ -71,8 +71,8 @@ pub struct Listed<'a> {
 
 impl Listed<'_> {
     /// Checks all of a table of `n` elements with a gradient of `g` elements, and says in which order its
-    /// rows are stepped if they do not ascend. `has_one_array`: are the weights all that has a row of
-    /// numbers?
+    /// rows are stepped if they do not ascend. `has_one_array`: are the weights the
+    /// only array with a row of numbers?
     pub(crate) fn check(
         self,
         n: usize,
@@ -211,7 +211,7 @@ impl Sorted {
 /// stack.
 const MANY: Range<usize> = 1 << 10..u32::MAX as usize;
 
-/// The most bits of a digit: a count of each digit stays in the nearest cache.
+/// The most bits of a digit: a count of each digit stays in the L1 cache.
 const DIGIT: u32 = 11;
 
 /// Sorts numbers by what is from bit `shift` on, which is at most `largest`: by its lowest digit, then by
@@ -243,8 +243,8 @@ fn shift(len: usize) -> u32 {
     (u64::BITS - (len as u64).leading_zeros()).max(1)
 }
 
-/// A list cut in parts, each of it the rows from one of the table to another, as they are listed. So several
-/// threads step a table as one would that steps it as it is listed.
+/// A list partitioned by ranges of the table's rows, each part in the order of the list, so that each thread
+/// steps one range of the table.
 pub(crate) struct Parts {
     /// The place of each row in the list.
     places: Vec<u32>,
@@ -299,7 +299,7 @@ impl Parts {
     }
 }
 
-/// How many slices a table is counted in: a power of two, so few that their counts stay in the nearest cache.
+/// How many slices a table is counted in: a power of two, so few that their counts stay in the L1 cache.
 const SLICES: usize = 1 << 10;
 
 /// The rows of a list from one to another, and where the gradient of each is. Those of one row follow each
@@ -315,7 +315,7 @@ pub(crate) enum Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    /// That of a list. Only if `arranged` is not [`Arranged::AsListed`] it can be cut.
+    /// That of a list. It can be cut unless `arranged` is [`Arranged::AsListed`].
     pub fn of(rows: &'a [i64], arranged: Option<&'a Arranged>) -> Self {
         match arranged {
             None | Some(Arranged::AsListed) => Self::Given(rows, 0),

@@ -6,13 +6,11 @@
 
 use std::fmt;
 
-use half::bf16;
-
 use crate::{
-    Decay, Error, Isa, Optimizer, RowwiseAdagrad, State,
+    Error, Isa, State,
     check::finite,
-    formats::FusedWeights,
-    hyperparameter::{Checked, Fields, Replaced},
+    decay::{Decay, WeightDecay},
+    hyperparameter::{Checked, Fields},
     lane::{Lane, Lanes},
 };
 
@@ -47,8 +45,8 @@ pub trait Configuration<const N: usize>:
     /// The constants of step `t`, after `check`: derived in `f64`, rounded once.
     fn formula(&self, t: u64) -> Self::Formula;
 
-    /// What none of the rates of `Formula` exceeds at any step, but for rounding, if it is found faster than
-    /// they are. Most learning rates are then seen to be right at a glance.
+    /// An upper bound of [`Formula::rates`] at all steps, up to rounding, if it is cheap; else infinity. With
+    /// it `check_at` accepts most configurations without deriving their constants.
     #[inline(always)]
     fn largest_rate(&self) -> f64 {
         f64::INFINITY
@@ -60,13 +58,13 @@ pub trait Configuration<const N: usize>:
 
 /// The update of one vector with `N` states per element.
 pub trait Formula<const N: usize>: Copy + Sync {
-    /// Does it have a root and a quotient, which take so long that the next vector's should begin
+    /// Does it have a square root and a division, which take so long that the next vector's should begin
     /// meanwhile?
     const IS_SLOW: bool = true;
 
-    /// Are most of its plain steps with decoupled weight decay? Then their loop has a factor for it, and
-    /// else such a step is made by the loop that has everything. (On AVX2 that factor costs rules without
-    /// roots up to a tenth.)
+    /// Do most of its plain steps have decoupled weight decay? Then the plain loop multiplies by its factor;
+    /// otherwise such a step takes the loop that has everything. (On AVX2 that factor costs rules without
+    /// square roots up to a tenth.)
     const IS_DECAYED: bool = false;
 
     /// Is there one loop for the types of [`FusedWeights`], too? They are 8 KB of code for each instruction
@@ -104,191 +102,6 @@ pub trait Kernels<const N: usize> {
     ) -> Result<(), Error>;
 }
 
-/// What the whole step asks of a rule, whichever it is and however many states it has.
-pub trait Engine: fmt::Debug + Send + Sync {
-    /// All checks of the configuration at step `t`.
-    fn check_at(&self, t: u64) -> Result<(), Error>;
-
-    /// Derives the constants of step `t`, and calls `then` once with what steps arrays by them. After
-    /// `check_at`.
-    fn with_constants(&self, isa: Isa, t: u64, around: &Around, then: &mut dyn FnMut(&dyn Step));
-
-    /// The rule itself, if it makes a rate for each row of a table and has one state for it.
-    fn row_rule(&self) -> Option<&RowwiseAdagrad> {
-        None
-    }
-
-    /// Replaces the fields of the configuration, all or, if one is refused, none.
-    fn replace(&mut self, fields: Replaced<'_>) -> Result<(), Error>;
-
-    /// A copy.
-    fn boxed(&self) -> Box<dyn Optimizer>;
-
-    /// The rule's own function, which a test holds against [`Optimizer::step`].
-    #[cfg(test)]
-    fn call_function(
-        &self,
-        w: &mut [f32],
-        g: &[f32],
-        state: &mut [&mut [f32]],
-        t: u64,
-    ) -> Result<(), Error>;
-}
-
-/// What a whole step does around a rule's formula.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Around {
-    /// What gradients are multiplied by.
-    pub scale: f32,
-    /// From where to where new weights are kept, if there are bounds.
-    pub clamp: Option<[f32; 2]>,
-}
-
-/// Steps arrays that are equally long: weights, gradient and states.
-pub trait Step {
-    /// The step of `f32` alone. `far`: is their memory to be asked for early?
-    fn plain(&self, w: &mut [f32], g: &[f32], state: &mut [&mut [f32]], far: bool);
-
-    /// The same for whole vectors of other types, in one loop. False, and nothing is done, if there is
-    /// none for this rule, with L2 or bounds, or on this instruction set.
-    fn fused(&self, w: FusedWeights<'_>, g: &[bf16], state: &mut [&mut [f32]]) -> bool;
-}
-
-/// `kernels!(Sgd: 0, |config, w, g, [], _| sgd_step(w, g, config));`: the configuration, how many states it
-/// has, and a call of its function. The reference's, of the same name, is called likewise.
-///
-/// A rule that has fewer states with some hyper-parameters says all that of each number of states; the
-/// first one whose condition holds is the one.
-macro_rules! kernels {
-    (
-        $config:ty: $n:literal,
-        |$this:ident, $w:ident, $g:ident, $state:pat_param, $t:pat_param| $function:ident($($argument:expr),*)
-    ) => {
-        $crate::rule::kernels!($config, |$this, $w, $g, $t| $n: $state => $function($($argument),*););
-    };
-    (
-        $config:ty,
-        |$this:ident, $w:ident, $g:ident, $t:pat_param|
-        $($n:literal: $state:pat_param => $function:ident($($argument:expr),*) $(if $condition:expr)?;)+
-    ) => {
-        $(impl $crate::rule::Kernels<$n> for $config {
-            fn plain_step(
-                &self,
-                isa: $crate::Isa,
-                w: &mut [f32],
-                g: &[f32],
-                state: [&mut [f32]; $n],
-                t: u64,
-            ) -> Result<(), $crate::Error> {
-                $crate::sweep::step(isa, self, t, w, g, state)
-            }
-        })+
-
-        impl $crate::rule::Engine for $config {
-            fn check_at(&self, t: u64) -> Result<(), $crate::Error> {
-                let $this = self;
-                match () {
-                    $(() $(if $condition)? => $crate::rule::check_at::<$n, Self>($this, t),)+
-                }
-            }
-
-            fn with_constants(
-                &self,
-                isa: $crate::Isa,
-                t: u64,
-                around: &$crate::rule::Around,
-                then: &mut dyn FnMut(&dyn $crate::rule::Step),
-            ) {
-                let $this = self;
-                match () {
-                    $(() $(if $condition)? => {
-                        $crate::sweep::with_constants::<$n, Self>(isa, $this, t, around, then);
-                    })+
-                }
-            }
-
-            fn replace(
-                &mut self,
-                mut fields: $crate::hyperparameter::Replaced<'_>,
-            ) -> Result<(), $crate::Error> {
-                *self = $crate::hyperparameter::Fields::map(self, &mut fields)?;
-                Ok(())
-            }
-
-            fn boxed(&self) -> Box<dyn $crate::Optimizer> {
-                Box::new(*self)
-            }
-
-            #[cfg(test)]
-            fn call_function(
-                &self,
-                $w: &mut [f32],
-                $g: &[f32],
-                state: &mut [&mut [f32]],
-                $t: u64,
-            ) -> Result<(), $crate::Error> {
-                let $this = self;
-                match () {
-                    $(() $(if $condition)? => {
-                        let $state = $crate::optimizer::arrays::<Self, $n>(state)?;
-                        $function($($argument),*)
-                    })+
-                }
-            }
-        }
-
-        impl $crate::Optimizer for $config {
-            fn name(&self) -> &'static str {
-                let $this = self;
-                match () {
-                    $(() $(if $condition)? => $crate::rule::name::<$n, Self>($this),)+
-                }
-            }
-
-            fn states(&self) -> &'static [$crate::State] {
-                let $this = self;
-                match () {
-                    $(() $(if $condition)? => $crate::rule::states::<$n, Self>($this),)+
-                }
-            }
-
-            fn step_on(
-                &self,
-                isa: $crate::Isa,
-                w: &mut [f32],
-                g: &[f32],
-                state: &mut [&mut [f32]],
-                t: u64,
-            ) -> Result<(), $crate::Error> {
-                let $this = self;
-                match () {
-                    $(() $(if $condition)? => {
-                        let state = $crate::optimizer::arrays::<Self, $n>(state)?;
-                        $crate::rule::Kernels::<$n>::plain_step($this, isa, w, g, state, t)
-                    })+
-                }
-            }
-
-            fn reference_step(
-                &self,
-                $w: &mut [f32],
-                $g: &[f32],
-                state: &mut [&mut [f32]],
-                $t: u64,
-            ) -> Result<(), $crate::Error> {
-                let $this = self;
-                match () {
-                    $(() $(if $condition)? => {
-                        let $state = $crate::optimizer::arrays::<Self, $n>(state)?;
-                        $crate::reference::$function($($argument),*)
-                    })+
-                }
-            }
-        }
-    };
-}
-pub(crate) use kernels;
-
 /// The name of a configuration's rule.
 #[inline(always)]
 pub(crate) fn name<const N: usize, C: Configuration<N>>(_: &C) -> &'static str {
@@ -301,20 +114,9 @@ pub(crate) fn states<const N: usize, C: Configuration<N>>(_: &C) -> &'static [St
     &C::STATES
 }
 
-/// Weight decay as a configuration has it.
-#[derive(Clone, Copy)]
-pub struct WeightDecay {
-    /// How it enters.
-    pub decay: Decay,
-    /// λ
-    pub weight_decay: f64,
-    /// η
-    pub lr: f64,
-}
-
 /// What is done to gradient and weight before the formula: `g·scale`, then `g + λ·w` (L2), and
-/// `w·(1 − η·λ)` (decoupled). What does nothing is a constant that changes no number: a factor of 1, and
-/// −0 in place of `λ·w`.
+/// `w·(1 − η·λ)` (decoupled). A part that is off is a constant that changes nothing: a factor of 1, and −0
+/// in place of `λ·w`.
 #[derive(Clone, Copy)]
 pub(crate) struct Prelude {
     scale: f32,
@@ -507,9 +309,13 @@ pub(crate) fn check_length(argument: &'static str, len: usize, expected: usize) 
     if len == expected { Ok(()) } else { Err(Error::Length { argument, len, expected }) }
 }
 
-/// Are there as many states as the rule has?
-#[inline]
-pub(crate) fn check_states(config: &dyn Optimizer, count: usize) -> Result<(), Error> {
-    let expected = config.states();
-    if count == expected.len() { Ok(()) } else { Err(Error::StateCount { count, expected }) }
+/// A list of state arrays as the fixed number that the rule has.
+#[inline(always)]
+pub(crate) fn arrays<'a, C: Configuration<N>, const N: usize>(
+    state: &'a mut [&mut [f32]],
+) -> Result<[&'a mut [f32]; N], Error> {
+    let count = state.len();
+    let state: &mut [&mut [f32]; N] =
+        state.try_into().map_err(|_| Error::StateCount { count, expected: &C::STATES })?;
+    Ok(state.each_mut().map(|array| &mut **array))
 }

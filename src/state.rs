@@ -21,7 +21,7 @@ pub enum StateKind {
     /// A sum that only grows. Not for 8 bits: it would have to keep portions that are far below its
     /// spacing.
     Sum,
-    /// The largest of what was and a decaying maximum. Not for 8 bits.
+    /// A maximum whose old value decays: `max(β·u, x)`. Not for 8 bits.
     DecayingMaximum,
     /// The largest so far. Not for 8 bits, and in 16 bits always rounded to nearest: a maximum would
     /// keep whatever random rounding added.

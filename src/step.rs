@@ -1,23 +1,26 @@
 //! The whole step, once for every rule, type and list: look at the gradients, share the work, step,
 //! zero.
 
+mod blocks;
 mod one;
 mod table;
 
 use std::slice;
 
 use crate::{
-    Error, Gradient, Group, Isa, Numbering, Optimizer, Rows, StateKind, Tensor, Threads, WeightCopy,
-    Weights, check,
-    formats::{BLOCK, Key, Scratch, check_bytes},
+    Error, Gradient, Group, Isa, NonFinite, Numbering, Optimizer, Rows, StateKind, Tensor, Threads,
+    WeightCopy, Weights, check,
+    formats::{BLOCK, Key, check_bytes},
     norm::{first_nonfinite, sum_of_squares},
+    optimizer::{Around, Step, check_states},
     rows::{Arranged, Listed, Order, Parts, check_rows},
-    rule::{Around, Step, check_length, check_states},
+    rule::check_length,
     sweep::is_far,
     sys::with_room,
     tensor::{Arrays, States},
     threads::{self, Piece},
 };
+use blocks::Scratch;
 use one::{How, step_tensor, with_scratch, zero_gradient};
 use table::{Table, Using};
 
@@ -35,8 +38,8 @@ pub struct Extras {
     /// samples, −1 to maximize. Default 1.
     pub grad_scale: f64,
     /// The norm of all scaled gradients together above which they are scaled down to it, finite and at
-    /// least 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
-    /// multiplies all gradients by 0, if `skip_nonfinite` does not prevent it.
+    /// least 0. Default 0: no clipping. A norm that is NaN makes all weights NaN; with an infinite
+    /// one finite gradients become 0 and infinite ones NaN. `skip_nonfinite` prevents both.
     pub max_norm: f64,
     /// Set the gradients to zero after the step, unless it is skipped. Default false.
     pub zero_grad: bool,
@@ -45,8 +48,8 @@ pub struct Extras {
     /// Default false.
     ///
     /// A skipped step is not counted: call again with the same `t`. If it were, Adam's bias correction
-    /// would be for steps that its moments have not seen, and after three skips its first step 0.58 of
-    /// what it should be.
+    /// would assume steps that its moments have not seen: after three skips its first step would be 0.58
+    /// times what it should be.
     ///
     /// It does not see a finite gradient whose *square* overflows, 5.8e20 for Adam's `(1−β2)·g²` and
     /// 1.8e19 for a rule that adds `g²` up: that makes `v` infinite, and its weight never moves again.
@@ -92,20 +95,6 @@ pub struct Report {
     pub nonfinite: Option<NonFinite>,
 }
 
-/// An element of a gradient that is NaN or infinite.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct NonFinite {
-    /// Its group, counted from 0.
-    pub group: usize,
-    /// Its tensor in the group.
-    pub tensor: usize,
-    /// Its place in the tensor.
-    pub element: usize,
-    /// Its value.
-    pub value: f32,
-}
-
 /// A whole training step in one call: scale, norm, clip, look for NaN, decay, update, round, copy, zero
 /// the gradients; for any number of groups, each with its own rule, hyper-parameters and step count, of
 /// tensors of any types, and by several threads if wanted.
@@ -113,9 +102,9 @@ pub struct NonFinite {
 /// Each tensor is stepped as by the rule's own function ([`adam_step`](crate::adam_step), ...), bit by
 /// bit, with the gradient `g·s` where `s` is `grad_scale·min(1, max_norm/(norm + 1e-6))` rounded to
 /// `f32`, and `norm` is that of all scaled gradients of all groups together. With `s = 1` there is no
-/// multiplication. What is not `f32` is widened to it, exactly, and rounded back after the step. Nothing
-/// depends on `threads`, or on which tensors are stepped together, but for the norm and, by default, the
-/// numbers that random rounding depends on ([`Numbering`]).
+/// multiplication. What is not `f32` is widened to it, exactly, and rounded back after the step. No
+/// result depends on `threads`. Which tensors are stepped together affects only the norm and, by default,
+/// random rounding ([`Numbering`]).
 ///
 /// Memory is read once, and the gradients once more if a norm is needed. Without threads nothing is
 /// allocated, but for rows that are not listed in ascending order ([`Rows`](crate::Rows)).
@@ -126,13 +115,19 @@ pub struct NonFinite {
 /// Agrawal, Gopalakrishnan & Narayanan, 2015) for random rounding.
 ///
 /// # Errors
-/// [`Error::Group`] with what a rule's own function returns for its hyper-parameters and `t` (0 is
-/// refused for every rule), and with [`Error::Hyperparameter`] for `clamp_low` and `clamp_high`; in that
-/// [`Error::Tensor`] with [`Error::Length`] if an array is not as long as its tensor's `w`, and with
-/// [`Error::StateCount`], [`Error::PackedLength`], [`Error::NotInBits8`], [`Error::FirstElement`],
-/// [`Error::SharedGradient`]. [`Error::Hyperparameter`] for `grad_scale`, `max_norm` and `norm_squared`,
-/// [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then. A skipped step is no error: the
-/// report says so.
+/// Nothing is written if there is one. A skipped step is no error: the report says so.
+///
+/// - [`Error::Isa`] if `DOWNHILL_ISA` is wrong; [`Error::Hyperparameter`] for `grad_scale`, `max_norm` and
+///   `norm_squared`.
+/// - [`Error::Group`] with what is wrong with a group: what the rule's own function returns for its
+///   hyper-parameters and `t` (0 is refused for every rule), or [`Error::Hyperparameter`] for `clamp_low` and
+///   `clamp_high`.
+/// - [`Error::Tensor`] in that, with what is wrong with one of its tensors: [`Error::Length`] if an array is
+///   not as long as `w`, [`Error::TooLong`], [`Error::StateCount`], [`Error::PackedLength`],
+///   [`Error::NotInBits8`], [`Error::FirstElement`], [`Error::SharedGradient`].
+/// - [`Error::Tensor`] with what is wrong with its rows: [`Error::RowLength`], [`Error::RowCount`],
+///   [`Error::Row`], [`Error::RowTwice`], [`Error::RowInBits8`], [`Error::RowState`], [`Error::NeedsRows`],
+///   [`Error::UnsortedRows`], [`Error::NoMemory`].
 ///
 /// # Example
 /// ```
@@ -328,7 +323,7 @@ fn check_tensor(
             check_row_state(config)?;
             check_arrays(config, arrays, states)?;
         }
-        States::Bits8(bytes) => check_bytes(config, n, bytes.len())?,
+        States::Bits8(bytes) => check_bytes("state", config, n, bytes.len())?,
         // Nobody but the sharing of work makes one.
         States::PartOfBits8(_) => {}
     }
@@ -537,6 +532,8 @@ fn own_step(tensor: &Tensor<'_>, t: u64) -> u64 {
 /// A tensor that has a gradient, or a part of one, with what it needs of its group.
 struct Part<'a> {
     what: What<'a>,
+    /// The group's index.
+    group: usize,
     config: &'a dyn Optimizer,
     t: u64,
     around: Around,
@@ -559,7 +556,7 @@ fn share(
     let parts = parts(groups, &sizes.arranged, workers)?;
     let (mut place, mut arranged, mut parts) = (0, sizes.arranged.iter(), parts.iter());
     let mut chunks = threads::Chunks::new(sizes.tensors + parts.len() * workers, sizes.moved, workers)?;
-    for group in &mut *groups {
+    for (index, group) in groups.iter_mut().enumerate() {
         let around = group.around(how.scale);
         let Group { config, t, rounding, numbering, tensors, .. } = group;
         tensors.each(&mut |tensor| {
@@ -568,7 +565,7 @@ fn share(
                 return;
             }
             let t = own_step(&tensor, *t);
-            let mut push = |what| chunks.push(Part { what, config: *config, t, around });
+            let mut push = |what| chunks.push(Part { what, group: index, config: *config, t, around });
             let Some((rows, arranged)) = listed(&tensor.rows, &mut arranged) else {
                 return push(What::Tensor(tensor, Key::of(*rounding, t, number)));
             };
@@ -640,7 +637,8 @@ fn zero_tables(groups: &mut [Group<'_, '_>]) {
 
 /// Steps the parts of a chunk.
 fn step_chunk(chunk: &mut [Part<'_>], how: &How, mut scratch: Option<&mut Scratch>) {
-    for run in chunk.chunk_by_mut(Part::has_constants_of) {
+    // The constants of a group's step are made once.
+    for run in chunk.chunk_by_mut(|part, next| part.group == next.group && part.t == next.t) {
         let Part { config, t, around, .. } = run[0];
         let around = &around;
         config.with_constants(how.isa, t, around, &mut |step| {
@@ -654,15 +652,6 @@ fn step_chunk(chunk: &mut [Part<'_>], how: &How, mut scratch: Option<&mut Scratc
                 }
             }
         });
-    }
-}
-
-impl Part<'_> {
-    /// Are the constants those of `other`, the tensor before?
-    fn has_constants_of(&self, other: &Self) -> bool {
-        let address = |part: &Self| (&raw const *part.config).cast::<()>();
-        let bounds = |part: &Self| part.around.clamp;
-        address(self) == address(other) && self.t == other.t && bounds(self) == bounds(other)
     }
 }
 
@@ -687,13 +676,13 @@ impl Piece for Part<'_> {
 
     fn grain(&self) -> usize {
         match &self.what {
-            What::Tensor(..) => threads::BLOCK,
+            What::Tensor(..) => threads::GRAIN,
             What::Table(table) => table.grain(),
         }
     }
 
     fn split_at(self, i: usize) -> (Self, Self) {
-        let Self { what, config, t, around } = self;
+        let Self { what, group, config, t, around } = self;
         let states = config.states().len();
         let (what, rest) = match what {
             What::Tensor(tensor, key) => {
@@ -705,6 +694,6 @@ impl Piece for Part<'_> {
                 (What::Table(table), What::Table(rest))
             }
         };
-        (Self { what, config, t, around }, Self { what: rest, config, t, around })
+        (Self { what, group, config, t, around }, Self { what: rest, group, config, t, around })
     }
 }

@@ -7,30 +7,27 @@
     reason = "iterators and their closures may stay calls, without the instruction set"
 )]
 
+mod fused;
+
 use std::{array, mem, slice};
 
 use half::bf16;
 use pulp::Scalar;
 
 use crate::{
-    Error, Isa, Sgd,
-    formats::{
-        Fused, FusedWeights,
-        columns::{F32, Plain, Read, Storage, Vector},
-    },
+    Error, Isa,
+    formats::columns::{F32, Plain, Read, Storage, Vector},
     isa::Kernel,
     lane::{Lane, Lanes},
-    optimizer::arrays,
-    rule::{
-        Around, Bare, Before, Configuration, Decayed, Formula, Full, Prelude, Step, Update,
-        check_lengths,
-    },
-    rules::sgd,
+    optimizer::{Around, FusedWeights, Step},
+    rule::{Bare, Before, Configuration, Decayed, Formula, Full, Update, arrays, check_lengths},
     sys::prefetch,
 };
+use fused::Fused;
+pub(crate) use fused::fusible;
 
-/// Memory is asked for early when the arrays exceed every cache: the hardware prefetcher starts too late
-/// while roots and quotients are computed. In cache it only costs instructions.
+/// Memory is prefetched when the arrays exceed every cache: the hardware prefetcher starts too late while
+/// square roots and quotients are computed. In cache it only costs instructions.
 const FAR: usize = 64 << 20;
 
 /// How many elements an array must have for a head of its own.
@@ -41,12 +38,12 @@ pub(crate) const WORTH_A_HEAD: usize = 1024;
 /// elements from 75 to 95. With AVX2 it takes momentum on 1,000 elements from 177 to 116.
 const WORTH_A_FAST_HEAD: usize = 128;
 
-/// How many bytes before their use. Adam on a Zen 4: 256 to 512 are as fast as streaming, 768 and more
+/// The prefetch distance in bytes. Adam on a Zen 4: 256 to 512 are as fast as streaming, 768 and more
 /// slower than none at all, and by a quarter with conversions in between. (On a Xeon there was no
 /// difference from 1 to 4 KiB.)
 const AHEAD: usize = 384;
 
-/// How many weights are stepped before they are clamped: so few that they are still in the nearest
+/// How many weights are stepped before they are clamped: so few that they are still in the L1
 /// cache. Two more operations in the kernel that has scale and L2 would cost steps without bounds 10 % in
 /// cache.
 const CLAMPED: usize = 2048;
@@ -61,30 +58,18 @@ pub(crate) fn with_constants<const N: usize, C: Configuration<N>>(
     then: &mut dyn FnMut(&dyn Step),
 ) {
     let Around { scale, clamp } = *around;
-    then(&Constants::<C, N> { isa, update: Update::new(config, t).scaled(scale), clamp });
+    then(&RuleStep::<C, N> { isa, update: Update::new(config, t).scaled(scale), clamp });
 }
 
-/// Hands `then` the step of SGD with this rate, which rules have that make a rate for each row.
-pub(crate) fn with_rate(
-    isa: Isa,
-    rate: f32,
-    prelude: Prelude,
-    clamp: Option<[f32; 2]>,
-    then: &mut dyn FnMut(&dyn Step),
-) {
-    let update = Update { formula: sgd::Constants { lr: rate }, prelude };
-    then(&Constants::<Sgd, 0> { isa, update, clamp });
+/// The step of a rule whose constants are known.
+pub(crate) struct RuleStep<C: Configuration<N>, const N: usize> {
+    pub isa: Isa,
+    pub update: Update<C::Formula>,
+    /// The bounds of the new weights.
+    pub clamp: Option<[f32; 2]>,
 }
 
-/// A rule's constants of a step.
-struct Constants<C: Configuration<N>, const N: usize> {
-    isa: Isa,
-    update: Update<C::Formula>,
-    /// From where to where weights are kept.
-    clamp: Option<[f32; 2]>,
-}
-
-impl<C: Configuration<N>, const N: usize> Step for Constants<C, N> {
+impl<C: Configuration<N>, const N: usize> Step for RuleStep<C, N> {
     fn plain(&self, w: &mut [f32], g: &[f32], state: &mut [&mut [f32]], far: bool) {
         let Self { isa, update, clamp } = self;
         let mut state = self::state::<C, N>(state);
@@ -167,7 +152,7 @@ impl Kernel for Clamp<'_> {
 }
 
 impl<F> Update<F> {
-    /// Steps arrays that are equally long. `far`: is memory to be asked for early?
+    /// Steps arrays that are equally long. `far`: is memory to be prefetched?
     #[inline(always)]
     pub fn sweep<const N: usize>(
         &self,
@@ -331,7 +316,7 @@ pub(crate) fn walk<
         let mut weight = begin(s, update, before, first, g_first, &mut state, 0);
         for i in 1..n {
             if FAR {
-                ask(w, beside, g, &state, i);
+                prefetch_all(w, beside, g, &state, i);
             }
             let (w_i, g_i) = (W::load(s, &w[i], &beside[i]), G::load(s, &g[i]));
             let next = begin(s, update, before, w_i, g_i, &mut state, i);
@@ -342,7 +327,7 @@ pub(crate) fn walk<
     } else {
         for i in 0..n {
             if FAR {
-                ask(w, beside, g, &state, i);
+                prefetch_all(w, beside, g, &state, i);
             }
             let (w_i, g_i) = (W::load(s, &w[i], &beside[i]), G::load(s, &g[i]));
             let weight = begin(s, update, before, w_i, g_i, &mut state, i);
@@ -351,19 +336,25 @@ pub(crate) fn walk<
     }
 }
 
-/// Asks for what comes after vector `i`.
+/// Prefetches what comes after vector `i`.
 #[inline(always)]
-fn ask<W, B, G, T, const N: usize>(w: &[W], beside: &[B], g: &[G], state: &[&mut [T]; N], i: usize) {
-    ask_one(w, i);
-    ask_one(beside, i);
-    ask_one(g, i);
+fn prefetch_all<W, B, G, T, const N: usize>(
+    w: &[W],
+    beside: &[B],
+    g: &[G],
+    state: &[&mut [T]; N],
+    i: usize,
+) {
+    prefetch_after(w, i);
+    prefetch_after(beside, i);
+    prefetch_after(g, i);
     for k in 0..N {
-        ask_one(state[k], i);
+        prefetch_after(state[k], i);
     }
 }
 
 #[inline(always)]
-fn ask_one<T>(array: &[T], i: usize) {
+fn prefetch_after<T>(array: &[T], i: usize) {
     if size_of::<T>() > 0 {
         prefetch(array, i + AHEAD / size_of::<T>());
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::{Optimizer, Rounding, Rows, Values, formats::Bits8, rule::Around};
+use crate::{Numbering, Optimizer, Rounding, Rows, Values, formats::Bits8, optimizer::Around};
 
 /// The most states that a rule has.
 pub(crate) const MOST_STATES: usize = 4;
@@ -39,7 +39,7 @@ pub enum Weights<'a> {
 /// nothing else writes to a gradient.
 #[derive(Debug)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the types say it")]
 pub enum Gradient<'a> {
     /// There is none: the tensor is left alone. Nothing is decayed or copied either.
     Absent,
@@ -67,19 +67,30 @@ pub enum States<'a> {
 }
 
 /// One array for each state.
+///
+/// Made from an array of slices, or by `collect`, where their number is known only at run time:
+///
+/// ```
+/// use downhill::{Arrays, States};
+///
+/// let mut state = vec![vec![0.0_f32; 6]; 2]; // m and v
+/// let arrays: Arrays<'_, f32> = state.iter_mut().map(|array| &mut array[..]).collect();
+/// let states = States::F32(arrays);
+/// ```
 #[derive(Debug)]
 pub struct Arrays<'a, E> {
-    /// Those that were passed, of which more than there is room for are not kept.
+    /// How many were passed. Those beyond [`MOST_STATES`] are dropped, and the checks refuse them.
     count: usize,
     arrays: [&'a mut [E]; MOST_STATES],
 }
 
-/// Where the new weights also go: as they are stored, rounded to the nearest number of this type, of two
-/// to the even one.
+/// Where the new weights also go: as they are stored, rounded to the nearest number of this type, ties to
+/// even.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the types say it")]
 pub enum WeightCopy<'a> {
+    /// Nowhere.
     #[default]
     Absent,
     F32(&'a mut [f32]),
@@ -144,19 +155,6 @@ pub struct Group<'a, 'b> {
     /// The most that it may be, at least `clamp_low`, and finite in `f32` or infinite. Default infinity.
     pub clamp_high: f64,
     pub(crate) tensors: Tensors<'a, 'b>,
-}
-
-/// How elements are numbered, which random rounding depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Numbering {
-    /// By their place in the call: all tensors of all groups follow each other from 0, each from the
-    /// next multiple of 64 on, those without a gradient included.
-    #[default]
-    ByPlace,
-    /// By [`Tensor::first_element`]: for models that are stepped in pieces, or by several ranks. Give
-    /// each tensor numbers of its own, and a part of a tensor those that it has in the whole; then the
-    /// bits are those of the whole.
-    Given,
 }
 
 /// Where the tensors of a group come from.

@@ -322,7 +322,7 @@ fn packed_states_of_a_wrong_length() {
         };
         for len in [0, bytes.saturating_sub(1), bytes + 1] {
             if len != bytes && count > 0 {
-                check(&states, len, Error::PackedLength { len, expected: bytes });
+                check(&states, len, Error::PackedLength { argument: "packed", len, expected: bytes });
             }
         }
         for more in 1..=5 {
@@ -333,8 +333,8 @@ fn packed_states_of_a_wrong_length() {
         for k in 1..count {
             let mut states = states.clone();
             states[k].pop();
-            let (argument, first) = (rule.states()[k].name, rule.states()[0].name);
-            check(&states, bytes, Error::StateLength { argument, len: 99, first, expected: 100 });
+            let (argument, other) = (rule.states()[k].name, rule.states()[0].name);
+            check(&states, bytes, Error::UnequalLength { argument, len: 99, other, expected: 100 });
         }
         let too_long = state_bytes(&*rule, usize::MAX);
         match count {
@@ -346,9 +346,9 @@ fn packed_states_of_a_wrong_length() {
             }
         }
     }
-    let error = Error::PackedLength { len: 5, expected: 130 };
-    assert_eq!(error.to_string(), "`state` has 5 bytes; in eight bits it takes 130");
-    let error = Error::StateLength { argument: "v", len: 99, first: "m", expected: 100 };
+    let error = Error::PackedLength { argument: "packed", len: 5, expected: 130 };
+    assert_eq!(error.to_string(), "`packed` has 5 bytes; in eight bits it takes 130");
+    let error = Error::UnequalLength { argument: "v", len: 99, other: "m", expected: 100 };
     let text = "`v` has 99 elements and `m` has 100; they must be equally long";
     assert_eq!(error.to_string(), text);
 }
@@ -356,14 +356,14 @@ fn packed_states_of_a_wrong_length() {
 #[test]
 fn conversions_between_lengths() {
     let (x, narrow, low) = ([0.5; 4], [bf16::ONE; 4], [3_i16; 4]);
-    let length = |argument, len, expected| Err(Error::Length { argument, len, expected });
+    let unequal = |argument, len, other| Err(Error::UnequalLength { argument, len, other, expected: 4 });
     for n in [0, 3] {
         let (mut to, mut high, mut rest) = ([9.0; 4], [bf16::ONE; 4], [9_i16; 4]);
-        assert_eq!(convert(Values::F32(&x[..n]), Weights::F32(&mut to)), length("from", n, 4));
+        assert_eq!(convert(Values::F32(&x[..n]), Weights::F32(&mut to)), unequal("from", n, "to"));
         let split = Values::Split { high: &narrow, low: &low[..n] };
-        assert_eq!(convert(split, Weights::F32(&mut to)), length("low", n, 4));
+        assert_eq!(convert(split, Weights::F32(&mut to)), unequal("low", n, "high"));
         let split = Weights::Split { high: &mut high, low: &mut rest[..n] };
-        assert_eq!(convert(Values::F32(&x), split), length("low", n, 4));
+        assert_eq!(convert(Values::F32(&x), split), unequal("low", n, "high"));
         assert_eq!((to, high, rest), ([9.0; 4], [bf16::ONE; 4], [9; 4]));
     }
 }

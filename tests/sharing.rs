@@ -13,7 +13,8 @@ use common::{
     uniform, uniform_from,
 };
 use downhill::{
-    Extras, Group, Isa, Optimizer, ParallelFor, Pool, Threads, grad_squares, reference, rules, step,
+    Adam, Amsgrad, Extras, Group, Isa, Optimizer, ParallelFor, Pool, Threads, grad_squares, reference,
+    rules, step,
 };
 use proptest::{prelude::*, sample::Index};
 use rayon::ThreadPool;
@@ -161,6 +162,29 @@ fn threads_change_nothing_for_any_types() {
             assert_same(&groups, &ours, &expected, &format!("{who:?}"));
             assert_eq!(report, expected_report);
         }
+    }
+}
+
+/// AMSGrad's hyper-parameters are those of an Adam, which has the same address and one state less.
+#[test]
+fn two_rules_at_one_address() {
+    let amsgrad = Amsgrad(Adam::default());
+    let configs: [&dyn Optimizer; 2] = [&amsgrad, &amsgrad.0];
+    let config = |i: usize| configs[i % 2];
+    // So small that a thread takes several at a time, and so many that they are shared.
+    let start: Vec<Owned> =
+        (0..400).map(|i| Owned::new(config(i), 1000, Types::F32, uniform_from(i as u64))).collect();
+    let after = |threads: Threads<'_>| {
+        let mut all = start.clone();
+        let mut lists: Vec<_> = all.iter_mut().map(|one| [one.tensor(false)]).collect();
+        let lists = lists.iter_mut().enumerate();
+        let mut groups: Vec<_> = lists.map(|(i, list)| Group::new(config(i), 1, list)).collect();
+        step(&mut groups, &Extras::default(), threads).unwrap();
+        all
+    };
+    let (shared, alone) = (after(Threads::Pool(&Pool::new(2))), after(Threads::Caller));
+    for (ours, theirs) in shared.iter().zip(&alone) {
+        assert_eq!(ours.difference(theirs), None);
     }
 }
 

@@ -322,7 +322,7 @@ fn a_mean_is_the_sum_divided_by_the_samples_of_the_step() {
     }
 }
 
-/// Every rule learns to tell digits apart, on both ways to choose those that test.
+/// SGD, momentum and Adam learn to tell digits apart, on both ways to choose those that test.
 #[test]
 fn a_network_learns_digits() {
     let rules = [

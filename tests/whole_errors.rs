@@ -116,7 +116,7 @@ fn check_lengths(mut groups: Vec<OwnedGroup>, index: usize, argument: &'static s
                     continue;
                 }
                 codes.resize(len, 0);
-                error = Error::PackedLength { len, expected };
+                error = Error::PackedLength { argument: "state", len, expected };
             }
             _ => continue,
         }

@@ -13,8 +13,8 @@ use super::{
 };
 use downhill::{Arrays, Values, Weights, convert, pack, state_bytes, unpack};
 
-/// How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: for each state 65 for each 64
-/// elements, the last ones of which may be fewer. They start as zeros. The bytes are the same on every
+/// How many bytes the states of n elements take with DOWNHILL_TYPE_8BIT: 65 for each state and block of
+/// 64 elements, the last of which may be shorter. They start as zeros. The bytes are the same on every
 /// machine, and in every release of a SONAME.
 ///
 /// @param config  a configuration of any rule
@@ -32,8 +32,8 @@ pub unsafe extern "C" fn downhill_state_bytes(config: *const c_void, n: usize) -
     bytes
 }
 
-/// Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, of two to the one
-/// that is farther from zero. To go on from a checkpoint bit by bit, keep the packed bytes themselves.
+/// Packs float states for DOWNHILL_TYPE_8BIT, each number rounded to the nearest code, ties away from
+/// zero. To go on from a checkpoint bit by bit, keep the packed bytes themselves.
 /// docs/formats.md has the layout.
 ///
 /// @param config  a configuration of any rule
@@ -156,8 +156,8 @@ fn without_split(name: &str, pointer: *const c_void) -> Failure {
     ))
 }
 
-/// Converts numbers from one type to another, to nearest, of two to the even one; into
-/// DOWNHILL_TYPE_SPLIT without a loss.
+/// Converts numbers from one type to another: rounded to nearest, ties to even. DOWNHILL_TYPE_SPLIT is
+/// exact.
 ///
 /// @param n          number of elements
 /// @param from_type  DOWNHILL_TYPE_F32, _BF16, _F16 or _SPLIT

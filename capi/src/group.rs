@@ -45,7 +45,7 @@ pub type downhill_rounding = u32;
 /// Up or down at random, and right on average: a state moves however small a step's part in it is. (A
 /// running maximum, v_max, is always rounded to nearest.)
 pub const DOWNHILL_ROUNDING_STOCHASTIC: downhill_rounding = 0;
-/// To nearest, of two to the even one (8BIT: away from zero). What should move by less than half of the
+/// To nearest, ties to even (8BIT: away from zero). What should move by less than half of the
 /// distance between two numbers never moves: to compare with, not to train with.
 pub const DOWNHILL_ROUNDING_NEAREST: downhill_rounding = 1;
 
@@ -267,14 +267,20 @@ impl Groups {
     /// # Safety
     /// As for [`Groups::new`], of which this is the list, and `index` is in it.
     pub unsafe fn read(self, index: usize, what: Read, read: &mut Group) -> Result<(), Failure> {
-        // SAFETY: this function's contract.
-        let group = unsafe { read_structure("groups", self.groups.byte_add(index * self.stride))? };
-        if group.struct_size as usize != self.stride {
+        // SAFETY: the group is in the list, by this function's contract.
+        let (group, size) = unsafe {
+            let group = self.groups.byte_add(index * self.stride);
+            (group, (*group).struct_size as usize)
+        };
+        // First, because a larger size would be read beyond the list.
+        if size != self.stride {
             return Err(invalid(format!(
-                "`struct_size` is {}; it must be that of the first group, {}",
-                group.struct_size, self.stride
+                "`struct_size` is {size}; it must be that of the first group, {}",
+                self.stride
             )));
         }
+        // SAFETY: this function's contract.
+        let group = unsafe { read_structure("groups", group)? };
         read.read_gradients(&group)?;
         match what {
             // SAFETY: the same.

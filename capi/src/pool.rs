@@ -92,8 +92,8 @@ unsafe extern "C" fn call_body(job: *mut c_void) {
 /// Starts a pool of threads. The workers have 512 KiB of stack each and compute in the default
 /// floating-point environment. They block the signals that are sent to a process, and none that an
 /// instruction of their own raises (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), so that a host
-/// that serves page faults gets them. Small steps wake no worker: it takes 2 MiB to move for each
-/// thread, and an element of Adam moves 28 bytes (g is read; w, m and v are read and written).
+/// that serves page faults gets them. A step is shared only if it moves at least 2 MiB per
+/// thread; an element of Adam moves 28 bytes (g is read; w, m and v are read and written).
 ///
 /// Only one step at a time uses the workers. A thread that finds them busy, or a child process forked
 /// after the pool was made, steps alone.
@@ -116,8 +116,7 @@ pub extern "C" fn downhill_pool_new(threads: usize) -> *mut downhill_pool {
 }
 
 /// Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread
-/// is left where it is: it waits while they work, and makes steps that are too small for several threads
-/// alone. For a program whose own threads are bound (by OMP_PROC_BIND, say), and for one pool on each
+/// is left where it is: it waits while they work, and makes small steps by itself. For a program whose own threads are bound (by OMP_PROC_BIND, say), and for one pool on each
 /// NUMA node. Otherwise as downhill_pool_new().
 ///
 /// @param count  how many CPUs, 1 to 1024, which is also how many threads make a step
@@ -207,7 +206,7 @@ pub unsafe extern "C" fn downhill_pool_threads(pool: *const downhill_pool) -> us
 ///
 /// @param pool  a pool that no thread uses any more, or NULL
 ///
-/// Threads: one, when no call with this pool is running or to come.
+/// Threads: one, after all other calls with this pool have returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_pool_free(pool: *mut downhill_pool) {
     if pool.is_null() {

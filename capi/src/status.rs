@@ -54,7 +54,7 @@ impl Failure {
         Self(Some(Box::new(Reason { status, message })))
     }
 
-    /// The same, said of one of many groups.
+    /// Adds the group's index.
     #[cold]
     pub fn of_group(self, index: usize) -> Self {
         let Some(reason) = self.0 else { return self };
@@ -84,7 +84,7 @@ fn status(error: &Error) -> downhill_status {
         Error::Length { .. }
         | Error::PackedLength { .. }
         | Error::StateCount { .. }
-        | Error::StateLength { .. }
+        | Error::UnequalLength { .. }
         | Error::RowLength { .. }
         | Error::RowCount { .. }
         | Error::RowInBits8 { .. } => DOWNHILL_STATUS_INVALID_LENGTH,

@@ -23,8 +23,8 @@ pub const DOWNHILL_EXTRAS_ZERO_GRAD: u32 = 1;
 /// nothing at all, gradients included, and return DOWNHILL_STATUS_SKIPPED.
 ///
 /// A skipped step is not counted: the next call has the same t. If it were, Adam's bias correction would
-/// be for steps that its moments have not seen, and after three skips its first step 0.58 of what it
-/// should be.
+/// assume steps that its moments have not seen: after three skips its first step would be 0.58 times what
+/// it should be.
 ///
 /// It does not see a finite gradient whose square overflows, 5.8e20 for Adam's (1-beta2)*g*g and 1.8e19
 /// for g*g alone: that makes v infinite, and its weight never moves again. max_norm prevents it.
@@ -47,8 +47,8 @@ pub struct downhill_extras {
     /// to maximize. Finite. Default 1.
     pub grad_scale: f64,
     /// The norm of all scaled gradients together above which they are scaled down to it, finite and >=
-    /// 0. Default 0: no clipping. A norm that is NaN makes all weights NaN, and an infinite one
-    /// multiplies all gradients by 0, if DOWNHILL_EXTRAS_SKIP_NONFINITE does not prevent it.
+    /// 0. Default 0: no clipping. A norm that is NaN makes all weights NaN; with an infinite
+    /// one finite gradients become 0 and infinite ones NaN. DOWNHILL_EXTRAS_SKIP_NONFINITE prevents both.
     pub max_norm: f64,
     /// With DOWNHILL_EXTRAS_NORM_GIVEN the sum of the squares of all gradients, before grad_scale: what
     /// downhill_grad_squares() gives, added from left to right. NaN and infinity mean that a gradient is
@@ -85,17 +85,16 @@ pub struct downhill_report {
 /// is grad_scale*min(1, max_norm/(norm + 1e-6)), rounded to float, and norm that of all scaled gradients
 /// of all groups together; with s = 1 there is no multiplication.
 ///
-/// Results do not depend on the pool, nor on which tensors are stepped together, but for the norm
-/// (DOWNHILL_EXTRAS_NORM_GIVEN) and the numbers that random rounding depends on
-/// (DOWNHILL_NUMBERING_GIVEN).
+/// No result depends on the pool. Which tensors are stepped together affects only the norm
+/// (DOWNHILL_EXTRAS_NORM_GIVEN) and random rounding (DOWNHILL_NUMBERING_GIVEN).
 ///
 /// @param group_count  number of groups
 /// @param groups       the groups
 /// @param extras       what else is done, or NULL: nothing
 /// @param pool         who works, or NULL: this thread
 /// @param report       what was done is written here, or NULL
-/// @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. What is wrong first
-///         is told: extras, report, each group, in it each tensor, then overlap
+/// @return DOWNHILL_STATUS_OK, _SKIPPED; or as for plain steps, _OUT_OF_MEMORY, too. The first
+///         error is told, in this order: extras, report, each group with its tensors, overlap
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn downhill_step(
     group_count: usize,

@@ -356,7 +356,7 @@ int main(void) {
   callers_at_once(&large, &small);
   a_small_stack();
   if (is_emulated()) {
-    printf("SKIPPED in an emulator, in which threads look different and do not survive a fork: signals, ends, forks\n");
+    printf("SKIPPED: signals, ends and forks, in an emulator, in which threads look different and do not survive a fork\n");
   } else {
     workers();
     forks(&large);

@@ -3,6 +3,7 @@
 // without.
 #include <downhill.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -37,7 +38,7 @@ void for_each_rule(F f) {
 
 template <class Rule>
 const rule *known_of(const Rule &config) {
-  return &rules[config.rule - 1];
+  return std::find_if(rules, rules + RULES, [&](const rule &known) { return known.tag == config.rule; });
 }
 
 bool says(const downhill::status &status, const std::string &message) {

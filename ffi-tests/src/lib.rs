@@ -11,7 +11,7 @@ use std::{
 #[path = "../../tests/common/runner.rs"]
 mod runner;
 
-pub use runner::{command, is_brief, named_by, skipped_in_emulator};
+pub use runner::{command, is_brief, named_by, skip, skipped_in_emulator};
 
 /// A language standard that the header promises to work in.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +155,8 @@ pub fn has_flag(flag: &str) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// Runs a program with these environment variables and gives what it printed.
+/// Runs a program with these environment variables and gives what it printed. What it says that it
+/// skipped is said.
 ///
 /// # Panics
 /// If it fails; with what it said.
@@ -163,6 +164,7 @@ pub fn run(program: &Path, variables: &[(&str, &str)]) -> String {
     let output = start(program, variables);
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{program:?} {variables:?}: {}\n{stdout}{stderr}", output.status);
+    stdout.lines().filter_map(|line| line.strip_prefix("SKIPPED: ")).for_each(skip);
     stdout
 }
 

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, fs};
 
-use ffi_tests::{Linking::*, Standard::*, compile, library, root, run, tool};
+use ffi_tests::{Linking::*, Standard::*, compile, library, root, run, skip, tool};
 
 #[test]
 fn exactly_the_headers_functions_are_exported() {
     if !cfg!(target_os = "linux") {
-        return eprintln!("SKIPPED: `nm -D` reads Linux's libraries");
+        return skip("`nm -D` reads Linux's libraries");
     }
     let path = library("libdownhill.so");
     let exported = tool("NM", "nm", &["-D", "--defined-only"], &path);

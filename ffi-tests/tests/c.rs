@@ -6,8 +6,8 @@ use downhill::Isa;
 use ffi_tests::{
     Linking::{self, *},
     Standard::{self, *},
-    command, compile, compile_with, has_flag, is_brief, library, root, run, skipped_in_emulator, start,
-    text, try_all,
+    command, compile, compile_with, has_flag, is_brief, library, root, run, skip, skipped_in_emulator,
+    start, text, try_all,
 };
 
 const EVERY_WAY: [(Standard, Linking); 4] =
@@ -49,7 +49,7 @@ fn errors_name_the_argument_and_write_nothing() {
 #[test]
 fn nothing_is_touched_beyond_an_arrays_memory() {
     if !cfg!(unix) {
-        return eprintln!("SKIPPED: exact.c closes pages with mprotect");
+        return skip("exact.c closes pages with mprotect");
     }
     run_everywhere("exact.c");
 }
@@ -102,7 +102,7 @@ fn pools_are_good_guests() {
 #[test]
 fn page_faults_are_served_whoever_meets_them() {
     if !cfg!(unix) {
-        return eprintln!("SKIPPED: page_faults.c closes pages with mprotect");
+        return skip("page_faults.c closes pages with mprotect");
     }
     if skipped_in_emulator("page_faults.c waits for faults in threads") {
         return;
@@ -118,7 +118,7 @@ fn errors_have_their_text_until_the_program_ends() {
 #[test]
 fn cancellation_waits_for_the_end_of_a_call() {
     if !cfg!(target_os = "linux") {
-        return eprintln!("SKIPPED: cancel.c is for Linux's pthread_cancel");
+        return skip("cancel.c is for Linux's pthread_cancel");
     }
     if skipped_in_emulator("cancel.c cancels threads, which takes signals of the C library's") {
         return;
@@ -131,7 +131,7 @@ fn cancellation_waits_for_the_end_of_a_call() {
 #[test]
 fn a_child_forked_during_the_first_pool_steps() {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-        return eprintln!("SKIPPED: first_calls.c slows a function of glibc's");
+        return skip("first_calls.c slows a function of glibc's");
     }
     if skipped_in_emulator("first_calls.c forks a process with threads") {
         return;
@@ -144,7 +144,7 @@ fn a_child_forked_during_the_first_pool_steps() {
 #[test]
 fn workers_run_where_they_are_told_to() {
     if !cfg!(target_os = "linux") {
-        return eprintln!("SKIPPED: affinity.c looks at masks as Linux has them");
+        return skip("affinity.c looks at masks as Linux has them");
     }
     if skipped_in_emulator("affinity.c looks at the masks of threads") {
         return;
@@ -159,7 +159,7 @@ fn workers_run_where_they_are_told_to() {
 #[test]
 fn a_users_program_is_clean_under_leak_and_race_checkers() {
     if is_brief() {
-        return eprintln!("SKIPPED: this library is itself under a sanitizer, or in an emulator");
+        return skip("this library is itself under a sanitizer, or in an emulator");
     }
     println!("{}", run(&compile(&source("leaks.c"), C99, Static), &[]).trim());
     for (sanitizer, wrong, said) in
@@ -167,7 +167,7 @@ fn a_users_program_is_clean_under_leak_and_race_checkers() {
     {
         let flag = format!("-fsanitize={sanitizer}");
         if !has_flag(&flag) {
-            eprintln!("SKIPPED: this compiler has no {flag}");
+            skip(&format!("this compiler has no {flag}"));
             continue;
         }
         let program = compile_with(&["-g", &flag], &source("leaks.c"), C99, Shared);
@@ -192,7 +192,7 @@ fn a_users_program_is_clean_under_leak_and_race_checkers() {
 #[test]
 fn where_threads_or_memory_cannot_be_had_there_are_fewer_or_a_status() {
     if !cfg!(target_os = "linux") {
-        return eprintln!("SKIPPED: limits.c limits the address space as Linux does");
+        return skip("limits.c limits the address space as Linux does");
     }
     if skipped_in_emulator("limits.c would limit its memory, too") {
         return;
@@ -205,7 +205,7 @@ fn where_threads_or_memory_cannot_be_had_there_are_fewer_or_a_status() {
 #[test]
 fn the_library_can_be_opened_used_and_closed() {
     if !cfg!(unix) {
-        return eprintln!("SKIPPED: dlopen.c needs dlopen");
+        return skip("dlopen.c needs dlopen");
     }
     let output = command(&compile(&source("dlopen.c"), C99, Opened))
         .arg(library("libdownhill.so"))
@@ -218,7 +218,7 @@ fn the_library_can_be_opened_used_and_closed() {
 #[test]
 fn whole_steps_in_an_openmp_team_are_right() {
     if !has_flag("-fopenmp") {
-        return eprintln!("SKIPPED: openmp.c needs a compiler that has -fopenmp");
+        return skip("openmp.c needs a compiler that has -fopenmp");
     }
     for linking in [Static, Shared] {
         println!("{}", run(&compile_with(&["-fopenmp"], &source("openmp.c"), C99, linking), &[]).trim());
@@ -228,7 +228,7 @@ fn whole_steps_in_an_openmp_team_are_right() {
 #[test]
 fn a_plain_step_allocates_nothing() {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-        return eprintln!("SKIPPED: allocation.c counts through glibc's malloc");
+        return skip("allocation.c counts through glibc's malloc");
     }
     for linking in [Static, Shared] {
         println!("{}", run(&compile(&source("allocation.c"), C99, linking), &[]).trim());

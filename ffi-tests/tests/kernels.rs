@@ -2,7 +2,7 @@
 //! bits, many times slower, and nothing else would tell.
 
 use downhill::rules;
-use ffi_tests::{library, tool};
+use ffi_tests::{library, skip, tool};
 
 /// A function's name, and its instructions with their addresses.
 type Function<'a> = (&'a str, Vec<(u64, &'a str)>);
@@ -10,7 +10,7 @@ type Function<'a> = (&'a str, Vec<(u64, &'a str)>);
 #[test]
 fn loops_of_kernels_use_whole_vectors_and_call_nothing() {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
-        return eprintln!("SKIPPED: it reads the machine code of x86-64");
+        return skip("it reads the machine code of x86-64");
     }
     let arguments = ["--disassemble", "--demangle", "--no-show-raw-insn"];
     let disassembly = tool("OBJDUMP", "objdump", &arguments, &library("libdownhill.so"));

@@ -2,17 +2,15 @@
 
 use std::{env, process::Command};
 
-use ffi_tests::{library, named_by, root, text};
+use ffi_tests::{library, named_by, root, skip, text};
 
 #[test]
 fn adam_through_ctypes() {
     if !cfg!(target_os = "linux") {
-        return eprintln!("SKIPPED: step.py opens libdownhill.so");
+        return skip("step.py opens libdownhill.so");
     }
     if env::var_os("DOWNHILL_LIBRARY_DIR").is_some() {
-        return eprintln!(
-            "SKIPPED: this library is for another machine than Python, or under a sanitizer"
-        );
+        return skip("this library is for another machine than Python, or under a sanitizer");
     }
     let mut python = named_by("PYTHON").unwrap_or_else(|| Command::new("python3"));
     python.arg(root().join("ffi-tests/python/step.py")).arg(library("libdownhill.so"));

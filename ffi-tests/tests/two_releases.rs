@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::Path, process::Command};
 
-use ffi_tests::{directory, root, text, tool};
+use ffi_tests::{directory, root, skip, text, tool};
 
 const MANIFEST: &str = r#"
 [package]
@@ -83,7 +83,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn two_releases_in_one_program() {
     if env::var_os("DOWNHILL_LIBRARY_DIR").is_some() {
-        return eprintln!("SKIPPED: only the C libraries are for another machine, or under a sanitizer");
+        return skip("only the C libraries are for another machine, or under a sanitizer");
     }
     let folder = directory("two-releases/program");
     copy_as("0.0.7", &folder.join("../other"));
@@ -111,6 +111,6 @@ fn two_releases_in_one_program() {
         assert!(ours.contains(" T step") && ours.contains("downhill::step::step"), "{ours}");
         assert!(!ours.contains("vectorize") && !ours.contains("downhill::sweep"), "{ours}");
     } else {
-        eprintln!("SKIPPED: `nm -D` reads Linux's libraries");
+        skip("`nm -D` reads Linux's libraries");
     }
 }

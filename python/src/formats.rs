@@ -96,7 +96,7 @@ pub fn py_unpack(
         .map_err(value_error)
 }
 
-/// Converts `source` to the type of `target`, to the nearest number, of two to the even one. With
+/// Converts `source` to the type of `target`, to the nearest number, ties to even. With
 /// `source_low` or `target_low` (int16) that side is split weights, whose high halves are bfloat16: nothing
 /// is lost. Raises ValueError, and nothing has been written then.
 #[pyfunction(name = "convert")]

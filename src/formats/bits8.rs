@@ -6,15 +6,12 @@
 use std::ops::Range;
 
 use super::{
-    BLOCK,
+    BLOCK, INFINITY, MAGNITUDE, SIGN,
     random::{NEAREST, Words},
 };
-use crate::{Error, Optimizer, State, StateKind, rule::check_states};
+use crate::{Error, Optimizer, State, StateKind, optimizer::check_states};
 
-/// Exponent and mantissa of a float.
-const MAGNITUDE: u32 = 0x7fff_ffff;
-const SIGN: u32 = 0x8000_0000;
-const INFINITY: u32 = 0x7f80_0000;
+/// The bits of the least normal `f32`.
 const LEAST_NORMAL: u32 = 0x0080_0000;
 
 /// The exponent field of the largest finite floats.
@@ -49,7 +46,7 @@ impl Kind {
 /// for each block. What is not negative has five bits of exponent: no zero but in a block of zeros,
 /// because an element whose v were rounded to zero would be divided by it. What has a sign has four, and
 /// an even spacing next to zero, as subnormal floats have.
-pub(super) type Codes = [[u8; 4]; QUARTER];
+pub(crate) type Codes = [[u8; 4]; QUARTER];
 
 /// How many elements of a block the first bytes of its quads are for.
 const QUARTER: usize = BLOCK / 4;
@@ -62,8 +59,8 @@ const DECIDED_BY_NONE: u32 = DROPPED - 16;
 /// its states, and after all of them of each block a scale for each state.
 #[derive(Debug)]
 pub struct Bits8<'a> {
-    pub(super) codes: &'a mut [u8],
-    pub(super) scales: &'a mut [u8],
+    pub(crate) codes: &'a mut [u8],
+    pub(crate) scales: &'a mut [u8],
 }
 
 /// How many of all bytes are codes.
@@ -80,7 +77,7 @@ impl<'a> Bits8<'a> {
 
     /// The codes and the scales of these blocks.
     #[inline(always)]
-    pub(super) fn blocks(
+    pub(crate) fn blocks(
         &mut self,
         blocks: Range<usize>,
         states: usize,
@@ -103,7 +100,7 @@ impl<'a> Bits8<'a> {
 }
 
 #[inline(always)]
-pub(super) fn decode(codes: &Codes, kind: Kind, scale: u8, x: &mut [f32; BLOCK]) {
+pub(crate) fn decode(codes: &Codes, kind: Kind, scale: u8, x: &mut [f32; BLOCK]) {
     let least = least(kind, scale);
     for (i, &quad) in codes.iter().enumerate() {
         let quad = u32::from_le_bytes(quad);
@@ -124,7 +121,7 @@ pub(super) fn decode(codes: &Codes, kind: Kind, scale: u8, x: &mut [f32; BLOCK])
 /// Gives the codes and the scale; zeros for a block of zeros. What code 0 means is taken from all codes
 /// at once, byte by byte.
 #[inline(always)]
-pub(super) fn encode(kind: Kind, x: &mut [f32; BLOCK], words: &Words) -> (Codes, u8) {
+pub(crate) fn encode(kind: Kind, x: &mut [f32; BLOCK], words: &Words) -> (Codes, u8) {
     let mut codes = [[0; 4]; QUARTER];
     let scale = scale(kind, x);
     if scale == 0 {
@@ -206,8 +203,8 @@ fn least(kind: Kind, scale: u8) -> u32 {
     if scale == 0 { 0 } else { (u32::from(scale).max(exponents + 1) - exponents) << 23 }
 }
 
-/// How many bytes the states of `n` elements take in eight bits: for each state 65 for each block of 64
-/// elements, and as many for a last block that has fewer. They start as zeros.
+/// How many bytes the states of `n` elements take in eight bits: `states · 65 · ⌈n/64⌉`, for each state
+/// and block of 64 elements 64 codes and a scale. They start as zeros.
 ///
 /// ```
 /// use downhill::{Adam, Adamax, state_bytes};
@@ -232,9 +229,8 @@ pub fn state_bytes(config: &dyn Optimizer, n: usize) -> Result<usize, Error> {
     n.div_ceil(BLOCK).checked_mul(of_block).ok_or(Error::TooLong { argument: "n", len: n })
 }
 
-/// Packs the states of a rule in eight bits: each number rounded to the nearest code, of two to the one
-/// that is farther from zero. An average of squares should not be negative: its absolute value is
-/// packed.
+/// Packs the states of a rule in eight bits: each number rounded to the nearest code, ties away from
+/// zero. An average of squares should not be negative: its absolute value is packed.
 ///
 /// To go on from a checkpoint bit by bit, keep the packed bytes themselves: they are the same on every
 /// machine. What is unpacked and packed again is as near as a code is.
@@ -248,7 +244,7 @@ pub fn state_bytes(config: &dyn Optimizer, n: usize) -> Result<usize, Error> {
 ///
 /// # Errors
 /// As [`state_bytes`]; [`Error::StateCount`] if `states` are not one array for each state of the rule;
-/// [`Error::StateLength`] if they differ in length; [`Error::PackedLength`] if `packed` does not have
+/// [`Error::UnequalLength`] if they differ in length; [`Error::PackedLength`] if `packed` does not have
 /// `state_bytes` for them. Nothing is written then.
 ///
 /// # Example
@@ -304,7 +300,7 @@ pub fn unpack(config: &dyn Optimizer, packed: &[u8], states: &mut [&mut [f32]]) 
 
 /// The bytes of a block as its codes.
 #[inline(always)]
-pub(super) fn of_block(bytes: &[u8; BLOCK]) -> &Codes {
+pub(crate) fn of_block(bytes: &[u8; BLOCK]) -> &Codes {
     bytes.as_chunks().0.try_into().expect("a block")
 }
 
@@ -319,17 +315,22 @@ fn check_lengths(
     for (state, len) in states.iter().zip(lengths) {
         let expected = *n.get_or_insert(len);
         if len != expected {
-            let (argument, first) = (state.name, states[0].name);
-            return Err(Error::StateLength { argument, len, first, expected });
+            let (argument, other) = (state.name, states[0].name);
+            return Err(Error::UnequalLength { argument, len, other, expected });
         }
     }
     let n = n.unwrap_or(0);
-    check_bytes(config, n, packed)?;
+    check_bytes("packed", config, n, packed)?;
     Ok(n)
 }
 
-/// Has the packed state of `n` elements as many bytes as it takes?
-pub(crate) fn check_bytes(config: &dyn Optimizer, n: usize, len: usize) -> Result<(), Error> {
+/// Do the packed states of `n` elements have as many bytes as they take?
+pub(crate) fn check_bytes(
+    argument: &'static str,
+    config: &dyn Optimizer,
+    n: usize,
+    len: usize,
+) -> Result<(), Error> {
     let expected = state_bytes(config, n)?;
-    if len == expected { Ok(()) } else { Err(Error::PackedLength { len, expected }) }
+    if len == expected { Ok(()) } else { Err(Error::PackedLength { argument, len, expected }) }
 }

@@ -167,7 +167,7 @@ impl<S: Lanes> Storage<S> for Split {
     }
 }
 
-/// The bits of the nearest bfloat16, of two the even one.
+/// The bits of the nearest bfloat16, ties to even.
 #[inline(always)]
 fn nearest<S: Lanes>(s: S, x: S::f32s) -> S::u32s {
     let bits = s.transmute_u32s_f32s(x);
@@ -184,6 +184,6 @@ fn up<S: Lanes>(s: S, x: S::u32s) -> S::u32s {
 
 /// The upper 16 bits as the lower ones.
 #[inline(always)]
-pub(super) fn down<S: Lanes>(s: S, x: S::u32s) -> S::u32s {
+pub(crate) fn down<S: Lanes>(s: S, x: S::u32s) -> S::u32s {
     s.wrapping_dyn_shr_u32s(x, s.splat_u32s(16))
 }

@@ -6,15 +6,11 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 use pulp::bytemuck;
 
 use super::{
-    BLOCK,
+    BLOCK, INFINITY, MAGNITUDE, SIGN,
     columns::down,
     random::{HALF, Words},
 };
 use crate::lane::Lanes;
-
-const SIGN: u32 = 0x8000_0000;
-const MAGNITUDE: u32 = 0x7fff_ffff;
-const INFINITY: u32 = 0x7f80_0000;
 
 /// What a gradient is made of.
 pub(crate) trait Value: Copy + Sync + 'static {
@@ -43,13 +39,13 @@ impl Value for f16 {
 }
 
 /// A type of 16 bits.
-pub(super) trait Narrow: Copy + 'static {
+pub(crate) trait Narrow: Copy + 'static {
     const ZERO: Self;
 
     /// The same number.
     fn wide(self) -> f32;
 
-    /// The nearest number, of two the even one.
+    /// The nearest number, ties to even.
     fn nearest(x: f32) -> Self;
 
     /// Rounded by 16 random bits, which are the lower ones of `r`; the others are zero.
@@ -137,7 +133,7 @@ fn lower<S: Lanes>(s: S, word: S::u32s) -> S::u32s {
 
 /// The least normal number of half precision, 2^-14, and half of the distance between two below it,
 /// where it is 2^-24.
-const LEAST_NORMAL: u32 = 0x3880_0000;
+const LEAST_NORMAL_HALF: u32 = 0x3880_0000;
 
 /// What the exponent fields of `f32` and half precision differ by, at the place that it has in half
 /// precision.
@@ -170,7 +166,7 @@ impl Narrow for f16 {
         // From 0.5 to 1 two floats are 2^-24 apart, which is what half precision's subnormal numbers
         // are.
         let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5_f32.to_bits());
-        half_of(bits, if magnitude < LEAST_NORMAL { subnormal } else { normal })
+        half_of(bits, if magnitude < LEAST_NORMAL_HALF { subnormal } else { normal })
     }
 
     #[inline(always)]
@@ -193,7 +189,7 @@ impl Narrow for f16 {
     }
 }
 
-/// The bits of a magnitude of `f32`, rounded to half precision without an end.
+/// The bits of a magnitude of `f32`, rounded to half precision with an unbounded exponent.
 #[inline(always)]
 fn random_magnitude(magnitude: u32, r: u32) -> u32 {
     let normal = (magnitude.wrapping_add(r >> 3) >> 13).wrapping_sub(BIAS);
@@ -202,7 +198,7 @@ fn random_magnitude(magnitude: u32, r: u32) -> u32 {
     let shift = 112_u32.wrapping_sub(exponent).min(31);
     let units = ((magnitude & 0x7f_ffff | 0x80_0000) << 2) >> shift;
     let subnormal = (units + r) >> 16;
-    if magnitude < LEAST_NORMAL { subnormal } else { normal }
+    if magnitude < LEAST_NORMAL_HALF { subnormal } else { normal }
 }
 
 /// Half precision with the sign of an `f32` of these bits, and its NaN.
@@ -219,13 +215,13 @@ fn is_nan(bits: u32) -> bool {
 
 /// The `f32` that split weights are.
 #[inline(always)]
-pub(super) fn joined(high: bf16, low: i16) -> f32 {
+pub(crate) fn joined(high: bf16, low: i16) -> f32 {
     f32::from_bits((u32::from(high.to_bits()) << 16).wrapping_add(low as u32))
 }
 
 /// An `f32` as split weights.
 #[inline(always)]
-pub(super) fn split(x: f32) -> (bf16, i16) {
+pub(crate) fn split(x: f32) -> (bf16, i16) {
     let x = x.to_bits();
     let (high, low) =
         if is_nan(x) { (x >> 16 | 0x40, 0) } else { (x.wrapping_add(0x8000) >> 16, x & 0xffff) };
@@ -234,7 +230,7 @@ pub(super) fn split(x: f32) -> (bf16, i16) {
 
 /// Widens as many numbers as both have.
 #[inline(always)]
-pub(super) fn widen<E: Narrow>(from: &[E], to: &mut [f32]) {
+pub(crate) fn widen<E: Narrow>(from: &[E], to: &mut [f32]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = from.wide();
     }
@@ -242,7 +238,7 @@ pub(super) fn widen<E: Narrow>(from: &[E], to: &mut [f32]) {
 
 /// Rounds as many numbers as both have to the nearest ones.
 #[inline(always)]
-pub(super) fn narrow_nearest<E: Narrow>(from: &[f32], to: &mut [E]) {
+pub(crate) fn narrow_nearest<E: Narrow>(from: &[f32], to: &mut [E]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = E::nearest(*from);
     }
@@ -250,13 +246,13 @@ pub(super) fn narrow_nearest<E: Narrow>(from: &[f32], to: &mut [E]) {
 
 /// Is `random_usual` for all of these?
 #[inline(always)]
-pub(super) fn are_usual<E: Narrow>(from: &[f32]) -> bool {
+pub(crate) fn are_usual<E: Narrow>(from: &[f32]) -> bool {
     from.iter().fold(0, |largest, x| largest.max(x.to_bits() & MAGNITUDE)) < E::UNUSUAL
 }
 
 /// Rounds a block at random. `is_usual`: [`are_usual`] of those that count.
 #[inline(always)]
-pub(super) fn narrow_random<S: Lanes, E: Narrow>(
+pub(crate) fn narrow_random<S: Lanes, E: Narrow>(
     s: S,
     from: &[f32; BLOCK],
     to: &mut [E; BLOCK],
@@ -289,7 +285,7 @@ fn round_by<E: Narrow>(
 
 /// Joins as many weights as all have.
 #[inline(always)]
-pub(super) fn join(high: &[bf16], low: &[i16], to: &mut [f32]) {
+pub(crate) fn join(high: &[bf16], low: &[i16], to: &mut [f32]) {
     for (to, (high, low)) in to.iter_mut().zip(high.iter().zip(low)) {
         *to = joined(*high, *low);
     }
@@ -297,7 +293,7 @@ pub(super) fn join(high: &[bf16], low: &[i16], to: &mut [f32]) {
 
 /// Splits as many weights as all have.
 #[inline(always)]
-pub(super) fn split_all(from: &[f32], high: &mut [bf16], low: &mut [i16]) {
+pub(crate) fn split_all(from: &[f32], high: &mut [bf16], low: &mut [i16]) {
     for (from, (high, low)) in from.iter().zip(high.iter_mut().zip(low)) {
         (*high, *low) = split(*from);
     }

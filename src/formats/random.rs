@@ -1,17 +1,18 @@
 //! Random bits for rounding: a function of seed, step, element and which of its values is rounded, so
 //! that nothing depends on which thread or which vector an element is in.
 
-use super::{BLOCK, Rounding};
+use super::BLOCK;
+use crate::Rounding;
 
 /// Two elements of a block that are this far apart share a word: its lower half is for the first, the
 /// upper for the second.
-pub(super) const HALF: usize = BLOCK / 2;
+pub(crate) const HALF: usize = BLOCK / 2;
 
 /// 16 random bits for each element of a block.
-pub(super) type Words = [u32; HALF];
+pub(crate) type Words = [u32; HALF];
 
 /// What is added to round to nearest, where 16 bits are dropped.
-pub(super) const NEAREST: Words = [0x8000_8000; HALF];
+pub(crate) const NEAREST: Words = [0x8000_8000; HALF];
 
 /// 2^32 divided by the golden ratio; and 2^64.
 const GOLDEN_32: u32 = 0x9e37_79b9;
@@ -22,8 +23,8 @@ const GOLDEN_64: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct Key {
     /// None to round to nearest.
     random: Option<Random>,
-    /// How many elements of its block come before the first one. Not 0 only in a row of a table, and then
-    /// without states in eight bits.
+    /// How many elements of its block come before the first one. Nonzero only in a row of a table, which then
+    /// has no states in eight bits.
     skip: usize,
 }
 
@@ -48,12 +49,12 @@ impl Key {
     }
 
     /// Is anything rounded at random?
-    pub(super) fn is_random(self) -> bool {
+    pub(crate) fn is_random(self) -> bool {
         self.random.is_some()
     }
 
     #[inline(always)]
-    pub(super) fn skip(self) -> usize {
+    pub(crate) fn skip(self) -> usize {
         self.skip
     }
 
@@ -66,7 +67,7 @@ impl Key {
 
     /// Those of the weights of a block, or None to round to nearest; [`next`] makes those of the states.
     #[inline(always)]
-    pub(super) fn words(self, block: usize) -> Option<Words> {
+    pub(crate) fn words(self, block: usize) -> Option<Words> {
         let random = self.random?;
         let key = mixed(random.hash.wrapping_add(random.block + block as u64));
         let (first, second) = (key as u32, (key >> 32) as u32);
@@ -82,7 +83,7 @@ impl Key {
 /// after the first, of those that are rounded at random. Cheaper than another hash; no two values of an
 /// element, or of two, have bits that depend on each other (`tests/rounding.rs`).
 #[inline(always)]
-pub(super) fn next(words: &Words) -> Words {
+pub(crate) fn next(words: &Words) -> Words {
     let mut next = [0; HALF];
     for i in 0..HALF {
         next[i] = (words[i] ^ (words[i] >> 16)).wrapping_mul(GOLDEN_32);

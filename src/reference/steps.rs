@@ -5,8 +5,9 @@ use super::clip::pairwise;
 use crate::{
     Adadelta, Adagrad, Adam, Adamax, Adamw, Amsgrad, BiasCorrection, Decay, Error, Form, Ftrl, Lion,
     Momentum, Nadam, Nesterov, Radam, Rmsprop, RowwiseAdagrad, Sgd, Signum,
+    optimizer::Engine,
     power::{momentum_product, powers},
-    rule::{Engine, check, check_length},
+    rule::{check, check_length},
     rules::first_moment,
 };
 
@@ -394,10 +395,8 @@ pub fn ftrl_step(
     Ok(())
 }
 
-/// A weight and its gradient with weight decay λ applied, which at λ = 0 is no arithmetic at all.
-///
-/// Of one row: `s += mean(g·g); r = η/(√s + ε); w −= r·g`. The mean is in `f64`, its additions in the order
-/// that [`crate::rowwise_adagrad_step`] documents.
+/// One row: `s += mean(g·g); r = η/(√s + ε); w −= r·g`. The mean is in `f64`, added up in the order that
+/// [`crate::rowwise_adagrad_step`] documents. Arguments and errors are those of that function.
 ///
 /// Duchi, Hazan & Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*,
 /// 2011; with one state for a row as in FBGEMM and TorchRec.
@@ -428,6 +427,7 @@ pub fn rowwise_adagrad_step(
     Ok(())
 }
 
+/// A weight and its gradient with weight decay λ applied, which at λ = 0 is no arithmetic at all.
 /// L2: `g += λ·w`. Decoupled (Loshchilov & Hutter, *Decoupled Weight Decay Regularization*, 2019):
 /// `w *= 1 − η·λ`.
 fn decayed(w: f32, g: f32, decay: Decay, weight_decay: f64, lr: f64) -> (f32, f32) {

@@ -1,15 +1,16 @@
 //! Adadelta.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, State,
+    decay::{Decay, WeightDecay},
     hyperparameter::{
         Fields,
         Range::{NonNegative, UpToOne},
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// The hyper-parameters of [`adadelta_step`].

@@ -1,11 +1,12 @@
 //! Adagrad.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, State, StateKind,
+    decay::{Decay, WeightDecay},
     hyperparameter::{Fields, Range::NonNegative, Visitor},
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// The hyper-parameters of [`adagrad_step`].

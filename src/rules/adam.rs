@@ -1,8 +1,9 @@
 //! Adam, with AdamW and AMSGrad: the same configuration, two more steps.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, State, StateKind, check,
+    decay::{Decay, WeightDecay},
     hyperparameter::{
         Choice, Fields,
         Range::{BelowOne, NonNegative},
@@ -10,7 +11,7 @@ use crate::{
     },
     lane::{Lane, Lanes},
     power::powers,
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// What Adam divides its moments by: `c1` and `c2`, from β1 and β2.
@@ -186,7 +187,9 @@ pub fn adamw_step(
 /// any size. All but `g` are updated. `t` is the number of this step and counts from 1.
 ///
 /// # Errors
-/// As [`adam_step`], and [`Error::Length`] if `v_max` is not as long as `w`.
+/// [`Error::Length`] if `g`, `m`, `v` or `v_max` is not as long as `w` (`m` also where `beta1` is 0),
+/// [`Error::Step`] if `t` is 0, [`Error::Hyperparameter`] if a field of `config` is out of its range,
+/// [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then.
 ///
 /// # Example
 /// ```
@@ -260,7 +263,8 @@ impl Adamw {
     }
 }
 
-/// The hyper-parameters of Adam for [`amsgrad_step`], where a rule is told by its configuration.
+/// Adam's hyper-parameters as the configuration of AMSGrad ([`amsgrad_step`]), where the type of the
+/// configuration selects the rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Amsgrad(pub Adam);
 

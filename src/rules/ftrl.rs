@@ -1,16 +1,17 @@
 //! FTRL-Proximal.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, State, StateKind,
     check::finite,
+    decay::{Decay, WeightDecay},
     hyperparameter::{
         Fields,
         Range::{NonNegative, Positive},
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// The hyper-parameters of [`ftrl_step`].

@@ -1,15 +1,16 @@
 //! Lion.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, State,
+    decay::{Decay, WeightDecay},
     hyperparameter::{
         Fields,
         Range::{BelowOne, NonNegative},
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// The hyper-parameters of [`lion_step`].

@@ -4,8 +4,8 @@ mod adadelta;
 mod adagrad;
 mod adam;
 mod adamax;
-mod decay;
 mod ftrl;
+mod kernels;
 mod lion;
 mod momentum;
 mod nadam;
@@ -13,7 +13,7 @@ mod nesterov;
 mod radam;
 mod rmsprop;
 mod rowwise_adagrad;
-pub(crate) mod sgd;
+mod sgd;
 mod signum;
 
 pub use adadelta::{Adadelta, adadelta_step};
@@ -21,7 +21,6 @@ pub use adagrad::{Adagrad, adagrad_step};
 pub(crate) use adam::first_moment;
 pub use adam::{Adam, Adamw, Amsgrad, BiasCorrection, adam_step, adamw_step, amsgrad_step};
 pub use adamax::{Adamax, adamax_step};
-pub use decay::Decay;
 pub use ftrl::{Ftrl, ftrl_step};
 pub use lion::{Lion, lion_step};
 pub use momentum::{Form, Momentum, momentum_step};
@@ -34,6 +33,7 @@ pub use sgd::{Sgd, sgd_step};
 pub use signum::{Signum, signum_step};
 
 use crate::Optimizer;
+use kernels::kernels;
 
 /// Every rule whose states have an element for each weight, with its default hyper-parameters, in the order
 /// of the C library's tags.

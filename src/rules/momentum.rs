@@ -1,15 +1,16 @@
 //! Gradient descent with momentum, in the two forms in use.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, State,
+    decay::{Decay, WeightDecay},
     hyperparameter::{
         Choice, Fields,
         Range::{BelowOne, NonNegative, UpToOne},
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// Where the learning rate is in a rule with momentum. At a constant rate both forms walk the

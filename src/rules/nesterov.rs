@@ -1,15 +1,16 @@
 //! Nesterov's momentum, in the two forms in use.
 
-use super::{Decay, Form};
+use super::{Form, kernels};
 use crate::{
     Error, Isa, State,
+    decay::{Decay, WeightDecay},
     hyperparameter::{
         Fields,
         Range::{BelowOne, NonNegative},
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// The hyper-parameters of [`nesterov_step`].

@@ -1,8 +1,9 @@
 //! RAdam.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, State, check,
+    decay::{Decay, WeightDecay},
     hyperparameter::{
         Fields,
         Range::{BelowOne, NonNegative},
@@ -10,7 +11,7 @@ use crate::{
     },
     lane::{Lane, Lanes},
     power::powers,
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// The hyper-parameters of [`radam_step`].

@@ -1,15 +1,17 @@
 //! RMSprop, plain, centered and with momentum.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, Optimizer, State, check,
+    decay::{Decay, WeightDecay},
     hyperparameter::{
         Fields,
         Range::{BelowOne, NonNegative, UpToOne},
         Replaced, Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Around, Configuration, Engine, Formula, Kernels, Step, WeightDecay, kernels},
+    optimizer::{Around, Engine, Step},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// The hyper-parameters of [`rmsprop_step`].
@@ -80,7 +82,7 @@ impl Fields for Rmsprop {
 /// any size. All but `g` are updated.
 ///
 /// # Errors
-/// [`Error::OptionalState`] if `g_avg` or `u` is missing or passed in vain, [`Error::Length`] if `g` or
+/// [`Error::OptionalState`] if `g_avg` or `u` is missing, or passed but not a state of `config`, [`Error::Length`] if `g` or
 /// a state is not as long as `w`, [`Error::Hyperparameter`] if a field of `config` is out of its range,
 /// [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then.
 ///
@@ -108,10 +110,10 @@ pub fn rmsprop_step(
     config.check_optional(g_avg.is_some(), u.is_some())?;
     let isa = Isa::current()?;
     match (g_avg, u) {
-        (None, None) => Form::<false, 1>(*config).plain_step(isa, w, g, [v], 1),
-        (None, Some(u)) => Form::<false, 2>(*config).plain_step(isa, w, g, [v, u], 1),
-        (Some(g_avg), None) => Form::<true, 2>(*config).plain_step(isa, w, g, [v, g_avg], 1),
-        (Some(g_avg), Some(u)) => Form::<true, 3>(*config).plain_step(isa, w, g, [v, g_avg, u], 1),
+        (None, None) => Layout::<false, 1>(*config).plain_step(isa, w, g, [v], 1),
+        (None, Some(u)) => Layout::<false, 2>(*config).plain_step(isa, w, g, [v, u], 1),
+        (Some(g_avg), None) => Layout::<true, 2>(*config).plain_step(isa, w, g, [v, g_avg], 1),
+        (Some(g_avg), Some(u)) => Layout::<true, 3>(*config).plain_step(isa, w, g, [v, g_avg, u], 1),
     }
 }
 
@@ -136,10 +138,10 @@ impl Rmsprop {
     /// Calls `f` with the rule that has these states.
     fn form<T>(&self, f: impl FnOnce(&dyn Optimizer) -> T) -> T {
         match (self.centered, self.momentum != 0.0) {
-            (false, false) => f(&Form::<false, 1>(*self)),
-            (false, true) => f(&Form::<false, 2>(*self)),
-            (true, false) => f(&Form::<true, 2>(*self)),
-            (true, true) => f(&Form::<true, 3>(*self)),
+            (false, false) => f(&Layout::<false, 1>(*self)),
+            (false, true) => f(&Layout::<false, 2>(*self)),
+            (true, false) => f(&Layout::<true, 2>(*self)),
+            (true, true) => f(&Layout::<true, 3>(*self)),
         }
     }
 }
@@ -208,9 +210,9 @@ impl Optimizer for Rmsprop {
 
 /// RMSprop with `N` states, one of which is `g_avg` if it is centered. One more is `u`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Form<const CENTERED: bool, const N: usize>(pub Rmsprop);
+pub(crate) struct Layout<const CENTERED: bool, const N: usize>(pub Rmsprop);
 
-impl<const CENTERED: bool, const N: usize> Fields for Form<CENTERED, N> {
+impl<const CENTERED: bool, const N: usize> Fields for Layout<CENTERED, N> {
     #[inline(always)]
     fn map(&self, visitor: &mut impl Visitor) -> Result<Self, Error> {
         Ok(Self(self.0.map(visitor)?))
@@ -222,7 +224,7 @@ const fn has_momentum(n: usize, centered: bool) -> bool {
     n > 1 + centered as usize
 }
 
-impl<const N: usize, const CENTERED: bool> Configuration<N> for Form<CENTERED, N>
+impl<const N: usize, const CENTERED: bool> Configuration<N> for Layout<CENTERED, N>
 where
     Self: Kernels<N>,
 {
@@ -259,13 +261,13 @@ where
     }
 }
 
-kernels!(Form<false, 1>: 1, |form, w, g, [v], _| rmsprop_step(w, g, v, None, None, &form.0));
-kernels!(Form<false, 2>: 2, |form, w, g, [v, u], _| rmsprop_step(w, g, v, None, Some(u), &form.0));
-kernels!(Form<true, 2>: 2, |form, w, g, [v, g_avg], _|
-    rmsprop_step(w, g, v, Some(g_avg), None, &form.0)
+kernels!(Layout<false, 1>: 1, |layout, w, g, [v], _| rmsprop_step(w, g, v, None, None, &layout.0));
+kernels!(Layout<false, 2>: 2, |layout, w, g, [v, u], _| rmsprop_step(w, g, v, None, Some(u), &layout.0));
+kernels!(Layout<true, 2>: 2, |layout, w, g, [v, g_avg], _|
+    rmsprop_step(w, g, v, Some(g_avg), None, &layout.0)
 );
-kernels!(Form<true, 3>: 3, |form, w, g, [v, g_avg, u], _|
-    rmsprop_step(w, g, v, Some(g_avg), Some(u), &form.0)
+kernels!(Layout<true, 3>: 3, |layout, w, g, [v, g_avg, u], _|
+    rmsprop_step(w, g, v, Some(g_avg), Some(u), &layout.0)
 );
 
 #[derive(Clone, Copy)]

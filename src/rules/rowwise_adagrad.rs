@@ -1,13 +1,15 @@
 //! Adagrad with one state for each row of a table.
 
-use super::Decay;
+use super::{Sgd, sgd};
 use crate::{
     Error, Isa, Optimizer, State, StateKind,
+    decay::{Decay, WeightDecay},
     hyperparameter::{Checked, Fields, Range::NonNegative, Replaced, Visitor},
     norm::{SUMS, add_squares, pairwise},
+    optimizer::{Around, Engine, RowRule, Step, check_states},
     reference,
-    rule::{Around, Engine, Prelude, Step, WeightDecay, check_length, check_states},
-    sweep,
+    rule::{Prelude, Update, check_length},
+    sweep::RuleStep,
 };
 
 /// The hyper-parameters of [`rowwise_adagrad_step`], and in a [`Group`](crate::Group) those of tables whose
@@ -30,7 +32,8 @@ use crate::{
 pub struct RowwiseAdagrad {
     /// Learning rate η, finite and at least 0. Default 1e-2.
     pub lr: f64,
-    /// Added to the denominator, outside the root; finite and at least 0. Default 1e-10.
+    /// Added to the denominator, outside the root; finite and at least 0. Default 1e-10. With 0, a
+    /// row that never had a gradient is divided by zero, as IEEE says.
     pub eps: f64,
     /// Weight decay λ, finite and at least 0. Default 0. [`Decay::Decoupled`] says what becomes of a
     /// very small one. L2 is part of the squares, too.
@@ -98,31 +101,36 @@ impl RowwiseAdagrad {
         check_length("g", g.len(), w.len())?;
         self.check_at(1)?;
         if !w.is_empty() {
-            let prelude = self.prelude(1.0);
+            let prelude = Prelude::new(self.decay());
             let mut sums = [0.0; SUMS];
             add_squares(isa, prelude, w, g, &mut sums);
-            let rate = self.advance(sums, w.len(), s);
-            sweep::with_rate(isa, rate, prelude, None, &mut |step| step.plain(w, g, &mut [], false));
+            let rate = self.advance(pairwise(sums), w.len(), s);
+            let around = Around { scale: 1.0, clamp: None };
+            self.with_rate(isa, rate, &around, &mut |step| step.plain(w, g, &mut [], false));
         }
         Ok(())
     }
+}
 
-    /// What is done to weights and gradients before.
-    pub(crate) fn prelude(&self, scale: f32) -> Prelude {
-        Prelude::new(self.decay()).scaled(scale)
-    }
-
+impl RowRule for RowwiseAdagrad {
     fn decay(&self) -> WeightDecay {
         let Self { decay, weight_decay, lr, .. } = *self;
         WeightDecay { decay, weight_decay, lr }
     }
 
-    /// Updates the state of a row of `n` elements, and gives the rate of its step.
-    pub(crate) fn advance(&self, sums: [f64; SUMS], n: usize, s: &mut f32) -> f32 {
-        let mean = (pairwise(sums) / n as f64) as f32;
+    fn advance(&self, squares: f64, n: usize, s: &mut f32) -> f32 {
+        let mean = (squares / n as f64) as f32;
         let before = if s.is_subnormal() || *s == 0.0 { 0.0 } else { *s };
         *s = before + mean;
         self.lr as f32 / (s.sqrt() + self.eps as f32)
+    }
+
+    /// A step of SGD.
+    fn with_rate(&self, isa: Isa, rate: f32, around: &Around, then: &mut dyn FnMut(&dyn Step)) {
+        let Around { scale, clamp } = *around;
+        let prelude = Prelude::new(self.decay()).scaled(scale);
+        let update = Update { formula: sgd::Constants { lr: rate }, prelude };
+        then(&RuleStep::<Sgd, 0> { isa, update, clamp });
     }
 }
 
@@ -138,16 +146,15 @@ fn state_of_row<'a>(config: &RowwiseAdagrad, state: &'a mut [&mut [f32]]) -> Res
 impl Engine for RowwiseAdagrad {
     fn check_at(&self, _t: u64) -> Result<(), Error> {
         self.map(&mut Checked)?;
-        self.prelude(1.0).check(self.decay())
+        Prelude::new(self.decay()).check(self.decay())
     }
 
     /// The rate is that of a row whose root is 1: each row is given its own.
     fn with_constants(&self, isa: Isa, _t: u64, around: &Around, then: &mut dyn FnMut(&dyn Step)) {
-        let Around { scale, clamp } = *around;
-        sweep::with_rate(isa, self.lr as f32, self.prelude(scale), clamp, then);
+        self.with_rate(isa, self.lr as f32, around, then);
     }
 
-    fn row_rule(&self) -> Option<&RowwiseAdagrad> {
+    fn row_rule(&self) -> Option<&dyn RowRule> {
         Some(self)
     }
 

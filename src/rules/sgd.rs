@@ -1,11 +1,12 @@
 //! Stochastic gradient descent.
 
-use super::Decay;
+use super::kernels;
 use crate::{
     Error, Isa, State,
+    decay::{Decay, WeightDecay},
     hyperparameter::{Fields, Range::NonNegative, Visitor},
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels, WeightDecay, kernels},
+    rule::{Configuration, Formula, Kernels},
 };
 
 /// The hyper-parameters of [`sgd_step`].

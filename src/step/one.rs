@@ -3,10 +3,12 @@
 
 use std::{hint, ops::Range};
 
+use super::blocks::{Mixed, Scratch};
 use crate::{
     Gradient, Isa, Optimizer, Tensor, WeightCopy, Weights,
-    formats::{FusedWeights, Key, Mixed, Scratch, fusible},
-    rule::Step,
+    formats::Key,
+    optimizer::{FusedWeights, Step},
+    sweep::fusible,
     tensor::{Arrays, Shared, States},
     threads,
 };
@@ -17,7 +19,7 @@ pub(super) struct How {
     pub isa: Isa,
     pub scale: f32,
     pub zero_grad: bool,
-    /// Is memory to be asked for early?
+    /// Is memory to be prefetched?
     pub far: bool,
     pub is_mixed: bool,
 }
@@ -79,10 +81,10 @@ fn step_fused(tensor: &mut Tensor<'_>, step: &dyn Step, how: &How) -> Range<usiz
     let all = fusible(w.len(), aligned);
     let mut start = all.start;
     while start < all.end {
-        let end = if how.zero_grad { all.end.min(start + threads::BLOCK) } else { all.end };
+        let end = if how.zero_grad { all.end.min(start + threads::GRAIN) } else { all.end };
         let range = start..end;
         let Shared::Bf16(part) = g.as_shared() else { return 0..0 };
-        let Some(w) = FusedWeights::of(w, copy, range.clone()) else { return 0..0 };
+        let Some(w) = fused(w, copy, range.clone()) else { return 0..0 };
         if !step.fused(w, &part[range.clone()], state.range(range.clone()).as_mut_slice()) {
             return 0..0;
         }
@@ -132,7 +134,7 @@ pub(super) fn zero_gradient(g: &mut Gradient<'_>, range: Range<usize>) {
 fn step_and_zero(step: &dyn Step, w: &mut [f32], g: &mut [f32], state: &mut Arrays<'_, f32>, far: bool) {
     let mut start = 0;
     while start < w.len() {
-        let end = w.len().min(start + threads::BLOCK);
+        let end = w.len().min(start + threads::GRAIN);
         let mut state = state.range(start..end);
         step.plain(&mut w[start..end], &g[start..end], state.as_mut_slice(), far);
         zero(&mut g[start..end], 0.0);
@@ -145,4 +147,22 @@ fn step_and_zero(step: &dyn Step, w: &mut [f32], g: &mut [f32], state: &mut Arra
 /// gradient.
 fn zero<E: Copy>(g: &mut [E], zero: E) {
     g.fill(hint::black_box(zero));
+}
+
+/// A range of a tensor's weights and copy, if there is a loop for what these are.
+fn fused<'a>(
+    w: &'a mut Weights<'_>,
+    copy: &'a mut WeightCopy<'_>,
+    range: Range<usize>,
+) -> Option<FusedWeights<'a>> {
+    match (w, copy) {
+        (Weights::F32(w), WeightCopy::Absent) => Some(FusedWeights::F32(&mut w[range])),
+        (Weights::F32(w), WeightCopy::Bf16(copy)) => {
+            Some(FusedWeights::Copied(&mut w[range.clone()], &mut copy[range]))
+        }
+        (Weights::Split { high, low }, WeightCopy::Absent) => {
+            Some(FusedWeights::Split(&mut high[range.clone()], &mut low[range]))
+        }
+        _ => None,
+    }
 }

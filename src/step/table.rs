@@ -1,19 +1,20 @@
-//! The step of some rows of a table: each as a tensor of its own, while the rows after it are asked for.
+//! The step of some rows of a table: each as a tensor of its own, while the rows after it are prefetched.
 
 use std::ops::Range;
 
 use super::{
+    blocks::Scratch,
     one::{How, step_tensor, zero_gradient},
     states_of_element,
 };
 use crate::{
-    Optimizer, Rounding, RowwiseAdagrad, Tensor, WeightCopy, Weights,
-    formats::{BLOCK, Key, Scratch, Value},
-    norm::{SUMS, add_squares},
+    Optimizer, Rounding, Tensor, WeightCopy, Weights,
+    formats::{BLOCK, Key, Value},
+    norm::{SUMS, add_squares, pairwise},
+    optimizer::{Around, RowRule, Step},
     rows::Order,
-    rule::{Around, Step},
-    sweep,
-    sys::{LINE, prefetch_at, prefetch_to_second},
+    rule::Prelude,
+    sys::{LINE, prefetch_at, prefetch_to_l2},
     tensor::{MOST_STATES, Shared, States},
     threads,
 };
@@ -22,14 +23,14 @@ use crate::{
 /// of [`BLOCK`].
 const MERGED: usize = 8 * BLOCK;
 
-/// How many bytes of the rows that come next are asked for, and how many of each array of a row. What
-/// comes after that the hardware asks for by itself.
+/// How many bytes of the rows that come next are prefetched, and how many of each array of a row. The
+/// hardware prefetches what follows.
 const AHEAD: usize = 8 << 10;
 const AHEAD_OF_ARRAY: usize = 1 << 10;
 
-/// How many rows are begun at a time. A CPU waits for a page that it has to look for, and so looks for that
-/// of one row after that of the other, where a whole step is between them. Adam on a Zen 4, rows of 128
-/// elements: 220 ns a row with 32, 205 with 128.
+/// How many rows are begun at a time. A TLB miss stalls the CPU, and those of consecutive rows do not overlap
+/// where a whole step lies between them. Adam on a Zen 4, rows of 128 elements: 220 ns a row with 32, 205 with
+/// 128.
 const BATCH: usize = 128;
 
 /// A tensor of which only rows are stepped, or what is between two of its rows.
@@ -77,7 +78,7 @@ impl<'a> Table<'a> {
     pub fn grain(&self) -> usize {
         match self.order {
             Order::Part(..) => self.len().max(1),
-            Order::Given(..) | Order::Sorted(..) => threads::BLOCK.div_ceil(self.row_length),
+            Order::Given(..) | Order::Sorted(..) => threads::GRAIN.div_ceil(self.row_length),
         }
     }
 
@@ -85,8 +86,8 @@ impl<'a> Table<'a> {
         &self.tensor
     }
 
-    /// Before an entry of the list, and from it on; if that is for the same row as the one before, then
-    /// from the next row on. Of `states` states; 0 if there is one for each row.
+    /// Splits at an entry of the list, or at the next row's first entry if the entry before is for the same
+    /// row. `states`: how many an element has, 0 if there is one for each row.
     pub fn split_at(self, entry: usize, states: usize) -> (Self, Self) {
         let order = self.order;
         let entry = if entry == 0 { 0 } else { order.end_of_row(entry - 1) };
@@ -122,7 +123,7 @@ impl<'a> Table<'a> {
     pub fn step(&mut self, using: &Using<'_>, mut scratch: Option<&mut Scratch>) {
         let memory = self.memory(using.row_rule.is_some());
         let ahead = (AHEAD / memory.bytes_of_row()).max(1);
-        (0..ahead).for_each(|k| self.ask(&memory, k));
+        (0..ahead).for_each(|k| self.prefetch(&memory, k));
         // The gradient's rows follow each other, one after the other: the CPU sees that too late for the first
         // lines of each. SGD with AVX-512 on a Zen 4: 80 ns a row, with this 64. Where they do not, Adam takes
         // 209 ns with this and 174 without.
@@ -134,7 +135,7 @@ impl<'a> Table<'a> {
                 begun += BATCH;
             }
             let entries = entry..self.order.end_of_row(entry);
-            entries.clone().for_each(|k| self.ask(&memory, k + ahead));
+            entries.clone().for_each(|k| self.prefetch(&memory, k + ahead));
             if is_dense && entries.end < self.order.len() {
                 memory.of_g.each_line(self.order.position(entries.end), prefetch_at);
             }
@@ -170,21 +171,20 @@ impl<'a> Table<'a> {
         let Some(rule) = using.row_rule else {
             return self.step_elements(entries, t, using, scratch);
         };
-        let (Around { scale, clamp }, isa) = (*using.around, using.how.isa);
         let rate = self.rate(entries.clone(), rule, using.how);
         let mut scratch = scratch;
-        sweep::with_rate(isa, rate, rule.prelude(scale), clamp, &mut |step| {
+        rule.with_rate(using.how.isa, rate, using.around, &mut |step| {
             let using = &Using { step, ..*using };
             self.step_elements(entries.clone(), t, using, scratch.as_deref_mut());
         });
     }
 
     /// Updates the state of a row that has one for all its elements, and gives the rate of its step.
-    fn rate(&mut self, entries: Range<usize>, rule: &RowwiseAdagrad, how: &How) -> f32 {
+    fn rate(&mut self, entries: Range<usize>, rule: &dyn RowRule, how: &How) -> f32 {
         let Self { tensor: Tensor { w, g, state, .. }, row_length, order, .. } = self;
-        let (row_length, prelude) = (*row_length, rule.prelude(how.scale));
+        let (row_length, prelude) = (*row_length, Prelude::new(rule.decay()).scaled(how.scale));
         let row = order.row(entries.start) - self.first;
-        let listed = Listed { g: g.as_shared(), order: *order, row_length, entries };
+        let gradient = RowGradient { g: g.as_shared(), order: *order, row_length, entries };
         let (mut sums, mut sum, mut wide) = ([0.0; SUMS], [0.0; MERGED], [0.0; MERGED]);
         for start in (0..row_length).step_by(MERGED) {
             let part = start..row_length.min(start + MERGED);
@@ -195,14 +195,14 @@ impl<'a> Table<'a> {
                     .zip(places)
                     .for_each(|(wide, i)| *wide = w.values().get(i));
             }
-            match listed.part(part, &mut sum) {
+            match gradient.part(part, &mut sum) {
                 Shared::F32(g) => add_squares(how.isa, prelude, &wide, g, &mut sums),
                 Shared::Bf16(g) => add_squares(how.isa, prelude, &wide, g, &mut sums),
                 Shared::F16(g) => add_squares(how.isa, prelude, &wide, g, &mut sums),
             }
         }
         let States::F32(arrays) = state else { unreachable!("the checks want f32") };
-        rule.advance(sums, row_length, &mut arrays.as_mut_slice()[0][row])
+        rule.advance(pairwise(sums), row_length, &mut arrays.as_mut_slice()[0][row])
     }
 
     /// Steps the row of an entry that is listed once, if all is `f32`, as it is in most tables: by the shortest
@@ -259,15 +259,16 @@ impl<'a> Table<'a> {
             let how = &How { far: false, zero_grad: false, ..*how };
             step_tensor(&mut tensor, step, config, key, how, scratch.as_deref_mut());
         };
-        let listed = Listed { g: g.as_shared(), order: *order, row_length, entries: entries.clone() };
+        let gradient =
+            RowGradient { g: g.as_shared(), order: *order, row_length, entries: entries.clone() };
         if entries.len() == 1 {
-            step_part(0..row_length, listed.part(0..row_length, &mut []));
+            step_part(0..row_length, gradient.part(0..row_length, &mut []));
         } else {
             let (mut start, mut sum) = (0, [0.0; MERGED]);
             while start < row_length {
                 // Where a block ends.
                 let end = row_length.min((in_table + start) / MERGED * MERGED + MERGED - in_table);
-                step_part(start..end, listed.part(start..end, &mut sum));
+                step_part(start..end, gradient.part(start..end, &mut sum));
                 start = end;
             }
         }
@@ -299,7 +300,7 @@ impl<'a> Table<'a> {
             Weights::Absent(_) => {}
         }
         match state {
-            // Of a state for each row a line has that of many.
+            // A cache line has the states of many rows: not worth a prefetch.
             States::F32(_) if is_row_rule => {}
             States::F32(all) => all.as_slice().iter().for_each(|array| memory.push(array, *row_length)),
             States::Bf16(all) => all.as_slice().iter().for_each(|array| memory.push(array, *row_length)),
@@ -314,27 +315,25 @@ impl<'a> Table<'a> {
         memory
     }
 
-    /// Asks for the first line of the rows of these entries, if there are so many: all at a time, so that
-    /// the CPU looks for their pages at a time.
+    /// Prefetches the first line of each of these rows together, so that their TLB misses overlap. Entries
+    /// beyond the list are left out.
     fn begin(&self, memory: &Memory, entries: Range<usize>) {
         let end = entries.end.min(self.order.len());
         for table in &memory.tables[..memory.count] {
             for entry in entries.start..end {
                 let row = self.order.row(entry) - self.first;
-                prefetch_to_second(table.address + row * table.bytes_of_row);
+                prefetch_to_l2(table.address + row * table.bytes_of_row);
             }
         }
     }
 
-    /// Asks for the memory of an entry's row, if there is such an entry.
+    /// Prefetches the memory of an entry's row, if there is such an entry.
     #[inline]
-    fn ask(&self, memory: &Memory, entry: usize) {
+    fn prefetch(&self, memory: &Memory, entry: usize) {
         if entry < self.order.len() {
             let row = self.order.row(entry) - self.first;
-            memory.tables[..memory.count]
-                .iter()
-                .for_each(|table| table.each_line(row, prefetch_to_second));
-            memory.of_g.each_line(self.order.position(entry), prefetch_to_second);
+            memory.tables[..memory.count].iter().for_each(|table| table.each_line(row, prefetch_to_l2));
+            memory.of_g.each_line(self.order.position(entry), prefetch_to_l2);
         }
     }
 }
@@ -347,7 +346,7 @@ pub(super) struct Using<'a> {
     around: &'a Around,
     how: &'a How,
     /// The rule, if it has one state for each row.
-    row_rule: Option<&'a RowwiseAdagrad>,
+    row_rule: Option<&'a dyn RowRule>,
     /// How many states each element has.
     states: usize,
 }
@@ -360,14 +359,14 @@ impl<'a> Using<'a> {
 }
 
 /// The gradient of a row, as it is listed: once, or several times.
-struct Listed<'a> {
+struct RowGradient<'a> {
     g: Shared<'a>,
     order: Order<'a>,
     row_length: usize,
     entries: Range<usize>,
 }
 
-impl<'a> Listed<'a> {
+impl<'a> RowGradient<'a> {
     /// A part of it: where it is, or what there is room for in `sum`.
     fn part<'b>(&self, part: Range<usize>, sum: &'b mut [f32]) -> Shared<'b>
     where
@@ -391,8 +390,8 @@ impl<'a> Listed<'a> {
 /// The most arrays of a table: weights in two halves, states, and a copy.
 const MOST_TABLES: usize = 3 + MOST_STATES;
 
-/// Where the arrays of a table are that are asked for early. What to ask for is then found fast: while it
-/// is looked for, the CPU cannot look at the rows before.
+/// Where the arrays of a table are that are prefetched. What to prefetch is then found fast: meanwhile the
+/// CPU cannot look at the rows before.
 struct Memory {
     of_g: Array,
     tables: [Array; MOST_TABLES],

@@ -21,6 +21,11 @@ fn outlined<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+#[cfg(all(target_arch = "x86", not(target_feature = "sse2")))]
+compile_error!(
+    "x87 code rounds twice, and has other bits: build for i686, or with `-C target-feature=+sse2`"
+);
+
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod control {
     use std::arch::asm;
@@ -36,7 +41,7 @@ mod control {
 
     pub fn read() -> u32 {
         let mut mxcsr = 0_u32;
-        // SAFETY: stores four bytes to a local variable of four bytes; this target always has SSE.
+        // SAFETY: stores four bytes to a local variable of four bytes; the target has SSE (above).
         unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags)) };
         mxcsr
     }

@@ -22,7 +22,7 @@ pub(crate) use crew::Crew;
 pub use environment::in_default_environment;
 pub(crate) use fork::Process;
 pub use memory::{has_room, with_room};
-pub(crate) use prefetch::{LINE, prefetch, prefetch_at, prefetch_to_second};
+pub(crate) use prefetch::{LINE, prefetch, prefetch_at, prefetch_to_l2};
 
 /// Looks at everything that is looked at once in a process. A child that is forked while another thread
 /// looks for the first time would wait for that thread for ever; one that is forked later is safe.

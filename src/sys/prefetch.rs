@@ -1,4 +1,4 @@
-//! The hints with which the kernels ask for memory early.
+//! The hints with which memory is prefetched.
 
 #[cfg(target_arch = "x86_64")]
 use std::{
@@ -9,13 +9,13 @@ use std::{
 /// Bytes of a cache line.
 pub(crate) const LINE: usize = 64;
 
-/// Starts to fetch `slice[index]` into the nearest cache. `index` may be past the end.
+/// Starts to fetch `slice[index]` into the L1 cache. `index` may be past the end.
 #[inline(always)]
 pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     prefetch_at(slice.as_ptr().wrapping_add(index).addr());
 }
 
-/// Starts to fetch what is at an address into the nearest cache. It may be any address.
+/// Starts to fetch what is at an address into the L1 cache. It may be any address.
 #[inline(always)]
 pub(crate) fn prefetch_at(address: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -27,11 +27,11 @@ pub(crate) fn prefetch_at(address: usize) {
     let _ = address;
 }
 
-/// The same into the second cache, which can wait for more lines at a time.
+/// The same into the L2 cache, which can wait for more lines at a time.
 #[inline(always)]
-pub(crate) fn prefetch_to_second(address: usize) {
+pub(crate) fn prefetch_to_l2(address: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: as for the nearest cache.
+    // SAFETY: as for [`prefetch_at`].
     unsafe {
         _mm_prefetch::<_MM_HINT_T1>(ptr::without_provenance(address));
     }

@@ -6,4 +6,4 @@ mod pool;
 mod share;
 
 pub use pool::{MOST_THREADS, ParallelFor, Pool, Threads};
-pub(crate) use share::{BLOCK, Chunks, Piece};
+pub(crate) use share::{Chunks, GRAIN, Piece};

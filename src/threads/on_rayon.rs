@@ -28,7 +28,7 @@ impl Threads<'_> {
 struct OnRayon;
 
 impl ParallelFor for OnRayon {
-    /// One where rayon cannot start the threads of its global pool, of which to ask for their number panics.
+    /// One if rayon cannot start the threads of its global pool: to ask for their number would panic.
     fn threads(&self) -> usize {
         static HAS_GLOBAL: OnceLock<bool> = OnceLock::new();
         let has_global = || {

@@ -22,7 +22,7 @@ use crate::{
 /// no less. With 3 MiB, SGD lost a fifth where it came after a pause.
 const BYTES_PER_THREAD: usize = 2 << 20;
 
-/// More workers than this have no memory to work with.
+/// The most threads that a pool has.
 pub const MOST_THREADS: usize = 1024;
 
 /// Who works on a whole step. Results do not depend on it.
@@ -83,8 +83,8 @@ pub trait ParallelFor: fmt::Debug + Sync {
 /// They are started by [`Pool::new`] or [`Pool::on`] and joined when the pool is dropped. They block the
 /// signals that are sent to a process, and none that an instruction of their own raises (`SIGSEGV`,
 /// `SIGBUS`, `SIGFPE`, `SIGILL`, `SIGTRAP`, `SIGSYS`). They have 512 KiB of stack and are named
-/// `downhill`. Each keeps, call after call, to its own contiguous part of the tensors. Small steps wake
-/// none of them: it takes 2 MiB to move for each thread, and an element of Adam moves 28 bytes (`g` is
+/// `downhill`. Each keeps, call after call, to its own contiguous part of the tensors. A
+/// step is shared only if it moves at least 2 MiB per thread; an element of Adam moves 28 bytes (`g` is
 /// read; `w`, `m` and `v` are read and written).
 ///
 /// Only one step at a time uses the workers. A caller that finds them busy works alone, and so does a
@@ -140,8 +140,8 @@ impl Pool {
     }
 
     /// A pool with a worker on each of these CPUs, numbered as the system does, and bound to it for its
-    /// whole life. The calling thread is left where it is: it waits while they work, and makes steps
-    /// that are too small for several threads alone. For a program whose own threads are bound, and for
+    /// whole life. The calling thread is left where it is: it waits while they work, and makes small
+    /// steps by itself. For a program whose own threads are bound, and for
     /// one pool on each NUMA node.
     ///
     /// A CPU that is listed twice gets two workers.
@@ -284,6 +284,7 @@ impl Threads<'_> {
 mod tests {
     use std::{
         collections::HashMap,
+        io::{self, Write},
         panic::{AssertUnwindSafe, catch_unwind},
         sync::Barrier,
     };
@@ -324,7 +325,7 @@ mod tests {
         let mut pools = vec![Pool::new(3)];
         match Pool::on(&[0]) {
             Ok(bound) => pools.push(bound),
-            Err(error) => eprintln!("SKIPPED: a bound pool: {error}"),
+            Err(error) => writeln!(io::stderr(), "SKIPPED: a bound pool: {error}").unwrap(),
         }
         for pool in pools {
             let caller = thread::current().id();

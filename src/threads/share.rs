@@ -10,7 +10,7 @@ use crate::sys::with_room;
 
 /// Every cut of an array is a multiple of this many elements from its start. It is the norm's block, and
 /// a multiple of every vector's length.
-pub(crate) const BLOCK: usize = 4096;
+pub(crate) const GRAIN: usize = 4096;
 
 /// About how many bytes are moved for what is taken at a time: a few microseconds of work.
 const CHUNK: usize = 448 << 10;
@@ -24,7 +24,7 @@ pub(crate) trait Piece: Sized {
 
     /// Every cut is a multiple of this many elements from the start.
     fn grain(&self) -> usize {
-        BLOCK
+        GRAIN
     }
 
     fn split_at(self, element: usize) -> (Self, Self);
@@ -189,12 +189,12 @@ mod tests {
             &[],
             &[0],
             &[1],
-            &[BLOCK - 1, 0, BLOCK, BLOCK + 1],
+            &[GRAIN - 1, 0, GRAIN, GRAIN + 1],
             &[7 * ELEMENTS + 100],
             &[3, 1_000_000, 0, 0, 5, 70_000, 0],
             &[512; 1000],
             &[ELEMENTS; 64],
-            &[BLOCK / 2 - 1, 10 * BLOCK, 1],
+            &[GRAIN / 2 - 1, 10 * GRAIN, 1],
         ];
         for lengths in lists {
             for threads in 1..=5 {
@@ -211,10 +211,10 @@ mod tests {
                 let all: Vec<_> = whole.into_iter().filter(|range| range.len() > 0).collect();
                 assert_eq!(joined(&parts), all);
                 for part in &parts {
-                    assert!(part.iter().all(|range| range.len() > 0 && range.from % BLOCK == 0));
+                    assert!(part.iter().all(|range| range.len() > 0 && range.from % GRAIN == 0));
                     let size: usize = part.iter().map(Piece::len).sum();
                     assert!(
-                        size.abs_diff(elements / threads) <= BLOCK + 1,
+                        size.abs_diff(elements / threads) <= GRAIN + 1,
                         "{lengths:?} {threads} {size}"
                     );
                 }

@@ -1,14 +1,24 @@
 //! How tests start programs.
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    io::{self, Write},
+    path::Path,
+    process::Command,
+};
+
+/// Says that something was not tested. Not by `eprintln!`, of which nobody hears in a test that passes.
+pub fn skip(what: &str) {
+    writeln!(io::stderr(), "SKIPPED: {what}").expect("an error stream");
+}
 
 /// Says so if this process runs in an emulator (qemu), whose threads and memory the system sees
 /// differently.
 pub fn skipped_in_emulator(what: &str) -> bool {
     let emulated = env::var("DOWNHILL_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu"));
     if emulated {
-        eprintln!("SKIPPED in an emulator: {what}");
+        skip(&format!("{what}, in an emulator"));
     }
     emulated
 }

@@ -7,49 +7,18 @@ use std::ops::Range;
 use half::{bf16, slice::HalfFloatSliceExt};
 use pulp::bytemuck;
 
-use super::columns::{Bf16, Column, Copied, Element, Plain, Split, Storage};
+use super::{WORTH_A_HEAD, head_of, walk};
 use crate::{
+    formats::columns::{Bf16, Column, Copied, Element, Plain, Split, Storage},
     isa::Kernel,
     lane::Lanes,
+    optimizer::FusedWeights,
     rule::{Formula, Scaled, Update},
-    sweep::{WORTH_A_HEAD, head_of, walk},
     sys::LINE,
-    tensor::{WeightCopy, Weights},
 };
 
 /// The lanes of the widest vector.
 const MOST_LANES: usize = 16;
-
-/// Weights that the loop knows.
-#[derive(Debug)]
-pub enum FusedWeights<'a> {
-    /// `f32`
-    F32(&'a mut [f32]),
-    /// `f32`, and the nearest bfloat16.
-    Copied(&'a mut [f32], &'a mut [bf16]),
-    /// The upper and the lower halves.
-    Split(&'a mut [bf16], &'a mut [i16]),
-}
-
-impl<'a> FusedWeights<'a> {
-    /// A range of a tensor's weights and copy, if these are what the loop knows.
-    pub(crate) fn of(
-        w: &'a mut Weights<'_>,
-        copy: &'a mut WeightCopy<'_>,
-        range: Range<usize>,
-    ) -> Option<Self> {
-        match (w, copy) {
-            (Weights::F32(w), WeightCopy::Absent) => Some(Self::F32(&mut w[range])),
-            (Weights::F32(w), WeightCopy::Bf16(copy)) => {
-                Some(Self::Copied(&mut w[range.clone()], &mut copy[range]))
-            }
-            (Weights::Split { high, low }, WeightCopy::Absent) => {
-                Some(Self::Split(&mut high[range.clone()], &mut low[range]))
-            }
-            _ => None,
-        }
-    }
-}
 
 /// Of arrays of `n` elements, one of which is `aligned`, what is left to the loop: whole vectors of any
 /// instruction set, from a cache line on.
@@ -59,7 +28,7 @@ pub(crate) fn fusible(n: usize, aligned: &[f32]) -> Range<usize> {
 }
 
 /// A step of arrays that are equally long. The output: is there a loop on this instruction set?
-pub(crate) struct Fused<'a, F, const N: usize> {
+pub(super) struct Fused<'a, F, const N: usize> {
     pub update: &'a Update<F>,
     pub w: FusedWeights<'a>,
     pub g: &'a [bf16],
@@ -87,7 +56,7 @@ impl<F: Formula<N>, const N: usize> Kernel for Fused<'_, F, N> {
     }
 }
 
-/// Memory is always asked for early: in cache the loop is as fast with it as without.
+/// Memory is always prefetched: in cache the loop is as fast with it as without.
 #[inline(always)]
 fn vectors<S: Lanes, F: Formula<N>, W: Storage<S>, const N: usize>(
     s: S,

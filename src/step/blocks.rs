@@ -1,21 +1,21 @@
 //! Steps tensors whose types are not all `f32`: a few blocks at a time are widened, stepped by the
-//! kernel that every step has, and narrowed, while they are in the nearest cache.
+//! kernel that every step has, and narrowed, while they are in the L1 cache.
 
 use std::{hint, ops::Range};
 
 use half::bf16;
 
-use super::{
-    BLOCK, Key,
-    bits8::{Bits8, Kind, decode, encode, of_block},
-    narrow::{Narrow, are_usual, join, narrow_nearest, narrow_random, split_all, widen},
-    random::{NEAREST, Words, next},
-};
 use crate::{
     Gradient, Isa, State, StateKind, States, Tensor, WeightCopy, Weights,
+    formats::{
+        BLOCK, Key,
+        bits8::{Bits8, Kind, decode, encode, of_block},
+        narrow::{Narrow, are_usual, join, narrow_nearest, narrow_random, split_all, widen},
+        random::{NEAREST, Words, next},
+    },
     isa::Kernel,
     lane::Lanes,
-    rule::Step,
+    optimizer::Step,
     tensor::{Arrays, MOST_STATES, Shared},
 };
 
@@ -34,7 +34,7 @@ struct Floats([f32; MOST]);
 
 /// Room for a group as floats. Made once for a chunk: to clear it takes as long as to step a small
 /// tensor.
-pub(crate) struct Scratch {
+pub(super) struct Scratch {
     w: Floats,
     g: Floats,
     states: [Floats; MOST_STATES],
@@ -56,7 +56,7 @@ enum BlockStates<'a> {
 }
 
 /// A tensor, or what is between two blocks of it, and how it is rounded.
-pub(crate) struct Mixed<'a> {
+pub(super) struct Mixed<'a> {
     w: Weights<'a>,
     g: Gradient<'a>,
     states: BlockStates<'a>,
@@ -64,8 +64,8 @@ pub(crate) struct Mixed<'a> {
     /// What the rule's states are.
     kinds: &'static [State],
     key: Key,
-    /// Is the memory of what is `f32` to be asked for early? For the rest that is slower than to leave
-    /// it to the hardware: as many requests at once as a group needs keep others waiting.
+    /// Is the memory of what is `f32` to be prefetched? For the rest that is slower than to leave it to the
+    /// hardware: as many requests at once as a group needs keep others waiting.
     far: bool,
 }
 
@@ -91,7 +91,7 @@ impl<'a> Mixed<'a> {
             || !matches!(self.states, BlockStates::F32(_))
     }
 
-    /// Where in the room of a group an element goes that is the first of it.
+    /// The index in [`Floats`] of the first element of a group, if that starts at `start`.
     fn offset(&self, start: usize) -> usize {
         if self.is_rounded() { (self.key.skip() + start) % BLOCK } else { 0 }
     }
@@ -144,7 +144,7 @@ impl<'a> Mixed<'a> {
     }
 }
 
-/// Everything that is not `f32`, widened.
+/// Widens everything that is not `f32`.
 struct Open<'a, 'b> {
     part: &'b mut Mixed<'a>,
     range: Range<usize>,
@@ -184,7 +184,7 @@ impl Kernel for Open<'_, '_> {
     }
 }
 
-/// And back.
+/// Rounds the results back to their types, and writes the copy.
 struct Close<'a, 'b> {
     part: &'b mut Mixed<'a>,
     range: Range<usize>,

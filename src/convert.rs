@@ -2,41 +2,12 @@
 
 use half::{bf16, f16};
 
-use super::narrow::{Narrow, joined, split};
-use crate::{Error, Weights, rule::check_length};
+use crate::{
+    Error, Values, Weights,
+    formats::narrow::{Narrow, split},
+};
 
-/// Numbers that are read.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "as in `Weights`")]
-pub enum Values<'a> {
-    F32(&'a [f32]),
-    Bf16(&'a [bf16]),
-    F16(&'a [f16]),
-    Split { high: &'a [bf16], low: &'a [i16] },
-}
-
-impl Values<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::F32(x) => x.len(),
-            Self::Bf16(x) | Self::Split { high: x, .. } => x.len(),
-            Self::F16(x) => x.len(),
-        }
-    }
-
-    pub(crate) fn get(&self, i: usize) -> f32 {
-        match self {
-            Self::F32(x) => x[i],
-            Self::Bf16(x) => x[i].wide(),
-            Self::F16(x) => x[i].wide(),
-            Self::Split { high, low } => joined(high[i], low[i]),
-        }
-    }
-}
-
-/// Converts numbers from one type to another, to the nearest, of two to the even one; into split weights
-/// without a loss.
+/// Converts numbers from one type to another: rounded to nearest, ties to even. Split weights are exact.
 ///
 /// ```
 /// use downhill::{Values, Weights, convert};
@@ -53,14 +24,15 @@ impl Values<'_> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if arrays differ in length. Nothing is written then.
+/// [`Error::UnequalLength`] if `from` and `to`, or the two halves of split weights, differ in length. Nothing
+/// is written then.
 pub fn convert(from: Values<'_>, to: Weights<'_>) -> Result<(), Error> {
-    check_length("from", from.len(), to.len())?;
+    check_equal(("from", from.len()), ("to", to.len()))?;
     if let Values::Split { high, low } = from {
-        check_length("low", low.len(), high.len())?;
+        check_equal(("low", low.len()), ("high", high.len()))?;
     }
     if let Weights::Split { high, low } = &to {
-        check_length("low", low.len(), high.len())?;
+        check_equal(("low", low.len()), ("high", high.len()))?;
     }
     let numbers = (0..from.len()).map(|i| from.get(i));
     match to {
@@ -75,4 +47,11 @@ pub fn convert(from: Values<'_>, to: Weights<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn check_equal(
+    (argument, len): (&'static str, usize),
+    (other, expected): (&'static str, usize),
+) -> Result<(), Error> {
+    if len == expected { Ok(()) } else { Err(Error::UnequalLength { argument, len, other, expected }) }
 }

@@ -23,3 +23,14 @@ impl Choice for Decay {
     const ALL: &'static [Self] = &[Self::L2, Self::Decoupled];
     const NAMES: &'static [&'static str] = &["l2", "decoupled"];
 }
+
+/// Weight decay as a configuration has it.
+#[derive(Clone, Copy)]
+pub struct WeightDecay {
+    /// How it enters.
+    pub decay: Decay,
+    /// λ
+    pub weight_decay: f64,
+    /// η
+    pub lr: f64,
+}
