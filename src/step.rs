@@ -2,26 +2,26 @@
 //! zero.
 
 mod blocks;
+mod checks;
 mod one;
+mod share;
 mod table;
 
 use std::slice;
 
 use crate::{
-    Error, Gradient, Group, Isa, NonFinite, Numbering, Optimizer, Rows, StateKind, Tensor, Threads,
-    WeightCopy, Weights, check,
-    formats::{BLOCK, Key, check_bytes},
+    Error, Gradient, Group, Isa, NonFinite, Numbering, Optimizer, Rows, Tensor, Threads, check,
+    formats::{BLOCK, Key},
     norm::{first_nonfinite, sum_of_squares},
-    optimizer::{Around, Step, check_states},
-    rows::{Arranged, Listed, Order, Parts, check_rows},
-    rule::check_length,
+    optimizer::Step,
+    rows::{Arranged, Order},
     sweep::is_far,
-    sys::with_room,
-    tensor::{Arrays, States},
-    threads::{self, Piece},
 };
 use blocks::Scratch;
-use one::{How, step_tensor, with_scratch, zero_gradient};
+pub(crate) use checks::check_all;
+pub use checks::{Sizes, check_has_rows, check_number, check_row_state};
+use one::{How, step_tensor, with_scratch};
+use share::share;
 use table::{Table, Using};
 
 /// To hand a tensor over to another thread takes the calling one as long as to move this many bytes:
@@ -239,191 +239,6 @@ pub fn check_extras(extras: &Extras) -> Result<(), Error> {
     extras.check()
 }
 
-/// What all tensors that have a gradient come to.
-#[derive(Default)]
-pub struct Sizes {
-    /// How many.
-    pub tensors: usize,
-    /// Bytes of all arrays.
-    pub held: usize,
-    /// The same, and once more what is written back.
-    pub moved: usize,
-    /// Is any of them not `f32` alone, or copied?
-    pub is_mixed: bool,
-    /// How the lists of rows are stepped that do not ascend, in order.
-    arranged: Vec<Arranged>,
-}
-
-/// All checks of a step.
-pub(crate) fn check_all(
-    groups: &mut [Group<'_, '_>],
-    extras: &Extras,
-    sizes: &mut Sizes,
-) -> Result<(), Error> {
-    extras.check()?;
-    for (index, group) in groups.iter_mut().enumerate() {
-        check_group(group, extras.zero_grad, sizes).map_err(|error| error.of_group(index))?;
-    }
-    Ok(())
-}
-
-fn check_group(group: &mut Group<'_, '_>, zero_grad: bool, sizes: &mut Sizes) -> Result<(), Error> {
-    let Group { config, t, numbering, clamp_low, clamp_high, tensors, .. } = group;
-    check::step(*t)?;
-    check::clamp(*clamp_low, *clamp_high)?;
-    config.check_at(*t)?;
-    let (mut result, mut index) = (Ok(()), 0);
-    tensors.each_mut(|tensor| {
-        if result.is_ok() {
-            let checked = check_tensor(tensor, *config, *t, *numbering, zero_grad, sizes);
-            result = checked.map_err(|error| error.of_tensor(index));
-            index += 1;
-        }
-    });
-    result
-}
-
-#[inline]
-fn check_tensor(
-    tensor: &Tensor<'_>,
-    config: &dyn Optimizer,
-    t: u64,
-    numbering: Numbering,
-    zero_grad: bool,
-    sizes: &mut Sizes,
-) -> Result<(), Error> {
-    check_number(tensor.first_element, tensor.w.len(), numbering)?;
-    let Some(len) = tensor.g.len() else { return Ok(()) };
-    if tensor.t != 0 && tensor.t != t {
-        config.check_at(tensor.t)?;
-    }
-    let n = tensor.w.len();
-    if let Weights::Split { low, .. } = &tensor.w {
-        check_length("low", low.len(), n)?;
-    }
-    let states_are_bits8 = matches!(tensor.state, States::Bits8(_));
-    let (elements, states) = match &tensor.rows {
-        None => {
-            check_has_rows(config, false)?;
-            check_length("g", len, n)?;
-            (n, n)
-        }
-        Some(rows) => {
-            let has_more = matches!(tensor.w, Weights::Split { .. }) || tensor.copy.len().is_some();
-            sizes.arrange(rows.listed(), n, len, states_are_bits8, has_more, config)?;
-            (len, if config.row_rule().is_some() { n / rows.row_length } else { n })
-        }
-    };
-    if zero_grad && !tensor.g.is_mutable() {
-        return Err(Error::SharedGradient);
-    }
-    match &tensor.state {
-        States::F32(arrays) => check_arrays(config, arrays, states)?,
-        States::Bf16(arrays) => {
-            check_row_state(config)?;
-            check_arrays(config, arrays, states)?;
-        }
-        States::Bits8(bytes) => check_bytes("state", config, n, bytes.len())?,
-        // Nobody but the sharing of work makes one.
-        States::PartOfBits8(_) => {}
-    }
-    if let Some(len) = tensor.copy.len() {
-        check_length("copy", len, n)?;
-    }
-    sizes.tensors += 1;
-    sizes.is_mixed |= is_mixed(tensor);
-    let of_state = tensor.state.size(config.states().len());
-    sizes.add(elements.saturating_mul(tensor.g.size() + tensor.copy.size()), false);
-    sizes.add(elements.saturating_mul(tensor.w.size() + of_state), true);
-    Ok(())
-}
-
-/// Does it have to be widened and narrowed?
-fn is_mixed(tensor: &Tensor<'_>) -> bool {
-    let Tensor { w, g, state, copy, .. } = tensor;
-    let is_plain = matches!(
-        (w, g, state, copy),
-        (Weights::F32(_), Gradient::F32(_) | Gradient::F32Mut(_), States::F32(_), WeightCopy::Absent)
-    );
-    !is_plain
-}
-
-impl Sizes {
-    /// An array of this many bytes, which is read and written or not.
-    #[inline]
-    pub fn add(&mut self, bytes: usize, is_updated: bool) {
-        self.held = self.held.saturating_add(bytes);
-        self.moved = self.moved.saturating_add(if is_updated { bytes.saturating_mul(2) } else { bytes });
-    }
-}
-
-impl Sizes {
-    /// Checks the rows of a table, and keeps their order for the step. `has_more`: are there lower halves of
-    /// weights, or a copy?
-    pub fn arrange(
-        &mut self,
-        rows: Listed<'_>,
-        n: usize,
-        g: usize,
-        states_are_bits8: bool,
-        has_more: bool,
-        config: &dyn Optimizer,
-    ) -> Result<(), Error> {
-        let has_one_array = !has_more && states_of_element(config) == 0;
-        let arranged = rows.check(n, g, states_are_bits8, has_one_array)?;
-        rows.check_steps(config)?;
-        if let Some(arranged) = arranged {
-            let no_memory = |_| Error::NoMemory { argument: "rows", len: rows.rows.len() };
-            self.arranged.try_reserve(1).map_err(no_memory)?;
-            self.arranged.push(arranged);
-        }
-        Ok(())
-    }
-}
-
-/// Is the number of the first of `n` elements right?
-#[inline]
-pub fn check_number(number: u64, n: usize, numbering: Numbering) -> Result<(), Error> {
-    let is_right = match numbering {
-        Numbering::ByPlace => number == 0,
-        Numbering::Given => {
-            number.is_multiple_of(BLOCK as u64)
-                && number.checked_add(n.saturating_sub(1) as u64).is_some()
-        }
-    };
-    if is_right { Ok(()) } else { Err(Error::FirstElement { number, numbering }) }
-}
-
-/// Are there rows, if the rule needs them?
-#[inline]
-pub fn check_has_rows(config: &dyn Optimizer, has_rows: bool) -> Result<(), Error> {
-    if has_rows || config.row_rule().is_none() {
-        return Ok(());
-    }
-    Err(Error::NeedsRows { rule: config.name() })
-}
-
-/// Can the states be in fewer bits?
-#[inline]
-pub fn check_row_state(config: &dyn Optimizer) -> Result<(), Error> {
-    if config.row_rule().is_none() {
-        return Ok(());
-    }
-    Err(Error::RowState { argument: config.states()[0].name, rule: config.name() })
-}
-
-#[inline]
-fn check_arrays<E>(config: &dyn Optimizer, arrays: &Arrays<'_, E>, n: usize) -> Result<(), Error> {
-    check_states(config, arrays.count())?;
-    for (state, len) in config.states().iter().zip(arrays.lengths()) {
-        match state.kind {
-            StateKind::Row => check_rows(state.name, len, n)?,
-            _ => check_length(state.name, len, n)?,
-        }
-    }
-    Ok(())
-}
-
 /// The first pass, over gradients only, if one is needed.
 fn look(
     isa: Isa,
@@ -529,171 +344,7 @@ fn own_step(tensor: &Tensor<'_>, t: u64) -> u64 {
     if tensor.t == 0 { t } else { tensor.t }
 }
 
-/// A tensor that has a gradient, or a part of one, with what it needs of its group.
-struct Part<'a> {
-    what: What<'a>,
-    /// The group's index.
-    group: usize,
-    config: &'a dyn Optimizer,
-    t: u64,
-    around: Around,
-}
-
-enum What<'a> {
-    Tensor(Tensor<'a>, Key),
-    Table(Table<'a>),
-}
-
-/// Steps all tensors on several threads. None, and nothing is done, if there is no memory to cut them
-/// up.
-fn share(
-    groups: &mut [Group<'_, '_>],
-    how: &How,
-    threads: Threads<'_>,
-    workers: usize,
-    sizes: &Sizes,
-) -> Option<()> {
-    let parts = parts(groups, &sizes.arranged, workers)?;
-    let (mut place, mut arranged, mut parts) = (0, sizes.arranged.iter(), parts.iter());
-    let mut chunks = threads::Chunks::new(sizes.tensors + parts.len() * workers, sizes.moved, workers)?;
-    for (index, group) in groups.iter_mut().enumerate() {
-        let around = group.around(how.scale);
-        let Group { config, t, rounding, numbering, tensors, .. } = group;
-        tensors.each(&mut |tensor| {
-            let number = number(&tensor, *numbering, &mut place);
-            if is_left_alone(&tensor) {
-                return;
-            }
-            let t = own_step(&tensor, *t);
-            let mut push = |what| chunks.push(Part { what, group: index, config: *config, t, around });
-            let Some((rows, arranged)) = listed(&tensor.rows, &mut arranged) else {
-                return push(What::Tensor(tensor, Key::of(*rounding, t, number)));
-            };
-            let mut table = Table::new(tensor, Order::of(rows, arranged), t, *rounding, number);
-            if let Some(Arranged::AsListed) = arranged {
-                let states = states_of_element(*config);
-                for (order, end) in parts.next().expect("one for each such list").orders(rows) {
-                    let (part, rest) = table.split_rows(end, order, states);
-                    push(What::Table(part));
-                    table = rest;
-                }
-            } else {
-                push(What::Table(table));
-            }
-        });
-    }
-    threads.run(workers, chunks, &|chunk: &mut [Part<'_>]| {
-        with_scratch(how, |scratch| step_chunk(chunk, how, scratch));
-    })?;
-    if how.zero_grad {
-        zero_tables(groups);
-    }
-    Some(())
-}
-
-/// The parts of each list that is stepped as it is listed: one for each thread, since in more of them the
-/// gradient's rows would be farther apart. None if there is no memory for them.
-fn parts(groups: &mut [Group<'_, '_>], arranged: &[Arranged], workers: usize) -> Option<Vec<Parts>> {
-    if !arranged.iter().any(|arranged| matches!(arranged, Arranged::AsListed)) {
-        return Some(Vec::new());
-    }
-    let mut all = with_room(arranged.len())?;
-    let (mut arranged, mut is_room) = (arranged.iter(), true);
-    for tensors in groups.iter_mut().map(|group| &mut group.tensors) {
-        tensors.each_mut(|tensor| {
-            if is_left_alone(tensor) {
-                return;
-            }
-            if let Some((list, Some(Arranged::AsListed))) = listed(&tensor.rows, &mut arranged)
-                && let Some(rows) = &tensor.rows
-            {
-                let parts = Parts::new(list, tensor.w.len() / rows.row_length, workers);
-                is_room &= parts.is_some();
-                all.extend(parts);
-            }
-        });
-    }
-    is_room.then_some(all)
-}
-
 /// How many states an element has: not those that a row has.
 fn states_of_element(config: &dyn Optimizer) -> usize {
     if config.row_rule().is_some() { 0 } else { config.states().len() }
-}
-
-/// Sets the gradients of tables to zero. (Those that were cut could only be read: their parts are not
-/// in one piece.)
-fn zero_tables(groups: &mut [Group<'_, '_>]) {
-    for group in groups {
-        group.tensors.each_mut(|tensor| {
-            if tensor.rows.is_some()
-                && let Some(len) = tensor.g.len()
-            {
-                zero_gradient(&mut tensor.g, 0..len);
-            }
-        });
-    }
-}
-
-/// Steps the parts of a chunk.
-fn step_chunk(chunk: &mut [Part<'_>], how: &How, mut scratch: Option<&mut Scratch>) {
-    // The constants of a group's step are made once.
-    for run in chunk.chunk_by_mut(|part, next| part.group == next.group && part.t == next.t) {
-        let Part { config, t, around, .. } = run[0];
-        let around = &around;
-        config.with_constants(how.isa, t, around, &mut |step| {
-            for Part { what, .. } in &mut *run {
-                let scratch = scratch.as_deref_mut();
-                match what {
-                    What::Tensor(tensor, key) => {
-                        step_tensor(tensor, step, config, || *key, how, scratch);
-                    }
-                    What::Table(table) => table.step(&Using::new(step, config, around, how), scratch),
-                }
-            }
-        });
-    }
-}
-
-impl Piece for Part<'_> {
-    /// Elements, or rows.
-    fn len(&self) -> usize {
-        match &self.what {
-            What::Tensor(tensor, _) => tensor.w.len(),
-            What::Table(table) => table.len(),
-        }
-    }
-
-    /// Bytes that are moved for one of them.
-    fn cost(&self) -> usize {
-        let (tensor, elements) = match &self.what {
-            What::Tensor(tensor, _) => (tensor, 1),
-            What::Table(table) => (table.tensor(), table.row_length()),
-        };
-        let Tensor { w, g, state, copy, .. } = tensor;
-        elements * (g.size() + 2 * (w.size() + state.size(self.config.states().len())) + copy.size())
-    }
-
-    fn grain(&self) -> usize {
-        match &self.what {
-            What::Tensor(..) => threads::GRAIN,
-            What::Table(table) => table.grain(),
-        }
-    }
-
-    fn split_at(self, i: usize) -> (Self, Self) {
-        let Self { what, group, config, t, around } = self;
-        let states = config.states().len();
-        let (what, rest) = match what {
-            What::Tensor(tensor, key) => {
-                let (tensor, rest) = tensor.split_at(i, states);
-                (What::Tensor(tensor, key), What::Tensor(rest, key.after(i)))
-            }
-            What::Table(table) => {
-                let (table, rest) = table.split_at(i, states_of_element(config));
-                (What::Table(table), What::Table(rest))
-            }
-        };
-        (Self { what, group, config, t, around }, Self { what: rest, group, config, t, around })
-    }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{
     Arrays, Rule, every_option,
-    owned::{Floats, Owned, OwnedGroup, Types, one, with_groups},
+    owned::{Floats, Owned, OwnedGroup, OwnedRows, Types, one, with_groups},
     uniform, uniform_from,
 };
 use downhill::{Extras, Isa, Pool, Threads, convert, grad_squares, pack, rules, state_bytes, unpack};
@@ -103,6 +103,19 @@ fn a_whole_step_over_many_groups_without_threads_allocates_nothing() {
             })
             .collect();
         check(&groups, threads);
+    }
+}
+
+#[test]
+fn rows_that_ascend_allocate_nothing() {
+    Isa::current().unwrap();
+    for rule in rules() {
+        for types in Types::all(&*rule) {
+            let rows = OwnedRows::new(64, (0..40).map(|row| 2 * row).collect());
+            let table = Owned::table(&*rule, 80, rows, types, uniform_from(1)).fresh();
+            let tensor = Owned::new(&*rule, 200, types, uniform_from(2)).fresh();
+            check(&[one(rule.clone(), 3, vec![table, tensor])], Threads::Caller);
+        }
     }
 }
 

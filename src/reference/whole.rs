@@ -46,35 +46,12 @@ use crate::{
 /// As [`crate::step()`].
 pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Error> {
     check_all(groups, extras, &mut Sizes::default())?;
-    let (mut sum, mut nonfinite) = (0.0, None);
-    for (group, Group { tensors, .. }) in groups.iter_mut().enumerate() {
-        let mut tensor = 0;
-        tensors.each(&mut |part| {
-            let g = gradient(&part.g);
-            sum += squares(&g);
-            if let Some(element) = g.iter().position(|g| !g.is_finite()) {
-                nonfinite.get_or_insert(NonFinite { group, tensor, element, value: g[element] });
-            }
-            tensor += 1;
-        });
+    let mut report = look(groups, extras);
+    if report.skipped {
+        return Ok(report);
     }
-    let sum = extras.norm_squared.unwrap_or(sum);
-    let scale = applied_scale(sum, extras.grad_scale, extras.max_norm);
-    let looks = extras.grad_norm || extras.skip_nonfinite || extras.max_norm > 0.0;
-    let grad_norm = looks.then(|| sum.sqrt() * extras.grad_scale.abs());
-    let largest = sum.sqrt() * f64::from(scale).abs();
-    let is_safe = sum.is_finite() && largest <= f64::from(f32::MAX);
-    if extras.skip_nonfinite && !is_safe {
-        let nonfinite = nonfinite.filter(|_| !sum.is_finite());
-        return Ok(Report {
-            grad_norm,
-            applied_scale: 0.0,
-            skipped: true,
-            tensors_updated: 0,
-            nonfinite,
-        });
-    }
-    let (mut place, mut tensors_updated, mut result) = (0, 0, Ok(()));
+    let scale = report.applied_scale as f32;
+    let (mut place, mut result) = (0, Ok(()));
     for Group { config, t, rounding, numbering, clamp_low, clamp_high, tensors } in groups {
         let clamp = [*clamp_low as f32, *clamp_high as f32];
         tensors.each(&mut |tensor| {
@@ -94,17 +71,39 @@ pub fn step(groups: &mut [Group<'_, '_>], extras: &Extras) -> Result<Report, Err
             if let Err(error) = done {
                 result = Err(error);
             }
-            tensors_updated += 1;
+            report.tensors_updated += 1;
         });
     }
-    result?;
-    Ok(Report {
-        grad_norm,
-        applied_scale: scale.into(),
-        skipped: false,
-        tensors_updated,
-        nonfinite: None,
-    })
+    result.map(|()| report)
+}
+
+/// Norm, scale, and whether to step at all.
+fn look(groups: &mut [Group<'_, '_>], extras: &Extras) -> Report {
+    let (mut sum, mut nonfinite) = (0.0, None);
+    for (group, Group { tensors, .. }) in groups.iter_mut().enumerate() {
+        let mut tensor = 0;
+        tensors.each(&mut |part| {
+            let g = gradient(&part.g);
+            sum += squares(&g);
+            if let Some(element) = g.iter().position(|g| !g.is_finite()) {
+                nonfinite.get_or_insert(NonFinite { group, tensor, element, value: g[element] });
+            }
+            tensor += 1;
+        });
+    }
+    let sum = extras.norm_squared.unwrap_or(sum);
+    let scale = applied_scale(sum, extras.grad_scale, extras.max_norm);
+    let looks = extras.grad_norm || extras.skip_nonfinite || extras.max_norm > 0.0;
+    let largest = sum.sqrt() * f64::from(scale).abs();
+    let is_safe = sum.is_finite() && largest <= f64::from(f32::MAX);
+    let skipped = extras.skip_nonfinite && !is_safe;
+    Report {
+        grad_norm: looks.then(|| sum.sqrt() * extras.grad_scale.abs()),
+        applied_scale: if skipped { 0.0 } else { scale.into() },
+        skipped,
+        tensors_updated: 0,
+        nonfinite: nonfinite.filter(|_| skipped && !sum.is_finite()),
+    }
 }
 
 fn step_tensor(
