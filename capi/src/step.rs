@@ -216,20 +216,26 @@ unsafe fn step(
     let isa = Isa::current()?;
     // SAFETY: this function's contract.
     unsafe {
-        with_checked(list, what, structures, |groups, sizes| {
-            with_rust(groups, |groups| Ok(step_checked(isa, groups, extras, threads, &sizes)))
-        })
+        with_checked(
+            list,
+            what,
+            |_| Ok(structures),
+            |groups, sizes| {
+                with_rust(groups, |groups| Ok(step_checked(isa, groups, extras, threads, &sizes)))
+            },
+        )
     }
 }
 
-/// Reads and checks all groups, and calls `f` with them. One group alone needs no list of groups.
+/// Reads and checks all groups, and calls `f` with them. `others` are structures that are apart from all of
+/// theirs. One group alone needs no list of groups.
 ///
 /// # Safety
 /// The preconditions at the top of the header.
 unsafe fn with_checked<T>(
     list: Groups,
     what: Read,
-    others: [Array; 2],
+    others: impl FnOnce(&[Group]) -> Result<[Array; 2], Failure>,
     f: impl FnOnce(&[Group], Sizes) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (mut sizes, mut extents) = (Sizes::default(), Extents::EMPTY);
@@ -244,7 +250,7 @@ unsafe fn with_checked<T>(
         let mut group = Group::UNREAD;
         checked(0, &mut group)?;
         let [config, tensors] = group.structures();
-        let [one, other] = others;
+        let [one, other] = others(slice::from_ref(&group))?;
         check_apart(&extents, &[one, other, list.array(), config, tensors], slice::from_ref(&group))?;
         return f(slice::from_ref(&group), sizes);
     }
@@ -254,7 +260,7 @@ unsafe fn with_checked<T>(
         checked(index, group)?;
     }
     let mut structures = with_room(3 + 2 * groups.len()).ok_or(Failure::OUT_OF_MEMORY)?;
-    structures.extend(others);
+    structures.extend(others(&groups)?);
     structures.push(list.array());
     structures.extend(groups.iter().flat_map(Group::structures));
     check_apart(&extents, &structures, &groups)?;
@@ -326,18 +332,19 @@ pub unsafe extern "C" fn downhill_grad_squares(
         unsafe {
             let nothing = Array::read("", 0, 0);
             let list = Groups::new(group_count, groups)?;
-            let count = with_checked(list, Read::Gradients, [nothing, nothing], |groups, _| {
-                Ok(groups.iter().map(Group::len).sum())
-            })?;
-            if count == 0 {
-                return Ok(());
-            }
-            let bytes = sized("count", count, size_of::<f64>())?;
-            check_pointer(("sums", sums), bytes)?;
-            let written = Array { name: "sums", start: sums.addr(), bytes, is_written: true };
+            let count = |groups: &[Group]| groups.iter().map(Group::len).sum();
+            let others = |groups: &[Group]| match count(groups) {
+                0 => Ok([nothing, nothing]),
+                count => {
+                    let bytes = sized("count", count, size_of::<f64>())?;
+                    check_pointer(("sums", sums), bytes)?;
+                    let written = Array { name: "sums", start: sums.addr(), bytes, is_written: true };
+                    Ok([written, nothing])
+                }
+            };
             let isa = Isa::current()?;
-            with_checked(list, Read::Gradients, [written, nothing], |groups, _| {
-                let mut places = array_mut(sums, count).iter_mut();
+            with_checked(list, Read::Gradients, others, |groups, _| {
+                let mut places = array_mut(sums, count(groups)).iter_mut();
                 with_rust(groups, |groups| {
                     each_sum(isa, groups, threads(pool), &mut |sum| {
                         *places.next().expect("as many as tensors") = sum;
