@@ -34,8 +34,8 @@ pub enum Numbering {
     /// next multiple of 64 on, those without a gradient included.
     #[default]
     ByPlace,
-    /// By [`Tensor::first_element`]: for models that are stepped in pieces, or by several ranks. Give
-    /// each tensor numbers of its own, and a part of a tensor those that it has in the whole; then the
-    /// bits are those of the whole.
+    /// By [`Tensor::first_element`](crate::Tensor::first_element): for models that are stepped in pieces, or
+    /// by several ranks. Give each tensor numbers of its own, and a part of a tensor those that it has in the
+    /// whole; then the bits are those of the whole.
     Given,
 }

@@ -45,7 +45,7 @@ pub trait Configuration<const N: usize>:
     /// The constants of step `t`, after `check`: derived in `f64`, rounded once.
     fn formula(&self, t: u64) -> Self::Formula;
 
-    /// An upper bound of [`Formula::rates`] at all steps, up to rounding, if it is cheap; else infinity. With
+    /// An upper bound of the formula's rates at all steps, up to rounding, if it is cheap; else infinity. With
     /// it `check_at` accepts most configurations without deriving their constants.
     #[inline(always)]
     fn largest_rate(&self) -> f64 {
