@@ -854,8 +854,9 @@ typedef void (*downhill_parallel_for)(void *context, size_t parts, void (*body)(
 DOWNHILL_API struct downhill_pool *downhill_pool_new(size_t threads);
 
 /** Starts a pool with a worker on each of these CPUs, bound to it for its whole life. The calling thread
- * is left where it is: it waits while they work, and makes small steps by itself. For a program whose own threads are bound (by OMP_PROC_BIND, say), and for one pool on each
- * NUMA node. Otherwise as downhill_pool_new().
+ * is left where it is: it waits while they work, and makes small steps by itself. For a program whose
+ * own threads are bound (by OMP_PROC_BIND, say), and for one pool on each NUMA node. Otherwise as
+ * downhill_pool_new().
  *
  * @param count  how many CPUs, 1 to 1024, which is also how many threads make a step
  * @param cpus   their numbers, as the system has them; one that is listed twice gets two workers

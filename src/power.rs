@@ -5,8 +5,8 @@
 /// A power below e^-100 is 0.
 #[inline]
 pub(crate) fn powers<const K: usize>(mut bases: [f64; K], mut t: u64) -> [f64; K] {
-    // base^t <= e^(-(1 - base)*t), and what is below e^-100 is lost beside 1. Multiplying on would reach numbers too small to be
-    // normal, each of which costs a Zen 4 as much as 14 other products.
+    // base^t <= e^(-(1 - base)*t), and what is below e^-100 is lost beside 1. Multiplying on would reach
+    // numbers too small to be normal, each of which costs a Zen 4 as much as 14 other products.
     for base in &mut bases {
         if (1.0 - *base) * t as f64 > 100.0 {
             *base = 0.0;

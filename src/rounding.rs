@@ -15,9 +15,10 @@ pub enum Rounding {
         /// What the random bits are made from, with `t` and the element's number.
         seed: u64,
     },
-    /// To the nearest number, ties to even (in eight bits away from zero). A state that should move by less
-    /// than half of the distance between two numbers stays where it is: Adam's `v` with `beta2` = 0.999 ends up far from what it should be, and so does a bfloat16
-    /// weight that small steps should move. To compare with, not to train with.
+    /// To the nearest number, ties to even (in eight bits away from zero). A state that should move by
+    /// less than half of the distance between two numbers stays where it is: Adam's `v` with `beta2` =
+    /// 0.999 ends up far from what it should be, and so does a bfloat16 weight that small steps should
+    /// move. To compare with, not to train with.
     Nearest,
 }
 
@@ -34,8 +35,8 @@ pub enum Numbering {
     /// next multiple of 64 on, those without a gradient included.
     #[default]
     ByPlace,
-    /// By [`Tensor::first_element`](crate::Tensor::first_element): for models that are stepped in pieces, or
-    /// by several ranks. Give each tensor numbers of its own, and a part of a tensor those that it has in the
-    /// whole; then the bits are those of the whole.
+    /// By [`Tensor::first_element`](crate::Tensor::first_element): for models that are stepped in
+    /// pieces, or by several ranks. Give each tensor numbers of its own, and a part of a tensor those
+    /// that it has in the whole; then the bits are those of the whole.
     Given,
 }

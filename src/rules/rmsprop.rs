@@ -82,9 +82,9 @@ impl Fields for Rmsprop {
 /// any size. All but `g` are updated.
 ///
 /// # Errors
-/// [`Error::OptionalState`] if `g_avg` or `u` is missing, or passed but not a state of `config`, [`Error::Length`] if `g` or
-/// a state is not as long as `w`, [`Error::Hyperparameter`] if a field of `config` is out of its range,
-/// [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then.
+/// [`Error::OptionalState`] if `g_avg` or `u` is missing, or passed but not a state of `config`,
+/// [`Error::Length`] if `g` or a state is not as long as `w`, [`Error::Hyperparameter`] if a field of
+/// `config` is out of its range, [`Error::Isa`] if `DOWNHILL_ISA` is wrong. Nothing is written then.
 ///
 /// # Example
 /// ```
