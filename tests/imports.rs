@@ -65,11 +65,12 @@ fn first_name(path: &str) -> &str {
     path.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()
 }
 
-/// The names after each `crate::` of a source, its tests and comments left out.
+/// The names after each `crate::` of a source, without tests, comments, and what a macro writes elsewhere
+/// (`$crate::`).
 fn imported(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
     let code: Vec<&str> = source.lines().map(|line| line.split("//").next().unwrap()).collect();
-    let code = code.join("\n");
+    let code = code.join("\n").replace("$crate::", "");
     let paths = code.split("crate::").skip(1).flat_map(|path| match path.strip_prefix('{') {
         Some(group) => items(group),
         None => vec![path],

@@ -1,6 +1,5 @@
 //! Adadelta.
 
-use super::kernels;
 use crate::{
     Error, Isa, State,
     decay::{Decay, WeightDecay},
@@ -10,7 +9,7 @@ use crate::{
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// The hyper-parameters of [`adadelta_step`].

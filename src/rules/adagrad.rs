@@ -1,12 +1,11 @@
 //! Adagrad.
 
-use super::kernels;
 use crate::{
     Error, Isa, State, StateKind,
     decay::{Decay, WeightDecay},
     hyperparameter::{Fields, Range::NonNegative, Visitor},
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// The hyper-parameters of [`adagrad_step`].

@@ -1,6 +1,5 @@
 //! Adam, with AdamW and AMSGrad: the same configuration, two more steps.
 
-use super::kernels;
 use crate::{
     Error, Isa, State, StateKind, check,
     decay::{Decay, WeightDecay},
@@ -11,7 +10,7 @@ use crate::{
     },
     lane::{Lane, Lanes},
     power::powers,
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// What Adam divides its moments by: `c1` and `c2`, from β1 and β2.

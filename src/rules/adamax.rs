@@ -1,6 +1,5 @@
 //! AdaMax.
 
-use super::kernels;
 use crate::{
     Error, Isa, State, StateKind, check,
     decay::{Decay, WeightDecay},
@@ -11,7 +10,7 @@ use crate::{
     },
     lane::{Lane, Lanes},
     power::powers,
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// The hyper-parameters of [`adamax_step`].

@@ -1,6 +1,5 @@
 //! FTRL-Proximal.
 
-use super::kernels;
 use crate::{
     Error, Isa, State, StateKind,
     check::finite,
@@ -11,7 +10,7 @@ use crate::{
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// The hyper-parameters of [`ftrl_step`].

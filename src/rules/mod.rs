@@ -5,7 +5,6 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod ftrl;
-mod kernels;
 mod lion;
 mod momentum;
 mod nadam;
@@ -33,7 +32,6 @@ pub use sgd::{Sgd, sgd_step};
 pub use signum::{Signum, signum_step};
 
 use crate::Optimizer;
-use kernels::kernels;
 
 /// Every rule whose states have an element for each weight, with its default hyper-parameters, in the order
 /// of the C library's tags.

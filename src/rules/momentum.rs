@@ -1,6 +1,5 @@
 //! Gradient descent with momentum, in the two forms in use.
 
-use super::kernels;
 use crate::{
     Error, Isa, State,
     decay::{Decay, WeightDecay},
@@ -10,7 +9,7 @@ use crate::{
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// Where the learning rate is in a rule with momentum. At a constant rate both forms walk the

@@ -1,6 +1,5 @@
 //! Nadam.
 
-use super::kernels;
 use crate::{
     Error, Isa, State, check,
     decay::{Decay, WeightDecay},
@@ -11,7 +10,7 @@ use crate::{
     },
     lane::{Lane, Lanes},
     power::{momentum_product, powers},
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// The hyper-parameters of [`nadam_step`].

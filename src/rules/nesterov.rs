@@ -1,6 +1,6 @@
 //! Nesterov's momentum, in the two forms in use.
 
-use super::{Form, kernels};
+use super::Form;
 use crate::{
     Error, Isa, State,
     decay::{Decay, WeightDecay},
@@ -10,7 +10,7 @@ use crate::{
         Visitor,
     },
     lane::{Lane, Lanes},
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// The hyper-parameters of [`nesterov_step`].

@@ -1,6 +1,5 @@
 //! RMSprop, plain, centered and with momentum.
 
-use super::kernels;
 use crate::{
     Error, Isa, Optimizer, State, check,
     decay::{Decay, WeightDecay},
@@ -11,7 +10,7 @@ use crate::{
     },
     lane::{Lane, Lanes},
     optimizer::{Around, Engine, Step},
-    rule::{Configuration, Formula, Kernels},
+    rule::{Configuration, Formula, Kernels, kernels},
 };
 
 /// The hyper-parameters of [`rmsprop_step`].
