@@ -4,7 +4,10 @@ use half::{bf16, f16};
 
 use crate::{
     Error, Values, Weights,
-    formats::narrow::{Narrow, split},
+    formats::{
+        check_equal,
+        narrow::{Narrow, split},
+    },
 };
 
 /// Converts numbers from one type to another: rounded to nearest, ties to even. Split weights are exact.
@@ -47,11 +50,4 @@ pub fn convert(from: Values<'_>, to: Weights<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-fn check_equal(
-    (argument, len): (&'static str, usize),
-    (other, expected): (&'static str, usize),
-) -> Result<(), Error> {
-    if len == expected { Ok(()) } else { Err(Error::UnequalLength { argument, len, other, expected }) }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{
-    BLOCK, INFINITY, MAGNITUDE, SIGN,
+    BLOCK, INFINITY, MAGNITUDE, SIGN, check_equal,
     random::{NEAREST, Words},
 };
 use crate::{Error, Optimizer, State, StateKind, optimizer::check_states};
@@ -314,10 +314,7 @@ fn check_lengths(
     let mut n = None;
     for (state, len) in states.iter().zip(lengths) {
         let expected = *n.get_or_insert(len);
-        if len != expected {
-            let (argument, other) = (state.name, states[0].name);
-            return Err(Error::UnequalLength { argument, len, other, expected });
-        }
+        check_equal((state.name, len), (states[0].name, expected))?;
     }
     let n = n.unwrap_or(0);
     check_bytes("packed", config, n, packed)?;

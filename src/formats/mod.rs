@@ -14,8 +14,18 @@ pub(crate) use narrow::Value;
 pub(crate) use random::Key;
 pub use values::Values;
 
+use crate::Error;
+
 /// How many elements have one scale for each state in eight bits, and their random bits from one place.
 pub(crate) const BLOCK: usize = 64;
+
+/// Are two arrays of a conversion equally long?
+pub(crate) fn check_equal(
+    (argument, len): (&'static str, usize),
+    (other, expected): (&'static str, usize),
+) -> Result<(), Error> {
+    if len == expected { Ok(()) } else { Err(Error::UnequalLength { argument, len, other, expected }) }
+}
 
 /// The sign bit of an `f32`, the other bits, and those of infinity.
 const SIGN: u32 = 0x8000_0000;
