@@ -110,8 +110,8 @@ int main(void) {
   for (r = rules; r < rules + RULES; r++) {
     const any_config config = r->defaults();
     CHECK(config.head.struct_size == r->config_size && config.head.rule == r->tag, "the head of %s", r->name);
-    /* 16 is row-wise Adagrad's, which is not among these. */
-    CHECK(r->tag == (uint32_t)(r - rules) + 1 + (r - rules >= 15), "the tag of %s is %lu", r->name, (unsigned long)r->tag);
+    CHECK(r->tag == (uint32_t)(r - rules) + 1 + (r->tag > DOWNHILL_RULE_ROWWISE_ADAGRAD), "the tag of %s is %lu", r->name,
+          (unsigned long)r->tag);
     check_configuration(r);
   }
   puts(UINTPTR_MAX == 0xffffffffffffffff ? "every size and offset is as it was"
